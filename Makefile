@@ -1,0 +1,46 @@
+# Every target makes its own virtual environment: git, make and Python 3.11 or newer are enough.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs format clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(VENV)/.installed ## Run the main job end to end: no account, key or network
+	@$(BIN)/claudetm demo
+
+test: $(VENV)/.developed ## Run every test
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+	@$(BIN)/pytest -n auto -q
+
+check: $(VENV)/.developed ## Lint, types, import contract and the fast tests
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy . && $(BIN)/lint-imports
+	@$(BIN)/pytest -n auto -q -m "not e2e and not crash and not bench"
+
+bench: $(VENV)/.developed ## Measure, as ratios within one run
+	@$(BIN)/pytest -q -s -m bench tests/benchmarks
+
+docs: $(VENV)/.developed ## Write the generated parts of docs/
+	@$(BIN)/python -m tests.generate_docs
+
+format: $(VENV)/.developed ## Format and fix what can be fixed
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+clean: ## Remove the virtual environment and caches
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("claudetm needs Python 3.11 or newer; %s is %d.%d. Set PYTHON=python3.11, say." % (sys.executable, *v))'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "python3 -m venv failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.developed: pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.installed

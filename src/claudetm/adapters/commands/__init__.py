@@ -1,0 +1,1 @@
+"""Other people's commands: checks, set-up, criteria."""

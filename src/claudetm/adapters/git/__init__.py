@@ -1,0 +1,1 @@
+"""Git: the run's repository, the clean room and snapshots."""

@@ -1,0 +1,1 @@
+"""The state directory: journal, lock, inbox, views."""

@@ -1,0 +1,39 @@
+"""The errors a user can do something about. Each is one sentence: the thing, the reason and the remedy."""
+
+from __future__ import annotations
+
+
+class ClaudetmError(Exception):
+    """A known error: printed as one sentence, exit code 1."""
+
+
+class UsageError(ClaudetmError):
+    """The command was called wrongly, or cannot be applied where the run stands."""
+
+
+class ConfigError(ClaudetmError):
+    """A setting is unknown or unusable."""
+
+
+class RepositoryError(ClaudetmError):
+    """The repository cannot be worked in."""
+
+
+class JournalError(ClaudetmError):
+    """The journal is damaged, foreign or from a newer version."""
+
+
+class LockLost(ClaudetmError):  # noqa: N818 - a fact about the lock
+    """Another process drives the run, or the lock file was removed under this one."""
+
+
+class StoreError(ClaudetmError):
+    """The state directory cannot be read or written."""
+
+
+class AgentError(ClaudetmError):
+    """The agent cannot be started at all."""
+
+
+class ForgeError(ClaudetmError):
+    """The forge refused, or cannot be reached."""

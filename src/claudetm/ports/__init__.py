@@ -1,0 +1,1 @@
+"""What the core needs from the world, as async Protocols. Every adapter passes the port's conformance suite."""

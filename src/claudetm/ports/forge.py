@@ -1,0 +1,119 @@
+"""What hosts pull requests. Every write has a key it can be found by, so one that may have happened is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from claudetm.workflow.pull_request import PullRequest
+
+
+@dataclass(frozen=True, slots=True)
+class NewPullRequest:
+    """What is asked of the forge. `branch` is the key: one pull request a branch."""
+
+    change: str
+    branch: str
+    head: str
+    title: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A remark to be written. `marker` is its key: written again, it is found, not repeated."""
+
+    marker: str
+    body: str
+    thread: str = ""  # the thread replied to, or "" for a new one
+    path: str = ""
+    line: int = 0
+    resolve: bool = False  # close the thread with it
+    blocking: bool = True  # a new thread that must be answered
+
+
+@dataclass(frozen=True, slots=True)
+class MergeDone:
+    """Merged as this commit, now or before."""
+
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergeQueuedUp:
+    """The forge merges when its turn comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadChanged:
+    """The head is no longer the one that was tested."""
+
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaseChanged:
+    """The base is no longer the one it was tested with."""
+
+    base: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergeConflict:
+    """It cannot be merged as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRefused:
+    """The forge will not; the reason is a sentence for the user."""
+
+    reason: str
+    next: str = "claudetm resume"
+
+
+MergeOutcome = MergeDone | MergeQueuedUp | HeadChanged | BaseChanged | MergeConflict | MergeRefused
+
+
+class Forge(Protocol):
+    """The pull requests of one run."""
+
+    async def base(self) -> str:
+        """Return the commit that new branches start from: the tip of what pull requests merge into."""
+        ...
+
+    async def read(self, numbers: Sequence[int]) -> Mapping[int, PullRequest]:
+        """Return pull requests as they are now. Reading may start checks that are due, never wait for them."""
+        ...
+
+    async def find(self, branch: str) -> PullRequest | None:
+        """Return the newest pull request of a branch, open or not."""
+        ...
+
+    async def open(self, new: NewPullRequest) -> PullRequest:
+        """Open a pull request for a pushed branch, or return the open one that is there."""
+        ...
+
+    async def note(self, number: int, note: Note) -> str:
+        """Write a remark, or find it by its marker; return its thread's id."""
+        ...
+
+    async def rerun_checks(self, number: int, head: str) -> bool:
+        """Run the failed checks of `head` once more; False when the forge cannot."""
+        ...
+
+    async def check_log(self, number: int, check: str) -> str:
+        """Return the end of a check's log, as text without colour codes; "" when there is none."""
+        ...
+
+    async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
+        """Merge exactly `head`, tested with `base` ("" where the forge guards that itself)."""
+        ...
+
+    async def hint(self) -> None:
+        """Return when something may have changed. May never return; it only makes the next read come sooner."""
+        ...
+
+    async def close(self) -> None:
+        """Stop what runs in the background."""
+        ...

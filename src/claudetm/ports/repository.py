@@ -1,0 +1,158 @@
+"""The git side of a run: a worktree a change, what an agent left there, commits made in the clean room, pushes.
+
+Commits are full hexadecimal ids. Nothing here runs under a configuration that an agent could have written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class WorktreeState:
+    """What stands in a change's worktree."""
+
+    head: str
+    modified: tuple[str, ...] = ()  # tracked files that differ from head, deletions included
+    untracked: tuple[str, ...] = ()  # not ignored
+    refused: str = ""  # why git cannot be trusted with it (a nested repository, foreign alternates), or ""
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing would be lost by leaving it."""
+        return not self.modified and not self.untracked
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit."""
+
+    id: str
+    subject: str
+    author: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A worktree kept as a commit under a ref in the user's repository."""
+
+    ref: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merge commit was built in the clean room."""
+
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflicted:
+    """The two sides touch the same lines."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """The branch stands at the commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushRefused:
+    """The branch is somewhere else; nothing was forced."""
+
+    at: str  # the commit it stands at, or ""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """The target has the work. `how`: fast_forwarded | checkout_updated | already."""
+
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotLanded:
+    """The target was left alone; `command` is what the user can run."""
+
+    reason: str
+    command: str
+
+
+class Repository(Protocol):
+    """One run's own repository, beside the user's."""
+
+    async def open_worktree(self, change: str, branch: str, commit: str) -> Path:
+        """Return the change's worktree, made at `commit` on `branch` when it is not there yet. Idempotent."""
+        ...
+
+    async def worktree(self, change: str) -> Path | None:
+        """Return the change's worktree, or None."""
+        ...
+
+    async def state(self, change: str) -> WorktreeState:
+        """Return what stands in the worktree. Raises RepositoryError when there is none."""
+        ...
+
+    async def commits(self, since: str, head: str) -> Sequence[Commit]:
+        """Return the commits reachable from head and not from since, oldest first, at most 200."""
+        ...
+
+    async def changed_paths(self, since: str, head: str) -> Sequence[str]:
+        """Return the paths that differ between two commits."""
+        ...
+
+    async def adopt(self, change: str) -> str:
+        """Bring the worktree's commits into the clean room; return its head. Raises RepositoryError if refused."""
+        ...
+
+    async def reset_worktree(self, change: str, branch: str, commit: str) -> Path:
+        """Put a fresh worktree at `commit` in the place of the old one. The caller has taken a snapshot."""
+        ...
+
+    async def snapshot(self, change: str, why: str) -> Snapshot | None:
+        """Keep head and every uncommitted file under refs/claudetm/…; None when nothing is there to lose."""
+        ...
+
+    async def remove_untracked(self, change: str) -> Sequence[str]:
+        """Remove untracked, unignored files; return their paths. The caller has taken a snapshot."""
+        ...
+
+    async def push(self, branch: str, commit: str) -> Pushed | PushRefused:
+        """Move the branch to the commit where the forge reads it, forward only. Already there counts."""
+        ...
+
+    async def branch_tip(self, branch: str) -> str:
+        """Return the commit of a branch where the forge reads it, brought into the clean room; "" when absent."""
+        ...
+
+    async def merge(self, ours: str, theirs: str, message: str) -> Merged | Conflicted:
+        """Build the merge of two commits in the clean room. Ours when it contains theirs; theirs when it is ahead."""
+        ...
+
+    async def contains(self, descendant: str, ancestor: str) -> bool:
+        """Whether the ancestor is reachable from the descendant."""
+        ...
+
+    def checkout(self, commit: str) -> AbstractAsyncContextManager[Path]:
+        """Return a throw-away checkout of the commit, made from the clean room, gone at exit."""
+        ...
+
+    async def read_file(self, commit: str, path: str) -> str | None:
+        """Return a file of a commit as text (undecodable bytes replaced), or None."""
+        ...
+
+    async def list_files(self, commit: str) -> Sequence[str]:
+        """Return the paths of a commit's files."""
+        ...
+
+    async def land(self, commit: str, target: str) -> Landed | NotLanded:
+        """Bring the commit to the user's branch, fast-forward only, checkout included where it is clean."""
+        ...

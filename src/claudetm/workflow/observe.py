@@ -1,0 +1,217 @@
+"""What follows from what is seen: a change's stage, its pull request as read, the policy and the time decide.
+
+Pure. The answer is an event (it has happened, record it), `Act` (run the stage's handler) or `Wait`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from claudetm.workflow import events as e
+from claudetm.workflow.limits import Policy, Wait
+from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
+from claudetm.workflow.run import ChangeState
+from claudetm.workflow.stages import PULL_REQUEST_STAGES, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Run the handler of where the change stands."""
+
+
+class Verdict(StrEnum):
+    """What the checks say, all together."""
+
+    NONE = "none"
+    PENDING = "pending"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+def verdict(pull: PullRequest) -> Verdict:
+    """Return what the checks of the head say; a required one that is red outweighs others that still run."""
+    states = {c.state for c in pull.checks if c.required} or {c.state for c in pull.checks}
+    if not states:
+        return Verdict.NONE
+    if CheckState.FAILED in states:
+        return Verdict.FAILED
+    return Verdict.PENDING if CheckState.PENDING in states else Verdict.PASSED
+
+
+def observe(change: ChangeState, pull: PullRequest | None, policy: Policy, now: float) -> e.Event | Act | Wait:
+    """Decide what a change does next. `pull` is None where no pull request was read; `now` is epoch seconds."""
+    stage = change.stage
+    if change.hold is not None:
+        ended = _ended(change, pull) if pull and stage in PULL_REQUEST_STAGES else None
+        return ended or Wait(None, change.hold.reason, person=True)
+    if pull is None:
+        return _without_pull_request(change)
+    if stage in PULL_REQUEST_STAGES and (event := _from_outside(change, pull)) is not None:
+        return event
+    match stage:
+        case Stage.QUEUED | Stage.WORKING | Stage.PUBLISHING | Stage.ADDRESSING_REVIEWS | Stage.UPDATING_BRANCH:
+            return Act()
+        case Stage.PR_CREATED:
+            return e.ChecksAwaited(change.id, pull.head)
+        case Stage.WAITING_CI:
+            return _waiting_ci(change, pull, policy, now)
+        case Stage.CI_FAILED:
+            return _ci_failed(change, pull)
+        case Stage.REVIEWING:
+            return _gate(change, pull) or Act()
+        case Stage.WAITING_REVIEWS:
+            return _gate(change, pull) or _waiting_reviews(change, pull, policy, now)
+        case Stage.READY_TO_MERGE:
+            return _ready(change, pull, policy)
+        case Stage.ABANDONED:
+            return _abandoned(change, pull)
+        case Stage.MERGED | Stage.SKIPPED:
+            return Wait(None, "nothing is left to do")
+        case _:
+            assert_never(stage)
+
+
+def _without_pull_request(change: ChangeState) -> Act | Wait:
+    match change.stage:
+        case Stage.QUEUED | Stage.WORKING | Stage.PUBLISHING:
+            return Act()
+        case Stage.ABANDONED:
+            return Wait(None, f"pull request #{change.number} was closed", person=True)
+        case _:
+            return Wait(None, f"pull request #{change.number} could not be read")
+
+
+def _ended(change: ChangeState, pull: PullRequest) -> e.Event | None:
+    """Return the event of a pull request that is open no more."""
+    match pull.state:
+        case PullRequestState.MERGED:
+            return e.PullRequestMerged(change.id, pull.merge_commit, pull.by)
+        case PullRequestState.CLOSED:
+            return e.PullRequestClosed(change.id, pull.by)
+        case PullRequestState.OPEN:
+            return None
+        case _:
+            assert_never(pull.state)
+
+
+def _from_outside(change: ChangeState, pull: PullRequest) -> e.Event | None:
+    """Return what somebody else did to the pull request: merged, closed or pushed."""
+    if ended := _ended(change, pull):
+        return ended
+    if change.stage is Stage.PUBLISHING or pull.head == change.head:
+        return None
+    if pull.forward or change.adopting:
+        return e.HeadMoved(change.id, pull.head)
+    return e.ChangeBlocked(
+        change.id,
+        f"{pull.branch} was pushed by force, from {change.head[:10]} to {pull.head[:10]}",
+        "claudetm resume (takes the branch as it is now)",
+    )
+
+
+def _gate(change: ChangeState, pull: PullRequest) -> e.Event | None:
+    """Return what takes a green pull request back: a conflict, or checks that are red or run again."""
+    if pull.conflicting:
+        return e.ConflictFound(change.id, pull.head)
+    match verdict(pull):
+        case Verdict.FAILED:
+            return _failed(change, pull)
+        case Verdict.PENDING:
+            return e.ChecksAwaited(change.id, pull.head)
+        case Verdict.PASSED | Verdict.NONE:
+            return None
+
+
+def _failed(change: ChangeState, pull: PullRequest) -> e.ChecksFailed:
+    names = tuple(c.name for c in pull.checks if c.state is CheckState.FAILED)
+    return e.ChecksFailed(change.id, pull.head, names)
+
+
+def _passed(change: ChangeState, pull: PullRequest, note: str = "") -> e.ChecksPassed:
+    return e.ChecksPassed(change.id, pull.head, pull.tested_base, note)
+
+
+def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: float) -> e.Event | Wait:
+    if pull.conflicting:
+        return e.ConflictFound(change.id, pull.head)
+    match verdict(pull):
+        case Verdict.PASSED:
+            return _passed(change, pull)
+        case Verdict.FAILED:
+            return _failed(change, pull)
+        case Verdict.PENDING:
+            until, why = change.since + policy.checks_timeout, "the checks are running"
+            if now < until:
+                return Wait(min(until, now + policy.poll_seconds), why)
+            late = ", ".join(c.name for c in pull.checks if c.state is CheckState.PENDING)
+            return e.ChangeBlocked(
+                change.id,
+                f"the checks did not report within {policy.checks_timeout / 60:.0f} minutes: {late}",
+                f"look at {pull.url or pull.branch}, then claudetm resume",
+            )
+        case Verdict.NONE:
+            until = max(change.since, change.head_since) + policy.checks_grace
+            if now < until:
+                return Wait(until, "no check has reported yet")
+            if policy.checks_none == "pass":
+                return _passed(change, pull, note="no checks")
+            return e.ChangeBlocked(
+                change.id,
+                "no check has reported, and zero checks is not green",
+                "claudetm config set checks.none pass, then claudetm resume",
+            )
+
+
+def _ci_failed(change: ChangeState, pull: PullRequest) -> e.Event | Act:
+    if pull.conflicting:
+        return e.ConflictFound(change.id, pull.head)
+    return _passed(change, pull) if verdict(pull) is Verdict.PASSED else Act()
+
+
+def _waiting_reviews(change: ChangeState, pull: PullRequest, policy: Policy, now: float) -> e.Event | Wait:
+    if pull.unanswered:
+        return e.ReviewsReceived(change.id, tuple(t.id for t in pull.unanswered))
+    if reason := _not_approved(pull, policy):
+        return Wait(now + policy.poll_seconds, reason)
+    until = change.since + policy.review_wait
+    if now < until:
+        return Wait(min(until, now + policy.poll_seconds), "waiting for reviews")
+    return e.ReviewsSettled(change.id, pull.head)
+
+
+def _not_approved(pull: PullRequest, policy: Policy) -> str:
+    """Return why people have not let it through yet, or ""."""
+    if pull.objections:
+        return f"{', '.join(pull.objections)} asked for changes"
+    if pull.approvals < policy.reviews_required:
+        return f"{pull.approvals} of {policy.reviews_required} approvals"
+    open_threads = [t for t in pull.threads if t.blocking and not t.resolved]
+    return f"{len(open_threads)} conversations are unresolved" if open_threads else ""
+
+
+def _ready(change: ChangeState, pull: PullRequest, policy: Policy) -> e.Event | Act | Wait:
+    if event := _gate(change, pull):
+        return event
+    if pull.behind:
+        return e.BaseMoved(change.id, pull.base)
+    if pull.unanswered:
+        return e.ReviewsReceived(change.id, tuple(t.id for t in pull.unanswered))
+    if _not_approved(pull, policy):
+        return e.ReviewsAwaited(change.id, pull.head)
+    if not policy.auto_merge:
+        return Wait(None, f"{pull.url or pull.branch} is ready; merging is left to you", person=True)
+    if pull.queued:
+        return Wait(None, "in the forge's merge queue")
+    return Act()
+
+
+def _abandoned(change: ChangeState, pull: PullRequest) -> e.Event | Wait:
+    match pull.state:
+        case PullRequestState.OPEN | PullRequestState.MERGED:
+            return e.PullRequestReopened(change.id, pull.head)
+        case PullRequestState.CLOSED:
+            return Wait(None, f"pull request #{change.number} was closed by {pull.by or 'a person'}", person=True)
+        case _:
+            assert_never(pull.state)

@@ -1,0 +1,732 @@
+"""The state of a run, folded from its journal: `Run.apply` takes one record at a time and nothing else changes it.
+
+The fold applies the edges that the records carry, so it never asks whether an event is still legal today; that is
+`refusal`'s question, asked once, before a record is written. An event costs the same however long the plan is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from claudetm.plan.model import Change, Plan, Task, plan_from_data, problems
+from claudetm.workflow import events as e
+from claudetm.workflow.limits import Policy, Tally, policy_from_data
+from claudetm.workflow.outcomes import Outcome, Usage, usage_from_data
+from claudetm.workflow.stages import FINAL_PHASES, Halt, Phase, Stage
+from claudetm.workflow.transitions import CHANGE, RUN
+
+LEARNINGS_KEPT: Final = 30
+
+
+class IllegalEvent(Exception):  # noqa: N818 - a refusal, in the words of the state machine
+    """The event is not legal where the run stands. Nothing has changed."""
+
+
+class UnreadableRecord(Exception):  # noqa: N818 - the journal's fault, not the program's
+    """The journal holds something this version cannot apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a run is halted or a change is held, and the one thing to do next."""
+
+    reason: str
+    next: str
+    kind: Halt = Halt.BLOCKED
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a criterion's last check showed."""
+
+    verdict: str
+    commit: str
+    command: str = ""
+    exit_code: int | None = None
+    output_sha256: str = ""
+    log: str = ""
+    evidence: tuple[str, ...] = ()
+    missing: str = ""
+
+
+@dataclass(slots=True)
+class TaskState:
+    """How far a task is: started at `from_commit`, done at `commit`."""
+
+    from_commit: str
+    commit: str = ""
+    skipped: bool = False
+    summary: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether the task needs no more work."""
+        return self.skipped or bool(self.commit)
+
+
+@dataclass(slots=True)
+class ChangeState:
+    """How far a change is."""
+
+    plan: Change
+    stage: Stage = Stage.QUEUED
+    since: float = 0.0  # when the stage was entered
+    hold: Obstacle | None = None
+    accepted: bool = False  # its abandonment was accepted
+    adopting: bool = False  # the next foreign head is taken as it is
+    branch: str = ""
+    base: str = ""
+    head: str = ""  # the commit the forge has, or shall have
+    head_since: float = 0.0
+    number: int = 0
+    url: str = ""
+    merge_commit: str = ""
+    merged_by: str = ""
+    tasks: dict[str, TaskState] = field(default_factory=dict)
+    threads: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    reviewed_head: str = ""  # the head that the reviewer role read last
+    rerun_heads: frozenset[str] = frozenset()
+    fingerprints: tuple[str, ...] = ()
+    fix_rounds: int = 0
+    review_rounds: int = 0
+    updates: int = 0
+    snapshots: int = 0
+
+    @property
+    def id(self) -> str:
+        """The change's id in the plan."""
+        return self.plan.id
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will come of it."""
+        return self.stage in {Stage.MERGED, Stage.SKIPPED} or (self.stage is Stage.ABANDONED and self.accepted)
+
+    @property
+    def task(self) -> Task | None:
+        """The first task that is not done."""
+        for t in self.plan.tasks:
+            state = self.tasks.get(t.id)
+            if state is None or not state.done:
+                return t
+        return None
+
+
+@dataclass(slots=True)
+class OpenSession:
+    """A session that has started and not ended."""
+
+    id: str
+    role: str
+    subject: str
+    change: str
+    reserved: float
+    started: float
+
+
+@dataclass(slots=True)
+class Run:
+    """The whole state of a run."""
+
+    id: str = ""
+    goal: str = ""
+    target: str = ""
+    base: str = ""
+    forge: str = ""
+    remote: str = ""
+    author: str = ""
+    rehearsal: str = ""
+    policy: Policy = field(default_factory=Policy)
+    phase: Phase = Phase.PLANNING
+    since: float = 0.0
+    started: float = 0.0
+    time: float = 0.0
+    seq: int = 0
+    halt: Obstacle | None = None
+    user_criteria: tuple[str, ...] = ()
+    plan: Plan = field(default_factory=Plan)
+    plan_seq: int = 0  # the seq of the last event that changed the plan
+    guards: tuple[str, ...] = ()
+    plan_findings: tuple[str, ...] = ()  # why the last proposal was refused
+    plan_refusals: int = 0
+    changes: dict[str, ChangeState] = field(default_factory=dict)
+    receipts: dict[str, Receipt] = field(default_factory=dict)
+    verify_commit: str = ""
+    verify_rounds: int = 0
+    failing: tuple[str, ...] = ()
+    landed: str = ""
+    last_merge: str = ""
+    used: Usage = field(default_factory=Usage)
+    sessions: int = 0
+    open_sessions: dict[str, OpenSession] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    usage_resets_at: float = 0.0
+    learnings: dict[str, None] = field(default_factory=dict)
+    messages: list[tuple[int, str]] = field(default_factory=list)
+    messages_read: int = 0  # the seq up to which a session has been given them
+    commands: set[str] = field(default_factory=set)
+    refused: dict[str, str] = field(default_factory=dict)  # command id -> reason
+    active: dict[str, ChangeState] = field(default_factory=dict)  # begun and not settled, in order
+    startable: dict[str, ChangeState] = field(default_factory=dict)  # queued, nothing to wait for
+    stranded: dict[str, ChangeState] = field(default_factory=dict)  # queued upon an abandoned change
+    _missing: dict[str, int] = field(default_factory=dict)  # queued change -> dependencies not settled
+    _dependents: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is over for good."""
+        return self.phase in FINAL_PHASES
+
+    @property
+    def settled(self) -> bool:
+        """Whether every change is merged, skipped or accepted as abandoned."""
+        return not self.active and not self.startable and not self.stranded and not self._missing
+
+    @property
+    def reserved(self) -> float:
+        """US dollars that open sessions may still spend."""
+        return sum(s.reserved for s in self.open_sessions.values())
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The user's words that no session has been given."""
+        return tuple(text for seq, text in self.messages if seq > self.messages_read)
+
+    @property
+    def tip(self) -> str:
+        """The commit our merges have reached, or where the run began."""
+        return self.last_merge or self.base
+
+    def apply(self, record: e.Record) -> None:
+        """Apply one record. Raises UnreadableRecord for what this version does not know."""
+        fold = _FOLDS.get(record.type)
+        if fold is None or record.schema > e.SCHEMA:
+            raise UnreadableRecord(
+                f"event {record.seq} ({record.type}, schema {record.schema}) was written by a newer claudetm"
+            )
+        self.seq, self.time = record.seq, record.time
+        if record.command:
+            self.commands.add(record.command)
+        data = record.data
+        change_id = data.get("change", "")
+        try:
+            if change_id:
+                self._move_change(self.changes[change_id], Stage(record.edge[1]), record.time)
+            else:
+                self._move(Phase(record.edge[1]), record.time)
+            fold(self, data, record)
+        except (KeyError, ValueError, TypeError) as error:
+            raise UnreadableRecord(f"event {record.seq} ({record.type}) cannot be applied: {error!r}") from error
+
+    def _move(self, phase: Phase, time: float) -> None:
+        if phase is not self.phase:
+            self.phase, self.since = phase, time
+
+    def _move_change(self, change: ChangeState, stage: Stage, time: float) -> None:
+        if stage is change.stage:
+            return
+        was_settled = change.settled
+        change.stage, change.since = stage, time
+        if stage is Stage.ABANDONED:
+            change.accepted = False
+        self.place(change, was_settled=was_settled)
+
+    def place(self, change: ChangeState, *, was_settled: bool) -> None:
+        """Keep `active`, `startable` and `stranded` true after one change moved."""
+        i = change.id
+        if change.stage is not Stage.QUEUED:
+            self.startable.pop(i, None)
+            self.stranded.pop(i, None)
+            self._missing.pop(i, None)
+        if change.settled:
+            self.active.pop(i, None)
+        elif change.stage is not Stage.QUEUED:
+            self.active[i] = change
+        if change.settled != was_settled:
+            for name in self._dependents.get(i, ()):
+                self._queue(self.changes[name])
+
+    def _queue(self, change: ChangeState) -> None:
+        """Put a queued change where its dependencies allow."""
+        if change.stage is not Stage.QUEUED:
+            return
+        i = change.id
+        self.startable.pop(i, None)
+        self.stranded.pop(i, None)
+        self._missing.pop(i, None)
+        needs = [self.changes[d] for d in change.plan.depends_on]
+        if any(d.stage is Stage.ABANDONED and d.accepted for d in needs):
+            self.stranded[i] = change
+        elif missing := sum(not d.settled for d in needs):
+            self._missing[i] = missing
+        else:
+            self.startable[i] = change
+
+    def set_plan(self, plan: Plan, seq: int) -> None:
+        """Take a new plan over; what has begun keeps its state."""
+        self.plan, self.plan_seq = plan, seq
+        known = self.changes
+        self.changes = {}
+        for c in plan.changes:
+            state = known.get(c.id) or ChangeState(plan=c, since=self.time)
+            state.plan = c
+            self.changes[c.id] = state
+        # what left the plan after it began stays, to be looked at
+        self.changes.update({i: s for i, s in known.items() if i not in self.changes and s.branch})
+        self._dependents = {}
+        for c in plan.changes:
+            for d in c.depends_on:
+                self._dependents.setdefault(d, []).append(c.id)
+        self.active = {i: s for i, s in self.changes.items() if s.stage is not Stage.QUEUED and not s.settled}
+        self.startable, self.stranded, self._missing = {}, {}, {}
+        for s in self.changes.values():
+            self._queue(s)
+
+    def tally(self, subject: str) -> Tally:
+        """Return what has been tried at a subject so far."""
+        return self.tallies.get(subject) or Tally()
+
+    def forget(self, prefix: str) -> None:
+        """Let attempts count from zero for a subject and all below it."""
+        for subject in [s for s in self.tallies if s == prefix or s.startswith((f"{prefix}.", f"{prefix}:"))]:
+            del self.tallies[subject]
+
+
+def fold(records: Iterable[e.Record]) -> Run:
+    """Return the state of a run from its journal."""
+    run = Run()
+    for record in records:
+        run.apply(record)
+    return run
+
+
+# --- what an event changes besides the edge ------------------------------------------------------------------
+
+_Fold = Callable[[Run, Mapping[str, Any], e.Record], None]
+_FOLDS: Final[dict[str, _Fold]] = {}
+
+
+def _folds(*types: type[e.Event]) -> Callable[[_Fold], _Fold]:
+    def register(function: _Fold) -> _Fold:
+        _FOLDS.update({t.__name__: function for t in types})
+        return function
+
+    return register
+
+
+@_folds(
+    e.BaseMoved,
+    e.DriverStarted,
+    e.PlanApproved,
+    e.ChangeReady,
+    e.ChangeEmpty,
+    e.ConflictFound,
+    e.MergeQueued,
+    e.ReviewsAwaited,
+    e.ReviewsSettled,
+)
+def _only_the_edge(_run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
+    """Nothing but the step itself."""
+
+
+@_folds(e.CommandRefused)
+def _command_refused(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    run.refused[record.command] = data["reason"]
+
+
+@_folds(e.RunStarted)
+def _run_started(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    run.id, run.goal = data["run"], data["goal"]
+    run.target, run.base = data["target"], data["base"]
+    run.forge, run.remote = data.get("forge", "local"), data.get("remote", "")
+    run.author, run.rehearsal = data.get("author", ""), data.get("rehearsal", "")
+    run.user_criteria = tuple(data.get("criteria", ()))
+    run.policy = policy_from_data(data.get("settings", {}))
+    run.started = run.since = record.time
+
+
+@_folds(e.PlanProposed)
+def _plan_proposed(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    run.guards = tuple(data.get("guards", ()))
+    run.plan_findings, run.plan_refusals = (), 0
+    run.forget("plan")
+    run.set_plan(plan_from_data(data["plan"]), record.seq)
+
+
+@_folds(e.PlanRefused)
+def _plan_refused(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.plan_findings = tuple(data["reasons"])
+    run.plan_refusals += 1
+
+
+@_folds(e.PlanRejected)
+def _plan_rejected(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    run.plan_findings = (data["reason"],)
+    run.set_plan(Plan(), record.seq)
+
+
+@_folds(e.NothingToDo)
+def _nothing_to_do(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    run.verify_commit = run.base
+    run.set_plan(plan_from_data(data["plan"]), record.seq)
+
+
+@_folds(e.PlanEdited)
+def _plan_edited(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    run.set_plan(plan_from_data(data["plan"]), record.seq)
+
+
+@_folds(e.PlanExtended)
+def _plan_extended(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    old = run.plan
+    more = plan_from_data({"changes": data["changes"]}).changes
+    run.verify_rounds += 1
+    run.forget("extend")
+    run.set_plan(Plan((*old.changes, *more), old.criteria, old.summary, old.assumptions), record.seq)
+
+
+@_folds(e.VerificationStarted)
+def _verification_started(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.verify_commit, run.failing = data["commit"], ()
+    run.receipts = {}
+    run.forget("verify")
+
+
+@_folds(e.CriterionChecked)
+def _criterion_checked(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.receipts[data["criterion"]] = Receipt(
+        data["verdict"],
+        data["commit"],
+        data.get("command", ""),
+        data.get("exit_code"),
+        data.get("output_sha256", ""),
+        data.get("log", ""),
+        tuple(data.get("evidence", ())),
+        data.get("missing", ""),
+    )
+
+
+@_folds(e.CriteriaFailed)
+def _criteria_failed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.failing = tuple(data["criteria"])
+
+
+@_folds(e.GoalVerified)
+def _goal_verified(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.verify_commit, run.landed = data["commit"], data.get("landed", "")
+    run.halt = Obstacle(data["landed"], data["next"], Halt.PAUSED) if data.get("next") else None
+
+
+@_folds(e.RunPaused)
+def _run_paused(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.halt = Obstacle(data["reason"], data.get("next", "claudetm resume"), Halt.PAUSED)
+
+
+@_folds(e.RunBlocked)
+def _run_blocked(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.halt = Obstacle(data["reason"], data.get("next", "claudetm resume"), Halt.BLOCKED)
+
+
+@_folds(e.RunResumed)
+def _run_resumed(run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
+    run.halt = None
+    run.plan_refusals = 0
+    for subject in ("plan", "verify", "extend"):
+        run.forget(subject)
+    for change in [c for c in run.active.values() if c.stage is Stage.ABANDONED]:
+        change.accepted = True
+        run.place(change, was_settled=False)
+
+
+@_folds(e.RunCancelled)
+def _run_cancelled(run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
+    run.halt = None
+
+
+@_folds(e.LimitsRaised)
+def _limits_raised(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.policy = policy_from_data(data["limits"], run.policy)
+
+
+@_folds(e.SettingsChanged)
+def _settings_changed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.policy = policy_from_data(data["settings"], run.policy)
+
+
+@_folds(e.MessageAdded)
+def _message_added(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    run.messages.append((record.seq, data["text"]))
+
+
+@_folds(e.SessionStarted)
+def _session_started(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    run.sessions += 1
+    run.messages_read = record.seq
+    run.open_sessions[data["id"]] = OpenSession(
+        data["id"],
+        data["role"],
+        data["subject"],
+        data.get("change", ""),
+        float(data.get("reserved", 0.0)),
+        record.time,
+    )
+
+
+@_folds(e.SessionEnded)
+def _session_ended(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    run.open_sessions.pop(data["id"], None)
+    run.used += usage_from_data(data.get("usage", {}))
+    outcome = Outcome(data["outcome"])
+    run.tallies[data["subject"]] = run.tally(data["subject"]).after(
+        data["id"], outcome, record.time, data.get("resets_at")
+    )
+    if outcome is Outcome.USAGE_LIMIT and data.get("resets_at"):
+        run.usage_resets_at = float(data["resets_at"])
+    for text in data.get("learnings", ()):
+        run.learnings.pop(text, None)  # the newest stands last
+        run.learnings[text] = None
+    while len(run.learnings) > LEARNINGS_KEPT:
+        del run.learnings[next(iter(run.learnings))]
+
+
+def _head(change: ChangeState, head: str, time: float) -> None:
+    if head and head != change.head:
+        change.head, change.head_since = head, time
+
+
+@_folds(e.ChangeStarted)
+def _change_started(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.branch, change.base = data["branch"], data["base"]
+    _head(change, data["base"], record.time)
+
+
+@_folds(e.PullRequestAdopted)
+def _pull_request_adopted(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.number, change.branch, change.base = data["number"], data["branch"], data.get("base", "")
+    change.url = data.get("url", "")
+    _head(change, data["head"], record.time)
+
+
+@_folds(e.TaskStarted)
+def _task_started(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.changes[data["change"]].tasks.setdefault(data["task"], TaskState(data["from_commit"]))
+
+
+@_folds(e.TaskFinished)
+def _task_finished(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    task = change.tasks[data["task"]]
+    task.commit, task.summary = data["commit"], data.get("summary", "")
+    run.forget(data["task"])
+    _head(change, data["commit"], record.time)
+
+
+@_folds(e.TaskSkipped)
+def _task_skipped(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.changes[data["change"]].tasks[data["task"]].skipped = True
+    run.forget(data["task"])
+
+
+@_folds(e.PullRequestOpened)
+def _pull_request_opened(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.number, change.url = data["number"], data.get("url", "")
+    _head(change, data["head"], record.time)
+
+
+@_folds(e.ChecksAwaited, e.PullRequestReopened)
+def _head_read(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    _head(run.changes[data["change"]], data["head"], record.time)
+
+
+@_folds(e.HeadMoved)
+def _head_moved(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.adopting = False
+    _head(change, data["head"], record.time)
+
+
+@_folds(e.ChecksPassed)
+def _checks_passed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.failed, change.fix_rounds, change.fingerprints = (), 0, ()
+    change.base = data.get("base") or change.base
+
+
+@_folds(e.ChecksFailed)
+def _checks_failed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.changes[data["change"]].failed = tuple(data.get("failed", ()))
+
+
+@_folds(e.ChecksRerun)
+def _checks_rerun(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.rerun_heads |= {data["head"]}
+
+
+@_folds(e.FixPushed)
+def _fix_pushed(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.fix_rounds += 1
+    change.fingerprints = (*change.fingerprints, data.get("fingerprint", ""))
+    run.forget(f"{change.id}:fix")
+    _head(change, data["head"], record.time)
+
+
+@_folds(e.SelfReviewed)
+def _self_reviewed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.reviewed_head = data["head"]
+    run.forget(f"{change.id}:review")
+
+
+@_folds(e.ReviewsReceived)
+def _reviews_received(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.changes[data["change"]].threads = tuple(data["threads"])
+
+
+@_folds(e.ReviewsAnswered)
+def _reviews_answered(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.threads, change.review_rounds = (), change.review_rounds + 1
+    run.forget(f"{change.id}:respond")
+    _head(change, data["head"], record.time)
+
+
+@_folds(e.BranchUpdated)
+def _branch_updated(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.updates += 1
+    change.base = data.get("base") or change.base
+    run.forget(f"{change.id}:update")
+    _head(change, data["head"], record.time)
+
+
+@_folds(e.PullRequestMerged)
+def _pull_request_merged(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.merge_commit, change.merged_by, change.hold = data["commit"], data.get("by", ""), None
+    run.last_merge = data["commit"]
+    run.forget(change.id)
+
+
+@_folds(e.PullRequestClosed)
+def _pull_request_closed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.changes[data["change"]].hold = None
+
+
+@_folds(e.SnapshotTaken)
+def _snapshot_taken(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.changes[data["change"]].snapshots += 1
+
+
+@_folds(e.ChangeBlocked)
+def _change_blocked(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    run.changes[data["change"]].hold = Obstacle(data["reason"], data.get("next", "claudetm resume"))
+
+
+@_folds(e.ChangeUnblocked)
+def _change_unblocked(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.hold, change.adopting, change.since = None, True, record.time
+    change.fix_rounds = change.review_rounds = change.updates = 0
+    change.fingerprints, change.rerun_heads = (), frozenset()
+    run.forget(change.id)
+
+
+@_folds(e.ChangeDropped)
+def _change_dropped(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+    change = run.changes[data["change"]]
+    change.accepted, change.hold = True, None
+    run.place(change, was_settled=False)
+
+
+# --- what is legal -----------------------------------------------------------------------------------------------
+
+
+def edge(run: Run, event: e.Event) -> tuple[str, str]:
+    """Return the step that the event takes. Raises IllegalEvent, in one sentence, when it may not happen now."""
+    if isinstance(event, e.RunStarted):
+        if run.seq:
+            raise IllegalEvent("The run has started already.")
+        return "", str(Phase.PLANNING)
+    if not run.seq:
+        raise IllegalEvent("The run has not started.")
+    change_id = e.change_of(event)
+    if change_id and change_id not in run.changes:
+        raise IllegalEvent(f"There is no change {change_id}.")
+    at: Phase | Stage = run.changes[change_id].stage if change_id else run.phase
+    row = (CHANGE if change_id else RUN)[at].get(type(event))
+    if row is None:
+        whose = f"change {change_id}" if change_id else "the run"
+        raise IllegalEvent(f"{type(event).__name__} is not possible while {whose} is {at}.")
+    if reason := _refusal(run, event):
+        raise IllegalEvent(reason)
+    return str(at), str(row.to)
+
+
+def _refusal(run: Run, event: e.Event) -> str:
+    """Return why an event that the tables allow is wrong for this run, or ""."""
+    match event:
+        case e.VerificationStarted() if not run.settled:
+            return "Not every change is settled."
+        case e.PlanProposed():
+            return " ".join(problems(event.plan))
+        case e.PlanEdited():
+            return _edit_refusal(run, event)
+        case e.PlanExtended():
+            old = run.plan
+            return " ".join(problems(Plan((*old.changes, *event.changes), old.criteria)))
+        case e.ChangeStarted() if event.change not in run.startable:
+            return f"Change {event.change} waits for another."
+        case e.TaskStarted():
+            return _task_refusal(run, event.change, event.task, begun=False)
+        case e.TaskFinished() | e.TaskSkipped():
+            return _task_refusal(run, event.change, event.task, begun=True)
+        case e.ChangeReady() | e.ChangeEmpty() if (task := run.changes[event.change].task) is not None:
+            return f"Task {task.id} is not done."
+        case e.SessionEnded() if event.id not in run.open_sessions:
+            return f"Session {event.id} is not open."
+        case e.ChangeEvent() if run.phase is not Phase.WORKING and not isinstance(
+            event, (e.SnapshotTaken, e.ChangeUnblocked)
+        ):
+            return f"Changes stand still while the run is {run.phase}."
+        case _:
+            return ""
+
+
+def _task_refusal(run: Run, change_id: str, task_id: str, *, begun: bool) -> str:
+    task = run.changes[change_id].task
+    if task is None or task.id != task_id:
+        return f"Task {task_id} is not the next task of change {change_id}."
+    if begun and task_id not in run.changes[change_id].tasks:
+        return f"Task {task_id} has not started."
+    return ""
+
+
+def _edit_refusal(run: Run, event: e.PlanEdited) -> str:
+    if event.based_on != run.plan_seq:
+        return f"The plan has changed since (it is at {run.plan_seq} now, the edit is based on {event.based_on})."
+    if found := problems(event.plan):
+        return " ".join(found)
+    if event.plan.criteria != run.plan.criteria and run.phase is not Phase.PLANNED:
+        return "The criteria stand once work has begun."
+    new = {c.id: c for c in event.plan.changes}
+    for i, state in run.changes.items():
+        if state.stage is Stage.QUEUED:
+            continue
+        if state.stage is not Stage.WORKING:
+            if new.get(i) != state.plan:
+                return f"Change {i} is {state.stage}: it can only be dropped."
+        elif i not in new:
+            return f"Change {i} has begun: it can only be dropped."
+        else:
+            begun = [t for t in state.plan.tasks if t.id in state.tasks]
+            if [t for t in new[i].tasks if t.id in state.tasks] != begun or list(new[i].tasks[: len(begun)]) != begun:
+                return f"A task of change {i} that has started cannot be changed or moved."
+    return ""
