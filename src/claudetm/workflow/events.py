@@ -470,12 +470,11 @@ class ChangeDropped(ChangeEvent):
     reason: str = ""
 
 
-def _subclasses(cls: type[Event]) -> list[type[Event]]:
-    return [cls, *(c for s in cls.__subclasses__() for c in _subclasses(s))]
-
-
+# by name in this module: `__subclasses__` would also tell of each class as it was before it got its slots
 EVENTS: Final[Mapping[str, type[Event]]] = {
-    c.__name__: c for c in _subclasses(Event) if c not in (Event, ChangeEvent)
+    name: c
+    for name, c in list(globals().items())
+    if isinstance(c, type) and issubclass(c, Event) and c not in (Event, ChangeEvent)
 }
 """Every event by the name it has in a journal."""
 
