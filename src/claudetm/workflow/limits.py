@@ -87,8 +87,9 @@ class Tally:
     last_id: str = ""
     last_outcome: Outcome | None = None
     last_time: float = 0.0
+    last_detail: str = ""
 
-    def after(self, session: str, outcome: Outcome, time: float, _resets_at: float | None) -> Tally:
+    def after(self, session: str, outcome: Outcome, time: float, detail: str) -> Tally:
         """Return the tally after one more session."""
         answered = outcome is Outcome.ANSWERED
         streak = {Outcome.OVERLOADED, Outcome.START_FAILED}
@@ -100,6 +101,7 @@ class Tally:
             last_id=session,
             last_outcome=outcome,
             last_time=time,
+            last_detail=detail,
         )
 
 
@@ -133,6 +135,8 @@ class Blocked:
 def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
     """Decide whether a session for `subject` may start now, from the run's policy and what was tried."""
     policy, tally = run.policy, run.tally(subject)
+    if run.halt is not None:
+        return Wait(None, run.halt.reason, person=True)
     if tally.last_outcome in NEEDS_THE_USER:
         return _needs_the_user(tally.last_outcome)
     if tally.poison >= POISON_LIMIT:

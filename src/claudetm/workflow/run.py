@@ -481,7 +481,7 @@ def _session_ended(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
     run.used += usage_from_data(data.get("usage", {}))
     outcome = Outcome(data["outcome"])
     run.tallies[data["subject"]] = run.tally(data["subject"]).after(
-        data["id"], outcome, record.time, data.get("resets_at")
+        data["id"], outcome, record.time, data.get("detail", "")
     )
     if outcome is Outcome.USAGE_LIMIT and data.get("resets_at"):
         run.usage_resets_at = float(data["resets_at"])
@@ -670,13 +670,23 @@ def edge(run: Run, event: e.Event) -> tuple[str, str]:
     return str(at), str(row.to)
 
 
+_ALWAYS: Final = (e.SnapshotTaken, e.ChangeUnblocked, e.SessionEnded)
+"""What may happen to a change whatever the run's phase: work is kept, holds are lifted, sessions are charged."""
+
+
 def _refusal(run: Run, event: e.Event) -> str:
     """Return why an event that the tables allow is wrong for this run, or ""."""
+    if e.change_of(event) and run.phase is not Phase.WORKING and not isinstance(event, _ALWAYS):
+        return f"Changes stand still while the run is {run.phase}."
     match event:
         case e.VerificationStarted() if not run.settled:
             return "Not every change is settled."
         case e.PlanProposed():
             return " ".join(problems(event.plan))
+        case e.NothingToDo() if event.plan.changes:
+            return "There is something to do: the plan has changes."
+        case e.PlanExtended() if not event.changes:
+            return "The extension has no changes."
         case e.PlanEdited():
             return _edit_refusal(run, event)
         case e.PlanExtended():
@@ -692,10 +702,8 @@ def _refusal(run: Run, event: e.Event) -> str:
             return f"Task {task.id} is not done."
         case e.SessionEnded() if event.id not in run.open_sessions:
             return f"Session {event.id} is not open."
-        case e.ChangeEvent() if run.phase is not Phase.WORKING and not isinstance(
-            event, (e.SnapshotTaken, e.ChangeUnblocked)
-        ):
-            return f"Changes stand still while the run is {run.phase}."
+        case e.SessionStarted() if event.id in run.open_sessions:
+            return f"Session {event.id} is open already."
         case _:
             return ""
 
