@@ -89,10 +89,11 @@ class Tally:
     last_time: float = 0.0
     last_detail: str = ""
 
-    def after(self, session: str, outcome: Outcome, time: float, detail: str) -> Tally:
-        """Return the tally after one more session."""
+    def after(self, session: str, outcome: Outcome, time: float, detail: str, *, waits: bool) -> Tally:
+        """Return the tally after one more session; `waits` says whether a usage limit's reset lies ahead."""
         answered = outcome is Outcome.ANSWERED
-        streak = {Outcome.OVERLOADED, Outcome.START_FAILED}
+        # a usage limit with no reset to wait for would else be asked again at once, for ever
+        streak = {Outcome.OVERLOADED, Outcome.START_FAILED} | (set() if waits else {Outcome.USAGE_LIMIT})
         return Tally(
             attempts=self.attempts + (answered or outcome in CHARGED),
             poison=self.poison + 1 if outcome in POISON else 0,
@@ -103,6 +104,11 @@ class Tally:
             last_time=time,
             last_detail=detail,
         )
+
+    def resumed(self) -> Tally:
+        """Return the tally once a person has seen to what concerns the whole run; attempts still count."""
+        outcome = None if self.last_outcome in NEEDS_THE_USER else self.last_outcome
+        return replace(self, transient=0, last_outcome=outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +162,12 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
         return Wait(None, f"the limit of {policy.sessions} sessions is reached", person=True)
     reserve = policy.session_cost_usd
     if policy.cost_usd is not None:
-        reserve = min(reserve, policy.cost_usd - run.used.cost_usd - run.reserved)
-        if reserve <= 0:
+        left = policy.cost_usd - run.used.cost_usd
+        if left <= 0:
             return Wait(None, f"the budget of ${policy.cost_usd:.2f} is spent", person=True)
+        reserve = min(reserve, left - run.reserved)
+        if reserve <= 0:
+            return Wait(None, "running sessions have reserved the rest of the budget")
     if now < run.usage_resets_at + RESET_JITTER:
         return Wait(run.usage_resets_at + RESET_JITTER, "the usage limit resets")
     if tally.transient:

@@ -437,10 +437,13 @@ def _run_resumed(run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
     for subject in ("plan", "verify", "extend"):
         run.forget(subject)
     for change in [c for c in run.active.values() if c.stage is Stage.ABANDONED]:
+    if run.halt is not None and run.halt.kind is Halt.BLOCKED:
+        run.verify_rounds = 0
         change.accepted = True
         run.place(change, was_settled=False)
 
 
+    run.tallies = {subject: tally.resumed() for subject, tally in run.tallies.items()}
 @_folds(e.RunCancelled)
 def _run_cancelled(run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
     run.halt = None
