@@ -484,10 +484,12 @@ def _session_ended(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
     run.used += usage_from_data(data.get("usage", {}))
     outcome = Outcome(data["outcome"])
     run.tallies[data["subject"]] = run.tally(data["subject"]).after(
-        data["id"], outcome, record.time, data.get("detail", "")
+        data["id"], outcome, record.time, data.get("detail", ""), waits=waits
     )
-    if outcome is Outcome.USAGE_LIMIT and data.get("resets_at"):
-        run.usage_resets_at = float(data["resets_at"])
+    if waits:
+        run.usage_resets_at = resets_at
+    resets_at = float(data.get("resets_at") or 0.0)
+    waits = outcome is Outcome.USAGE_LIMIT and resets_at > record.time
     for text in data.get("learnings", ()):
         run.learnings.pop(text, None)  # the newest stands last
         run.learnings[text] = None
