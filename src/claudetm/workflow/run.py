@@ -289,6 +289,12 @@ class Run:
         """Return what has been tried at a subject so far."""
         return self.tallies.get(subject) or Tally()
 
+    def forget_change(self, change: ChangeState) -> None:
+        """Let attempts count from zero for a change and its tasks, whatever these are called."""
+        self.forget(change.id)
+        for task in change.plan.tasks:
+            self.forget(task.id)
+
     def forget(self, prefix: str) -> None:
         """Let attempts count from zero for a subject and all below it."""
         for subject in [s for s in self.tallies if s == prefix or s.startswith((f"{prefix}.", f"{prefix}:"))]:
@@ -617,7 +623,7 @@ def _pull_request_merged(run: Run, data: Mapping[str, Any], _record: e.Record) -
     change = run.changes[data["change"]]
     change.merge_commit, change.merged_by, change.hold = data["commit"], data.get("by", ""), None
     run.last_merge = data["commit"]
-    run.forget(change.id)
+    run.forget_change(change)
 
 
 @_folds(e.PullRequestClosed)
@@ -641,7 +647,7 @@ def _change_unblocked(run: Run, data: Mapping[str, Any], record: e.Record) -> No
     change.hold, change.adopting, change.since = None, True, record.time
     change.fix_rounds = change.review_rounds = change.updates = 0
     change.fingerprints, change.rerun_heads = (), frozenset()
-    run.forget(change.id)
+    run.forget_change(change)
 
 
 @_folds(e.ChangeDropped)
