@@ -229,7 +229,7 @@ class Run:
         if stage is change.stage:
             return
         was_settled = change.settled
-        change.stage, change.since = stage, time
+        change.stage, change.since, change.adopting = stage, time, False
         if stage is Stage.ABANDONED:
             change.accepted = False
         self.place(change, was_settled=was_settled)
