@@ -327,7 +327,6 @@ def _folds(*types: type[e.Event]) -> Callable[[_Fold], _Fold]:
     e.BaseMoved,
     e.DriverStarted,
     e.PlanApproved,
-    e.ChangeReady,
     e.ChangeEmpty,
     e.ConflictFound,
     e.MergeQueued,
@@ -423,7 +422,7 @@ def _criteria_failed(run: Run, data: Mapping[str, Any], _record: e.Record) -> No
 @_folds(e.GoalVerified)
 def _goal_verified(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
     run.verify_commit, run.landed = data["commit"], data.get("landed", "")
-    run.halt = Obstacle(data["landed"], data["next"], Halt.PAUSED) if data.get("next") else None
+    run.halt = Obstacle(run.landed, data["next"], Halt.PAUSED) if data.get("next") else None
 
 
 @_folds(e.RunPaused)
@@ -550,7 +549,7 @@ def _pull_request_opened(run: Run, data: Mapping[str, Any], record: e.Record) ->
     _head(change, data["head"], record.time)
 
 
-@_folds(e.ChecksAwaited, e.PullRequestReopened)
+@_folds(e.ChangeReady, e.ChecksAwaited, e.PullRequestReopened)
 def _head_read(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
     _head(run.changes[data["change"]], data["head"], record.time)
 
