@@ -89,7 +89,8 @@ class ChangeState:
     failed: tuple[str, ...] = ()
     reviewed_head: str = ""  # the head that the reviewer role read last
     rerun_heads: frozenset[str] = frozenset()
-    fingerprints: tuple[str, ...] = ()
+    fingerprints: tuple[str, ...] = ()  # of the failures that fixes were pushed for
+    causes: tuple[str, ...] = ()  # what those fixes took to be the cause
     fix_rounds: int = 0
     review_rounds: int = 0
     updates: int = 0
@@ -152,6 +153,7 @@ class Run:
     guards: tuple[str, ...] = ()
     plan_findings: tuple[str, ...] = ()  # why the last proposal was refused
     plan_refusals: int = 0
+    refused_plan: Plan | None = None  # the proposal that was sent back
     changes: dict[str, ChangeState] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     verify_commit: str = ""
@@ -364,6 +366,7 @@ def _plan_proposed(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
 @_folds(e.PlanRefused)
 def _plan_refused(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
     run.plan_findings = tuple(data["reasons"])
+    run.refused_plan = plan_from_data(data["plan"]) if data.get("plan") else None
     run.plan_refusals += 1
 
 
@@ -437,18 +440,18 @@ def _run_blocked(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
 
 @_folds(e.RunResumed)
 def _run_resumed(run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
+    if run.halt is not None and run.halt.kind is Halt.BLOCKED:
+        run.verify_rounds = 0
     run.halt = None
     run.plan_refusals = 0
     for subject in ("plan", "verify", "extend"):
         run.forget(subject)
+    run.tallies = {subject: tally.resumed() for subject, tally in run.tallies.items()}
     for change in [c for c in run.active.values() if c.stage is Stage.ABANDONED]:
-    if run.halt is not None and run.halt.kind is Halt.BLOCKED:
-        run.verify_rounds = 0
         change.accepted = True
         run.place(change, was_settled=False)
 
 
-    run.tallies = {subject: tally.resumed() for subject, tally in run.tallies.items()}
 @_folds(e.RunCancelled)
 def _run_cancelled(run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
     run.halt = None
@@ -488,13 +491,13 @@ def _session_ended(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
     run.open_sessions.pop(data["id"], None)
     run.used += usage_from_data(data.get("usage", {}))
     outcome = Outcome(data["outcome"])
+    resets_at = float(data.get("resets_at") or 0.0)
+    waits = outcome is Outcome.USAGE_LIMIT and resets_at > record.time
     run.tallies[data["subject"]] = run.tally(data["subject"]).after(
         data["id"], outcome, record.time, data.get("detail", ""), waits=waits
     )
     if waits:
         run.usage_resets_at = resets_at
-    resets_at = float(data.get("resets_at") or 0.0)
-    waits = outcome is Outcome.USAGE_LIMIT and resets_at > record.time
     for text in data.get("learnings", ()):
         run.learnings.pop(text, None)  # the newest stands last
         run.learnings[text] = None
@@ -564,7 +567,7 @@ def _head_moved(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
 @_folds(e.ChecksPassed)
 def _checks_passed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
     change = run.changes[data["change"]]
-    change.failed, change.fix_rounds, change.fingerprints = (), 0, ()
+    change.failed, change.fix_rounds, change.fingerprints, change.causes = (), 0, (), ()
     change.base = data.get("base") or change.base
 
 
@@ -584,6 +587,7 @@ def _fix_pushed(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
     change = run.changes[data["change"]]
     change.fix_rounds += 1
     change.fingerprints = (*change.fingerprints, data.get("fingerprint", ""))
+    change.causes = (*change.causes, data.get("cause", ""))
     run.forget(f"{change.id}:fix")
     _head(change, data["head"], record.time)
 
