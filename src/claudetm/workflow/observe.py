@@ -142,7 +142,7 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
         case Verdict.FAILED:
             return _failed(change, pull)
         case Verdict.PENDING:
-            until, why = change.since + policy.checks_timeout, "the checks are running"
+            until, why = _running_since(change) + policy.checks_timeout, "the checks are running"
             if now < until:
                 return Wait(min(until, now + policy.poll_seconds), why)
             late = ", ".join(c.name for c in pull.checks if c.state is CheckState.PENDING)
@@ -152,7 +152,7 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
                 f"look at {pull.url or pull.branch}, then claudetm resume",
             )
         case Verdict.NONE:
-            until = max(change.since, change.head_since) + policy.checks_grace
+            until = _running_since(change) + policy.checks_grace
             if now < until:
                 return Wait(until, "no check has reported yet")
             if policy.checks_none == "pass":
@@ -162,6 +162,11 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
                 "no check has reported, and zero checks is not green",
                 "claudetm config set checks.none pass, then claudetm resume",
             )
+
+
+def _running_since(change: ChangeState) -> float:
+    """Return when the checks of this head can have begun; a push starts them anew."""
+    return max(change.since, change.head_since)
 
 
 def _ci_failed(change: ChangeState, pull: PullRequest) -> e.Event | Act:
