@@ -117,6 +117,10 @@ class Repository(Protocol):
         """Put a fresh worktree at `commit` in the place of the old one. The caller has taken a snapshot."""
         ...
 
+    async def bring(self, change: str, commit: str) -> None:
+        """Make a commit of the clean room readable in the change's worktree; nothing there moves."""
+        ...
+
     async def snapshot(self, change: str, why: str) -> Snapshot | None:
         """Keep head and every uncommitted file under refs/claudetm/…; None when nothing is there to lose."""
         ...

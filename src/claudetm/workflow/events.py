@@ -68,6 +68,7 @@ class PlanRefused(Event):
     """A proposal that cannot be worked, and why; it goes back to the planner."""
 
     reasons: tuple[str, ...]
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class RunBlocked(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
-    """Pause or block is lifted; a pull request that a person closed is accepted as a veto."""
+    """Pause or block is lifted; a pull request that is closed still is accepted as a veto."""
 
     by: str = "user"
 

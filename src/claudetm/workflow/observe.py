@@ -216,6 +216,8 @@ def _abandoned(change: ChangeState, pull: PullRequest) -> e.Event | Wait:
     match pull.state:
         case PullRequestState.OPEN | PullRequestState.MERGED:
             return e.PullRequestReopened(change.id, pull.head)
+        case PullRequestState.CLOSED if change.conceded:
+            return e.ChangeDropped(change.id, f"closed by {pull.by or 'a person'}")
         case PullRequestState.CLOSED:
             return Wait(None, f"pull request #{change.number} was closed by {pull.by or 'a person'}", person=True)
         case _:

@@ -74,7 +74,8 @@ class ChangeState:
     stage: Stage = Stage.QUEUED
     since: float = 0.0  # when the stage was entered
     hold: Obstacle | None = None
-    accepted: bool = False  # its abandonment was accepted
+    accepted: bool = False  # its abandonment is final
+    conceded: bool = False  # the user resumed although it is closed: closed still, it is dropped
     adopting: bool = False  # the next foreign head is taken as it is
     branch: str = ""
     base: str = ""
@@ -233,7 +234,7 @@ class Run:
         was_settled = change.settled
         change.stage, change.since, change.adopting = stage, time, False
         if stage is Stage.ABANDONED:
-            change.accepted = False
+            change.accepted = change.conceded = False
         self.place(change, was_settled=was_settled)
 
     def place(self, change: ChangeState, *, was_settled: bool) -> None:
@@ -447,9 +448,8 @@ def _run_resumed(run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
     for subject in ("plan", "verify", "extend"):
         run.forget(subject)
     run.tallies = {subject: tally.resumed() for subject, tally in run.tallies.items()}
-    for change in [c for c in run.active.values() if c.stage is Stage.ABANDONED]:
-        change.accepted = True
-        run.place(change, was_settled=False)
+    for change in run.active.values():
+        change.conceded = change.stage is Stage.ABANDONED
 
 
 @_folds(e.RunCancelled)

@@ -1,0 +1,84 @@
+"""What a user may ask of a run, as events. A command is applied once: its id stands in the journal.
+
+The same words serve a live driver (between steps) and a command line that finds no driver and takes the lock itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from claudetm.engine.commit import Writer
+from claudetm.plan.model import plan_from_data
+from claudetm.ports.store import Command, Inbox
+from claudetm.workflow import events as e
+from claudetm.workflow.run import IllegalEvent, Run
+from claudetm.workflow.stages import Stage
+
+STOPPED: Final = "stopped by the user"
+PAUSED: Final = "paused by the user"
+
+
+def _resume(run: Run, arguments: Mapping[str, Any]) -> Sequence[e.Event]:
+    """Lift what halts the run: raised limits first, then holds, then the halt itself."""
+    raised = {k: v for k, v in arguments.items() if k in _RAISABLE}
+    events: list[e.Event] = [e.LimitsRaised(raised)] if raised else []
+    events += [
+        e.ChangeUnblocked(c.id) for c in run.active.values() if c.hold is not None and c.stage is not Stage.ABANDONED
+    ]
+    if run.halt is not None:
+        approve = run.phase == "planned" and run.policy.approve_plan
+        events += [e.PlanApproved("user")] if approve else []
+        events.append(e.RunResumed())
+    return events
+
+
+_RAISABLE: Final = frozenset(
+    {"sessions", "cost_usd", "session_cost_usd", "turns", "session_seconds", "attempts", "fix_rounds", "model"}
+)
+
+_COMMANDS: Final[Mapping[str, Callable[[Run, Mapping[str, Any]], Sequence[e.Event]]]] = {
+    "pause": lambda _run, a: [e.RunPaused(a.get("reason", PAUSED))],
+    "stop": lambda _run, a: [e.RunPaused(a.get("reason", STOPPED))],
+    "cancel": lambda _run, a: [e.RunCancelled(a.get("reason", ""))],
+    "resume": _resume,
+    "approve": lambda _run, _a: [e.PlanApproved("user")],
+    "reject": lambda _run, a: [e.PlanRejected(a["reason"])],
+    "edit_plan": lambda _run, a: [e.PlanEdited(plan_from_data(a["plan"]), a["based_on"])],
+    "limits": lambda _run, a: [e.LimitsRaised(dict(a))],
+    "settings": lambda _run, a: [e.SettingsChanged(dict(a))],
+    "say": lambda _run, a: [e.MessageAdded(a["text"])],
+    "drop": lambda _run, a: [e.ChangeDropped(a["change"], a.get("reason", "dropped by the user"))],
+}
+
+INTERRUPTING: Final = frozenset({"stop", "cancel"})
+"""Commands that end a running session at once."""
+
+
+async def apply(writer: Writer, command: Command) -> str:
+    """Journal what a command asks for; return "" or, when it was refused, why. Applied before: nothing happens."""
+    run = writer.run
+    if command.id in run.commands:
+        return run.refused.get(command.id, "")
+    try:
+        make = _COMMANDS[command.name]
+        events = make(run, command.arguments)
+        for n, event in enumerate(events, start=1):
+            # the last event alone carries the id: a command that was cut short is applied again, whole
+            await writer.append(event, command.id if n == len(events) else "")
+    except (IllegalEvent, KeyError, ValueError, TypeError) as error:
+        reason = str(error) if isinstance(error, IllegalEvent) else f"The command is malformed: {error!r}."
+        if not run.finished:
+            await writer.append(e.CommandRefused(command.name, reason), command.id)
+        return reason
+    return ""
+
+
+async def take(writer: Writer, inbox: Inbox) -> frozenset[str]:
+    """Apply everything that waits, in order; return the names of what was applied."""
+    applied = set()
+    for command in inbox.pending():
+        if not await apply(writer, command):
+            applied.add(command.name)
+        inbox.done(command)
+    return frozenset(applied)

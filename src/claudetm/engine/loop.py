@@ -1,0 +1,235 @@
+"""Drive a run: look, decide, do one thing, write it down; until it is verified, halted or cancelled.
+
+Nothing is remembered here that the journal or the forge could not tell again: a driver may die at any line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from claudetm.engine import inbox as commands
+from claudetm.engine.commit import Writer
+from claudetm.engine.schedule import Emit, Perform, next_step
+from claudetm.ports.store import Inbox
+from claudetm.stages import CHANGE_HANDLERS, RUN_HANDLERS
+from claudetm.stages.context import Context
+from claudetm.workflow import events as e
+from claudetm.workflow.limits import Wait
+from claudetm.workflow.outcomes import Outcome, Usage
+from claudetm.workflow.pull_request import PullRequest
+from claudetm.workflow.run import IllegalEvent, Run
+from claudetm.workflow.stages import FINAL_STAGES, Halt, Phase, Stage
+
+INBOX_SECONDS: Final = 0.5  # how long a command may lie before it is noticed
+_REFUSALS_ALLOWED: Final = 3
+
+
+class Ending(StrEnum):
+    """Why a driver ended."""
+
+    VERIFIED = "verified"
+    CANCELLED = "cancelled"
+    PAUSED = "paused"
+    BLOCKED = "blocked"
+
+
+@dataclass(slots=True)
+class Driver:
+    """The one process that drives a run. `version` is journalled; `pid` too."""
+
+    context: Context
+    writer: Writer
+    inbox: Inbox
+    version: str
+    pid: int = 0
+    on_wait: Callable[[Wait], None] = lambda _wait: None
+    inbox_seconds: float = INBOX_SECONDS
+
+    async def drive(self) -> Ending:
+        """Drive the run to where it can go no further; return why."""
+        await self._begin()
+        look = _Look(self.context, self.inbox_seconds)
+        try:
+            while True:
+                await self._take_commands(look)
+                if (ending := self._ending()) is not None:
+                    return ending
+                await look.refresh()
+                await self._step(look)
+        finally:
+            look.close()
+            await self.context.forge.close()
+
+    async def _begin(self) -> None:
+        """Clean up after a driver that died: its processes, then the sessions it never saw end."""
+        run, agent = self.context.run, self.context.agent
+        await agent.sweep(run.id)
+        if run.finished:
+            return
+        await self.writer.append(e.DriverStarted(self.version, self.pid))
+        for s in list(run.open_sessions.values()):
+            usage = await agent.charge(s.id) or Usage(cost_usd=s.reserved)
+            owner = run.changes.get(s.change)
+            change = s.change if owner and owner.stage not in FINAL_STAGES else ""
+            await self.writer.append(e.SessionEnded(s.id, s.subject, Outcome.LOST, change, usage, "its driver died"))
+
+    def _ending(self) -> Ending | None:
+        run = self.context.run
+        if run.phase is Phase.VERIFIED:
+            return Ending.VERIFIED
+        if run.phase is Phase.CANCELLED:
+            return Ending.CANCELLED
+        if run.halt is not None:
+            return Ending.PAUSED if run.halt.kind is Halt.PAUSED else Ending.BLOCKED
+        return None
+
+    async def _step(self, look: _Look) -> None:
+        run, now = self.context.run, self.context.clock.now()
+        match next_step(run, look.pulls, look.waits_at(now), now):
+            case Emit(event):
+                await self._emit(event, look)
+            case Perform(change):
+                await self._perform(change, look)
+            case Wait(person=True) as wait:
+                await self.writer.append(_halt(run, wait))
+            case Wait() as wait:
+                self.on_wait(wait)
+                await look.rest(wait, self.inbox)
+
+    async def _emit(self, event: e.Event, look: _Look) -> None:
+        opened = isinstance(event, e.ChecksAwaited) and self._stage(event.change) is Stage.PR_CREATED
+        await self.writer.append(event)
+        look.changed(e.change_of(event))
+        if opened and self.context.run.policy.pause_on_pr:
+            await self.writer.append(e.RunPaused("a pull request was opened (pause_on_pr)"))
+
+    def _stage(self, change: str) -> Stage:
+        return self.context.run.changes[change].stage
+
+    async def _perform(self, change_id: str, look: _Look) -> None:
+        """Run a handler to its end; commands are taken while it works, a stop reaches it."""
+        handler = self._handler(change_id)
+        task = asyncio.ensure_future(handler)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=self.inbox_seconds)
+                if not task.done():
+                    await self._take_commands(look)
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        await self._conclude(change_id, task.result(), look)
+
+    def _handler(self, change_id: str) -> Awaitable[e.Event | Wait]:
+        run = self.context.run
+        if not change_id:
+            return RUN_HANDLERS[run.phase](self.context)
+        change = run.changes[change_id]
+        return CHANGE_HANDLERS[change.stage](self.context, change)
+
+    async def _conclude(self, change_id: str, result: e.Event | Wait, look: _Look) -> None:
+        look.stale = True
+        if isinstance(result, Wait):
+            look.wait(change_id, result)
+            return
+        try:
+            await self.writer.append(result)
+        except IllegalEvent:
+            # a command that was taken meanwhile (a plan edit, a drop, a cancel) has made the result void
+            look.refusals += 1
+            if look.refusals > _REFUSALS_ALLOWED:
+                raise
+        else:
+            look.refusals = 0
+        look.changed(change_id)
+
+    async def _take_commands(self, look: _Look) -> None:
+        applied = await commands.take(self.writer, self.inbox)
+        if applied:
+            look.waits.clear()
+        if applied & commands.INTERRUPTING:
+            self.context.stop.set()
+
+
+def _halt(run: Run, wait: Wait) -> e.RunPaused | e.RunBlocked:
+    """Return how a run ends that only a person can carry on: blocked where something went wrong, else paused."""
+    holds = [(c.id, c.hold) for c in run.active.values() if c.hold is not None]
+    closed = [c for c in run.active.values() if c.stage is Stage.ABANDONED]
+    if holds:
+        reason = "; ".join(f"{i}: {hold.reason}" for i, hold in holds)
+        return e.RunBlocked(reason, holds[0][1].next if len(holds) == 1 else "claudetm status, then claudetm resume")
+    if closed:
+        numbers = ", ".join(f"#{c.number}" for c in closed)
+        return e.RunBlocked(
+            f"pull request {numbers} was closed unmerged",
+            "reopen it, or claudetm resume to accept that; then the rest is verified",
+        )
+    return e.RunPaused(wait.why)
+
+
+class _Look:
+    """What the loop sees at one moment, all of it re-readable: pull requests, waits, hints."""
+
+    def __init__(self, context: Context, inbox_seconds: float) -> None:
+        self._context = context
+        self._inbox_seconds = inbox_seconds
+        self.pulls: Mapping[int, PullRequest] = {}
+        self.waits: dict[str, Wait] = {}
+        self.stale = True
+        self.refusals = 0
+        self._hint: asyncio.Future[Any] | None = None
+
+    async def refresh(self) -> None:
+        """Read every pull request of a change that is under way, if anything may have changed."""
+        run = self._context.run
+        if not self.stale or run.phase is not Phase.WORKING:
+            return
+        numbers = [c.number for c in run.active.values() if c.number]
+        self.pulls = await self._context.forge.read(numbers) if numbers else {}
+        self.stale = False
+
+    def changed(self, change_id: str) -> None:
+        """Forget what a change waited for; a new stage may need a new look."""
+        self.waits.pop(change_id, None)
+
+    def wait(self, change_id: str, wait: Wait) -> None:
+        """Leave a change (or the run, "") alone for a while."""
+        if wait.until is None or wait.until > self._context.clock.now():
+            self.waits[change_id] = wait
+
+    def waits_at(self, now: float) -> Mapping[str, Wait]:
+        """Return the waits that still hold."""
+        over = [i for i, w in self.waits.items() if w.until is not None and w.until <= now]
+        for i in over:
+            del self.waits[i]
+        return self.waits
+
+    async def rest(self, wait: Wait, inbox: Inbox) -> None:
+        """Sleep until the wait is over, the forge hints, or a command arrives; then look again."""
+        clock = self._context.clock
+        poll = clock.now() + self._context.run.policy.poll_seconds
+        until = min(wait.until, poll) if wait.until is not None else poll
+        hint = self._listen()
+        while clock.now() < until and not hint.done() and not inbox.pending():
+            nap = asyncio.ensure_future(clock.sleep(min(self._inbox_seconds, until - clock.now())))
+            await asyncio.wait({nap, hint}, return_when=asyncio.FIRST_COMPLETED)
+            nap.cancel()
+        if hint.done():
+            hint.result()
+            self._hint = None
+        self.stale = True
+
+    def _listen(self) -> asyncio.Future[Any]:
+        if self._hint is None:
+            self._hint = asyncio.ensure_future(self._context.forge.hint())
+        return self._hint
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._hint is not None:
+            self._hint.cancel()

@@ -1,0 +1,103 @@
+"""What a run does next, and which of its changes may step. Pure: the run, what was read, and the time decide.
+
+What has happened is recorded first; then what nears merging; then agent work in plan order; a queued change begins
+only when nothing that has begun can step, so that work in progress stays small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from claudetm.workflow import events as e
+from claudetm.workflow.limits import Wait
+from claudetm.workflow.observe import Act, observe
+from claudetm.workflow.pull_request import PullRequest
+from claudetm.workflow.run import ChangeState, Run
+from claudetm.workflow.stages import Phase, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """It has happened: record it."""
+
+    event: e.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Run the handler of a change's stage, or, with change "", of the run's phase."""
+
+    change: str = ""
+
+
+Step = Emit | Perform | Wait
+
+_NEAREST_FIRST: Final = (
+    Stage.READY_TO_MERGE,
+    Stage.PUBLISHING,
+    Stage.UPDATING_BRANCH,
+    Stage.REVIEWING,
+    Stage.ADDRESSING_REVIEWS,
+    Stage.CI_FAILED,
+    Stage.WORKING,
+)
+
+
+def next_step(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait], now: float) -> Step:
+    """Return the one next thing. `waits` holds what handlers asked to wait for, by change id ("" for the run)."""
+    match run.phase:
+        case Phase.PLANNING | Phase.VERIFYING:
+            return waits.get("") or Perform()
+        case Phase.PLANNED if run.policy.approve_plan:
+            return Wait(None, "the plan awaits your approval", person=True)
+        case Phase.PLANNED:
+            return Emit(e.PlanApproved())
+        case Phase.WORKING:
+            return _work(run, pulls, waits, now)
+        case Phase.VERIFIED | Phase.CANCELLED:
+            return Wait(None, "the run is over")
+        case _:
+            assert_never(run.phase)
+
+
+def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait], now: float) -> Step:
+    if run.stranded:
+        change = next(iter(run.stranded.values()))
+        given_up = [d for d in change.plan.depends_on if run.changes[d].stage is Stage.ABANDONED]
+        return Emit(e.ChangeDropped(change.id, f"depends on {', '.join(given_up)}, which was abandoned"))
+    acts: list[ChangeState] = []
+    found: list[Wait] = []
+    for change in run.active.values():
+        match observe(change, pulls.get(change.number), run.policy, now):
+            case e.Event() as event:
+                return Emit(event)
+            case Act():
+                if change.id in waits:
+                    found.append(waits[change.id])
+                else:
+                    acts.append(change)
+            case Wait() as wait:
+                found.append(wait)
+    if acts:
+        return Perform(min(acts, key=lambda c: _NEAREST_FIRST.index(c.stage)).id)
+    for i in run.startable:
+        if i not in waits:
+            return Perform(i)
+        found.append(waits[i])
+    if run.settled:
+        return Emit(e.VerificationStarted(run.tip))
+    return _soonest(found)
+
+
+def _soonest(waits: list[Wait]) -> Wait:
+    """Return the wait that ends first; only when every one needs a person is that the answer."""
+    timed = [w for w in waits if w.until is not None]
+    if timed:
+        return min(timed, key=lambda w: w.until or 0.0)
+    patient = [w for w in waits if not w.person]
+    if patient:
+        return patient[0]
+    why = "; ".join(dict.fromkeys(w.why for w in waits)) or "nothing can go on"
+    return Wait(None, why, person=True)

@@ -1,0 +1,40 @@
+"""ready_to_merge: exactly what was tested is merged, or the pull request goes back to where it can be tested."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from claudetm.ports.forge import BaseChanged, HeadChanged, MergeConflict, MergeDone, MergeQueuedUp, MergeRefused
+from claudetm.stages.context import Context
+from claudetm.workflow.events import (
+    BaseMoved,
+    ChangeBlocked,
+    ConflictFound,
+    HeadMoved,
+    MergeQueued,
+    PullRequestMerged,
+)
+from claudetm.workflow.limits import Wait
+from claudetm.workflow.run import ChangeState
+
+
+async def merge(
+    ctx: Context, change: ChangeState
+) -> PullRequestMerged | MergeQueued | BaseMoved | ConflictFound | HeadMoved | ChangeBlocked | Wait:
+    """Merge the change's head as it was tested with its base."""
+    outcome = await ctx.forge.merge(change.number, change.head, change.base, ctx.run.policy.merge_method)
+    match outcome:
+        case MergeDone(commit):
+            return PullRequestMerged(change.id, commit, "claudetm")
+        case MergeQueuedUp():
+            return MergeQueued(change.id, change.head)
+        case HeadChanged(head):
+            return HeadMoved(change.id, head)
+        case BaseChanged(base):
+            return BaseMoved(change.id, base)
+        case MergeConflict():
+            return ConflictFound(change.id, change.head)
+        case MergeRefused(reason, next_step):
+            return ChangeBlocked(change.id, reason, next_step)
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,33 @@
+"""Which model, with how much effort, for which work. Aliases, so that the newest of a tier is used."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from claudetm.plan.model import Complexity
+from claudetm.ports.agent import Role
+from claudetm.workflow.limits import Policy
+
+_BY_ROLE: Final = {
+    Role.PLANNER: ("opus", "high"),
+    Role.VERIFIER: ("opus", "high"),
+    Role.REVIEWER: ("opus", "medium"),
+    Role.UPDATER: ("opus", "medium"),
+    Role.FIXER: ("opus", "medium"),
+    Role.RESPONDER: ("sonnet", "medium"),
+}
+_BY_COMPLEXITY: Final = {
+    Complexity.QUICK: ("sonnet", "low"),
+    Complexity.GENERAL: ("sonnet", "medium"),
+    Complexity.CODING: ("opus", "medium"),
+    Complexity.DEBUGGING: ("opus", "high"),
+}
+
+
+def choose(role: Role, complexity: Complexity, attempt: int, policy: Policy) -> tuple[str, str]:
+    """Return model and effort: more effort for what failed once; `policy.model` overrides the model."""
+    model, effort = _BY_ROLE.get(role) or _BY_COMPLEXITY[complexity]
+    if attempt > 1:
+        effort = "high"
+    model = policy.model or model
+    return policy.models.get(model) or model, effort

@@ -1,0 +1,104 @@
+"""planning: a session proposes the plan, code judges its form, and the criteria are run once before any work.
+
+A criterion that holds already is a guard: it must still hold at the end, but it proves nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, assert_never
+
+from claudetm.plan.model import Criterion, Plan, problems
+from claudetm.ports.agent import Role
+from claudetm.prompts.answers import PlannerAnswer, plan_of
+from claudetm.prompts.briefs import PlannerBrief
+from claudetm.prompts.lint import findings
+from claudetm.stages.brief import common
+from claudetm.stages.context import Context
+from claudetm.stages.criteria import check
+from claudetm.stages.session import Seat, converse
+from claudetm.stages.worktree import set_up
+from claudetm.workflow.events import NothingToDo, PlanProposed, PlanRefused, RunBlocked
+from claudetm.workflow.limits import Blocked, Wait
+
+REFUSALS: Final = 2  # how often a proposal goes back before a merely imperfect one is taken
+
+
+async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBlocked | Wait:
+    """Propose a plan for the goal."""
+    files = tuple(await ctx.repository.list_files(ctx.run.base))
+    async with ctx.repository.checkout(ctx.run.base) as tree:
+        brief = PlannerBrief(
+            **common(ctx, "plan", str(tree)),
+            user_criteria=ctx.run.user_criteria,
+            files=files,
+            checks=ctx.run.policy.checks,
+            proposal=ctx.run.refused_plan,
+            findings=ctx.run.plan_findings,
+        )
+        result = await converse(ctx, Seat(Role.PLANNER, "plan", tree, resumable=False), brief)
+        match result:
+            case Wait():
+                return result
+            case Blocked(reason, next_step):
+                return RunBlocked(reason, next_step)
+            case _:
+                assert isinstance(result.answer, PlannerAnswer)  # noqa: S101 - the brief decides the answer's form
+                return await _judge(ctx, result.answer, frozenset(files), tree)
+
+
+async def _judge(
+    ctx: Context, answer: PlannerAnswer, files: frozenset[str], tree: Path
+) -> PlanProposed | PlanRefused | NothingToDo | RunBlocked | Wait:
+    proposed = with_user_criteria(plan_of(answer), ctx.run.user_criteria)
+    last_chance = ctx.run.plan_refusals >= REFUSALS
+    match answer.outcome:
+        case "blocked":
+            return RunBlocked(
+                f"the planner cannot plan this: {answer.summary}", 'claudetm say "…", then claudetm resume'
+            )
+        case "nothing_to_do":
+            if not proposed.criteria:
+                return _refuse(proposed, ("A goal that is met already needs criteria that show it.",), last_chance)
+            return NothingToDo(Plan((), proposed.criteria, proposed.summary), answer.summary)
+        case "planned":
+            if ctx.run.policy.verify and not proposed.criteria:
+                return _refuse(proposed, ("The plan has no criteria: nothing would show the goal met.",), last_chance)
+            found = findings(proposed, files)
+            if found and (not last_chance or problems(proposed)):
+                return _refuse(proposed, found, last_chance)
+            return await _with_guards(ctx, proposed, tree)
+        case _:
+            assert_never(answer.outcome)
+
+
+def _refuse(proposed: Plan, reasons: tuple[str, ...], last_chance: bool) -> PlanRefused | RunBlocked:
+    if last_chance:
+        return RunBlocked(
+            f"no workable plan came about: {' '.join(reasons)}", "say more in the goal, or claudetm resume"
+        )
+    return PlanRefused(reasons, proposed)
+
+
+async def _with_guards(ctx: Context, proposed: Plan, tree: Path) -> PlanProposed | PlanRefused | Wait:
+    """Run the criteria before the work: what holds now is a guard; a plan of guards alone goes back once."""
+    guards: list[str] = []
+    if ctx.run.policy.verify and any(c.command for c in proposed.criteria):
+        await set_up(ctx, tree, "criteria")
+        for criterion in proposed.criteria:
+            if not criterion.command:
+                continue
+            receipt = await check(ctx, criterion, ctx.run.base, tree)
+            if receipt is None:
+                return Wait(ctx.clock.now(), "stopped")
+            guards += [criterion.id] if receipt.verdict == "holds" else []
+    if guards and len(guards) == len(proposed.criteria) and not ctx.run.plan_refusals:
+        return PlanRefused(("Every criterion holds before any work, so none shows that the goal is met.",), proposed)
+    return PlanProposed(proposed, tuple(guards))
+
+
+def with_user_criteria(proposed: Plan, own: tuple[str, ...]) -> Plan:
+    """Return the plan with the user's own criteria in it, word for word, whatever the planner made of them."""
+    known = {c.text.strip() for c in proposed.criteria}
+    added = tuple(Criterion(f"u{n}", text) for n, text in enumerate(own, start=1) if text.strip() not in known)
+    return Plan(proposed.changes, (*proposed.criteria, *added), proposed.summary, proposed.assumptions)

@@ -1,0 +1,158 @@
+"""reviewing and addressing_reviews: a fresh mind reads the diff before people do; every remark gets an answer.
+
+Findings stand as threads at the forge, found again by their marker. Only what was fixed is resolved; a remark of the
+reviewer role that is declined with a reason is closed with it, a person's is left to the person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, assert_never
+
+from claudetm.ports.agent import Role
+from claudetm.ports.forge import Note
+from claudetm.ports.repository import Pushed, PushRefused
+from claudetm.prompts.answers import ResponderAnswer, ReviewerAnswer
+from claudetm.prompts.briefs import EarlierFinding, ResponderBrief, ReviewerBrief
+from claudetm.stages.brief import common
+from claudetm.stages.context import Context
+from claudetm.stages.session import Seat, converse
+from claudetm.stages.worktree import keep, prepare, tidy
+from claudetm.workflow.events import ChangeBlocked, ReviewsAnswered, SelfReviewed
+from claudetm.workflow.limits import Blocked, Wait
+from claudetm.workflow.pull_request import Thread
+from claudetm.workflow.run import ChangeState
+
+
+async def review(ctx: Context, change: ChangeState) -> SelfReviewed | ChangeBlocked | Wait:
+    """Let the reviewer role read the head, unless it is off, has read it, or has had its rounds."""
+    policy = ctx.run.policy
+    if not policy.self_review or change.reviewed_head == change.head or change.review_rounds >= policy.review_rounds:
+        return SelfReviewed(change.id, change.head)
+    pull = await ctx.pull(change.number)
+    subject = f"{change.id}:review"
+    async with ctx.repository.checkout(change.head) as tree:
+        brief = ReviewerBrief(
+            **common(ctx, subject, str(tree)),
+            change=change.plan,
+            base=change.base,
+            head=change.head,
+            commits=tuple(await ctx.repository.commits(change.base, change.head)),
+            paths=tuple(await ctx.repository.changed_paths(change.base, change.head)),
+            earlier=tuple(
+                EarlierFinding(t.id, t.path, t.line, t.comments[0].body)
+                for t in pull.threads
+                if t.comments and t.comments[0].ours
+            ),
+        )
+        result = await converse(ctx, Seat(Role.REVIEWER, subject, tree, change.id, resumable=False), brief)
+    match result:
+        case Wait():
+            return result
+        case Blocked(reason, next_step):
+            return ChangeBlocked(change.id, reason, next_step)
+        case _:
+            assert isinstance(result.answer, ReviewerAnswer)  # noqa: S101 - the brief decides the answer's form
+            return SelfReviewed(change.id, change.head, await _post(ctx, change, result.answer))
+
+
+async def _post(ctx: Context, change: ChangeState, answer: ReviewerAnswer) -> int:
+    """Write what blocks as threads; a first round's minor findings too, as remarks that ask for nothing."""
+    later_round = change.review_rounds > 0
+    posted = [f for f in answer.findings if f.severity == "blocking" or (f.severity == "minor" and not later_round)]
+    for n, finding in enumerate(posted, start=1):
+        blocking = finding.severity == "blocking"
+        marker = f"finding:{change.id}:{change.head[:12]}:{n}"
+        text = f"{finding.claim}\n\n{finding.failure}"
+        await ctx.forge.note(
+            change.number, Note(marker, text, path=finding.path, line=finding.line, blocking=blocking)
+        )
+    return len(posted)
+
+
+async def respond(ctx: Context, change: ChangeState) -> ReviewsAnswered | ChangeBlocked | Wait:
+    """Answer every open remark: fix and resolve, decline with evidence, or ask."""
+    pull = await ctx.pull(change.number)
+    threads = pull.unanswered
+    if not threads:
+        return ReviewsAnswered(change.id, change.head)
+    if change.review_rounds >= ctx.run.policy.review_rounds:
+        said = "; ".join(t.comments[-1].body[:200] for t in threads if t.comments)
+        return ChangeBlocked(change.id, f"no agreement after {change.review_rounds} review rounds: {said}", pull.url)
+    result = await _session(ctx, change, threads)
+    match result:
+        case Wait():
+            return result
+        case Blocked(reason, next_step):
+            return ChangeBlocked(change.id, reason, next_step)
+        case ResponderAnswer():
+            return await _answer(ctx, change, threads, result)
+        case _:
+            assert_never(result)
+
+
+async def _session(ctx: Context, change: ChangeState, threads: Sequence[Thread]) -> ResponderAnswer | Wait | Blocked:
+    path = await prepare(ctx, change)
+    subject = f"{change.id}:respond"
+
+    async def objection(answer: Mapping[str, Any]) -> str:
+        missing = _unanswered(threads, [str(r.get("thread_id")) for r in answer.get("replies", ())])
+        if missing:
+            return f"These threads have no reply: {', '.join(missing)}."
+        state = await ctx.repository.state(change.id)
+        return f"There are uncommitted changes: {', '.join(state.modified[:10])}." if state.modified else ""
+
+    brief = ResponderBrief(
+        **common(ctx, subject, str(path)),
+        change=change.plan,
+        threads=tuple(threads),
+        head=change.head,
+        base=change.base,
+    )
+    result = await converse(ctx, Seat(Role.RESPONDER, subject, path, change.id, objection=objection), brief)
+    if isinstance(result, (Wait, Blocked)):
+        return result
+    assert isinstance(result.answer, ResponderAnswer)  # noqa: S101 - the brief decides the answer's form
+    return result.answer
+
+
+def _unanswered(threads: Sequence[Thread], replied: Sequence[str]) -> list[str]:
+    return [t.id for t in threads if t.id not in replied]
+
+
+async def _answer(
+    ctx: Context, change: ChangeState, threads: Sequence[Thread], answer: ResponderAnswer
+) -> ReviewsAnswered | ChangeBlocked | Wait:
+    """Push what was fixed, then write the replies; a claimed fix without a commit is not taken."""
+    now = ctx.clock.now()
+    if missing := _unanswered(threads, [r.thread_id for r in answer.replies]):
+        return Wait(now, f"threads without a reply: {', '.join(missing)}")
+    state = await tidy(ctx, change)
+    if state.refused or state.modified:
+        return Wait(now, state.refused or "the responder left modified files")
+    head = await ctx.repository.adopt(change.id)
+    if head == change.head and any(r.outcome == "fixed" for r in answer.replies):
+        return Wait(now, "remarks are said to be fixed, but there is no commit")
+    if not await ctx.repository.contains(head, change.head):
+        await keep(ctx, change, "the responder rewrote history")
+        return Wait(now, "the responder rewrote history")
+    match await ctx.repository.push(change.branch, head):
+        case PushRefused(at, reason):
+            return ChangeBlocked(change.id, f"{change.branch} could not be pushed (it is at {at[:10]}): {reason}")
+        case Pushed():
+            await _reply(ctx, change, threads, answer, head)
+            return ReviewsAnswered(change.id, head, tuple(t.id for t in threads))
+
+
+async def _reply(
+    ctx: Context, change: ChangeState, threads: Sequence[Thread], answer: ResponderAnswer, head: str
+) -> None:
+    known = {t.id: t for t in threads}
+    for reply in answer.replies:
+        if (thread := known.get(reply.thread_id)) is None:
+            continue
+        ours = bool(thread.comments) and thread.comments[0].ours
+        resolve = reply.outcome == "fixed" or (reply.outcome == "declined" and ours)
+        text = f"{reply.text}\n\nFixed in {head}." if reply.outcome == "fixed" else reply.text
+        marker = f"reply:{thread.id}:{len(thread.comments)}"
+        await ctx.forge.note(change.number, Note(marker, text, thread.id, resolve=resolve))

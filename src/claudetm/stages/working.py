@@ -1,0 +1,176 @@
+"""queued and working: a change gets its worktree, then each task a session, until there is something to publish.
+
+A task is done when the session says so and the repository shows it: new commits that change something, on top of
+where the task began, and no modified tracked file. Anything less finishes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from claudetm.plan.model import Task
+from claudetm.ports.agent import Role
+from claudetm.prompts.answers import VerifierAnswer, WorkerAnswer
+from claudetm.prompts.briefs import ConfirmBrief, DoneTask, WorkerBrief
+from claudetm.stages.brief import common
+from claudetm.stages.context import Context
+from claudetm.stages.session import Seat, converse
+from claudetm.stages.worktree import prepare, set_up, tidy
+from claudetm.workflow.events import (
+    ChangeBlocked,
+    ChangeEmpty,
+    ChangeReady,
+    ChangeStarted,
+    TaskFinished,
+    TaskSkipped,
+    TaskStarted,
+)
+from claudetm.workflow.limits import Blocked, Wait
+from claudetm.workflow.run import ChangeState
+
+
+async def start(ctx: Context, change: ChangeState) -> ChangeStarted | ChangeBlocked | Wait:
+    """Give the change a branch and a worktree at the forge's base."""
+    branch = f"claudetm/{ctx.run.id}/{change.id}"
+    path = await ctx.repository.open_worktree(change.id, branch, await ctx.forge.base())
+    if failure := await set_up(ctx, path, change.id):
+        return Wait(None, "stopped") if ctx.stop.is_set() else ChangeBlocked(change.id, failure)
+    return ChangeStarted(change.id, branch, (await ctx.repository.state(change.id)).head)
+
+
+async def work(
+    ctx: Context, change: ChangeState
+) -> TaskStarted | TaskFinished | TaskSkipped | ChangeReady | ChangeEmpty | ChangeBlocked | Wait:
+    """Take the change one step on: begin its next task, hold that task's session, or conclude the change."""
+    task = change.task
+    if task is None:
+        return await _conclude(ctx, change)
+    if task.id not in change.tasks:
+        return TaskStarted(change.id, task.id, change.head)
+    result = await _session(ctx, change, task)
+    match result:
+        case Wait():
+            return result
+        case Blocked(reason, next_step):
+            return ChangeBlocked(change.id, reason, next_step)
+        case WorkerAnswer():
+            return await _judge(ctx, change, task, result)
+        case _:
+            assert_never(result)
+
+
+async def _session(ctx: Context, change: ChangeState, task: Task) -> WorkerAnswer | Wait | Blocked:
+    path = await prepare(ctx, change)
+    begun = change.tasks[task.id].from_commit
+
+    async def objection(answer: Mapping[str, Any]) -> str:
+        return await unfinished_business(ctx, change, begun) if answer.get("outcome") == "done" else ""
+
+    seat = Seat(Role.WORKER, task.id, path, change.id, task.complexity, objection)
+    result = await converse(ctx, seat, await _brief(ctx, change, task, str(path)))
+    if isinstance(result, (Wait, Blocked)):
+        return result
+    assert isinstance(result.answer, WorkerAnswer)  # noqa: S101 - the brief decides the answer's form
+    return result.answer
+
+
+async def unfinished_business(ctx: Context, change: ChangeState, begun: str) -> str:
+    """Return what contradicts a session that says it is done, as a sentence for it; "" when nothing does."""
+    state = await ctx.repository.state(change.id)
+    if state.refused:
+        return f"The repository cannot be taken as it is: {state.refused}."
+    if state.modified:
+        return f"There are uncommitted changes: {', '.join(state.modified[:10])}. Commit or revert them."
+    if state.untracked:
+        return f"There are untracked files: {', '.join(state.untracked[:10])}. Commit, ignore or remove them."
+    head = await ctx.repository.adopt(change.id)
+    return await nothing_shown(ctx, begun, head)
+
+
+async def nothing_shown(ctx: Context, begun: str, head: str) -> str:
+    """Return why the commits from `begun` to `head` show no work, or ""."""
+    if head == begun:
+        return "There is no commit since the task began."
+    if not await ctx.repository.contains(head, begun):
+        return f"History was rewritten: {begun[:10]}, where the task began, is gone from the branch."
+    if not await ctx.repository.changed_paths(begun, head):
+        return "The commits change nothing."
+    return ""
+
+
+async def _judge(
+    ctx: Context, change: ChangeState, task: Task, answer: WorkerAnswer
+) -> TaskFinished | TaskSkipped | ChangeBlocked | Wait:
+    now = ctx.clock.now()
+    match answer.outcome:
+        case "done":
+            state = await tidy(ctx, change)
+            if state.refused or state.modified:
+                return Wait(now, f"{task.id} is said to be done, but: {state.refused or 'files are modified'}")
+            head = await ctx.repository.adopt(change.id)
+            if reason := await nothing_shown(ctx, change.tasks[task.id].from_commit, head):
+                return Wait(now, f"{task.id} is said to be done, but: {reason}")
+            return TaskFinished(change.id, task.id, head, answer.summary)
+        case "unfinished":
+            return Wait(now, f"{task.id} is unfinished: {answer.summary}")
+        case "already_true":
+            return await _confirm(ctx, change, task, answer)
+        case "blocked":
+            needs = answer.blocker.needs if answer.blocker else answer.summary
+            return ChangeBlocked(change.id, f"{task.id}: {needs}", 'claudetm say "…", then claudetm resume')
+        case _:
+            assert_never(answer.outcome)
+
+
+async def _confirm(
+    ctx: Context, change: ChangeState, task: Task, answer: WorkerAnswer
+) -> TaskSkipped | ChangeBlocked | Wait:
+    """Let a fresh mind look whether the task really is true already; it must cite what it saw."""
+    head = await ctx.repository.adopt(change.id)
+    async with ctx.repository.checkout(head) as tree:
+        subject = f"{task.id}:confirm"
+        shown = tuple(f"{v.path}:{v.line} {v.command}".strip() for v in answer.evidence)
+        brief = ConfirmBrief(
+            **common(ctx, subject, str(tree)), change=change.plan, task=task, commit=head, evidence=shown
+        )
+        seat = Seat(Role.VERIFIER, subject, tree, change.id, resumable=False)
+        result = await converse(ctx, seat, brief)
+    match result:
+        case Wait():
+            return result
+        case Blocked(reason, next_step):
+            return ChangeBlocked(change.id, reason, next_step)
+        case _:
+            verdicts = result.answer.results if isinstance(result.answer, VerifierAnswer) else []
+            if any(v.verdict == "holds" and v.evidence for v in verdicts):
+                return TaskSkipped(change.id, task.id, tuple(v.evidence[0] for v in verdicts if v.evidence))
+            return Wait(ctx.clock.now(), f"{task.id} is said to be true already, which a second look did not confirm")
+
+
+async def _brief(ctx: Context, change: ChangeState, task: Task, cwd: str) -> WorkerBrief:
+    state = await ctx.repository.state(change.id)
+    begun = change.tasks[task.id].from_commit
+    tally = ctx.run.tally(task.id)
+    return WorkerBrief(
+        **common(ctx, task.id, cwd),
+        change=change.plan,
+        task=task,
+        done=tuple(
+            DoneTask(t, s.summary, s.skipped) for t in change.plan.tasks if (s := change.tasks.get(t.id)) and s.done
+        ),
+        from_commit=begun,
+        head=state.head,
+        commits=tuple(await ctx.repository.commits(begun, await ctx.repository.adopt(change.id))),
+        modified=state.modified,
+        untracked=state.untracked,
+        attempt=tally.attempts + 1,
+        previous=tally.last_detail,
+    )
+
+
+async def _conclude(ctx: Context, change: ChangeState) -> ChangeReady | ChangeEmpty:
+    """Every task is done: publish what there is, or skip a change that changes nothing."""
+    if await ctx.repository.changed_paths(change.base, change.head):
+        return ChangeReady(change.id, change.head)
+    return ChangeEmpty(change.id, "every task is done and nothing differs from the base")

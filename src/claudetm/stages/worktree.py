@@ -1,0 +1,53 @@
+"""A change's worktree, ready for a session: set up once, at the recorded head or on the way from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from claudetm.ports.commands import CommandRequest
+from claudetm.ports.repository import WorktreeState
+from claudetm.stages.context import Context
+from claudetm.workflow import events as e
+from claudetm.workflow.run import ChangeState
+
+
+async def prepare(ctx: Context, change: ChangeState) -> Path:
+    """Return the worktree. What a session that died left there stays; what the forge has meanwhile replaces it."""
+    repository = ctx.repository
+    fresh = await repository.worktree(change.id) is None
+    path = await repository.open_worktree(change.id, change.branch, change.head)
+    if not fresh and change.head != (await repository.state(change.id)).head:
+        head = await repository.adopt(change.id)
+        if not await repository.contains(head, change.head):
+            await keep(ctx, change, "the branch moved on without the worktree")
+            path = await repository.reset_worktree(change.id, change.branch, change.head)
+            fresh = True
+    if fresh:
+        await set_up(ctx, path, change.id)
+    return path
+
+
+async def keep(ctx: Context, change: ChangeState, why: str) -> None:
+    """Keep what lies in the worktree under a ref, before a step that could lose it."""
+    if snapshot := await ctx.repository.snapshot(change.id, why):
+        await ctx.record(e.SnapshotTaken(change.id, snapshot.ref, snapshot.commit, why))
+
+
+async def set_up(ctx: Context, path: Path, name: str) -> str:
+    """Run the set-up commands in a fresh worktree; return "" or what failed."""
+    for n, command in enumerate(ctx.run.policy.setup, start=1):
+        log = ctx.logs / "setup" / f"{name}-{n}.txt"
+        result = await ctx.commands.run(CommandRequest(command, path, log=log), ctx.stop)
+        if not result.ok:
+            return f"the set-up command `{command}` failed (exit {result.exit_code}); see {log}"
+    return ""
+
+
+async def tidy(ctx: Context, change: ChangeState) -> WorktreeState:
+    """Return the worktree's state with untracked leftovers kept under a ref and removed."""
+    state = await ctx.repository.state(change.id)
+    if state.untracked and not state.modified and not state.refused:
+        await keep(ctx, change, "files left behind by a session")
+        await ctx.repository.remove_untracked(change.id)
+        state = await ctx.repository.state(change.id)
+    return state
