@@ -221,7 +221,7 @@ class Run:
             else:
                 self._move(Phase(record.edge[1]), record.time)
             fold(self, data, record)
-        except (KeyError, ValueError, TypeError) as error:
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
             raise UnreadableRecord(f"event {record.seq} ({record.type}) cannot be applied: {error!r}") from error
 
     def _move(self, phase: Phase, time: float) -> None:
