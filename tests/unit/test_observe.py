@@ -292,6 +292,25 @@ def test_a_closed_pull_request_waits_for_a_person() -> None:
     assert a_person(look(story, None))
 
 
+def test_a_veto_that_resume_accepted_drops_the_change() -> None:
+    story, closed = at(Stage.ABANDONED), pull(state=PullRequestState.CLOSED, by="ann")
+    story.tell(e.RunBlocked("closed"), e.RunResumed())
+    assert look(story, closed) == e.ChangeDropped("c1", "closed by ann")
+    assert story.run.settled
+
+
+def test_a_pull_request_that_is_open_again_at_resume_is_no_veto() -> None:
+    story = at(Stage.ABANDONED).tell(e.RunBlocked("closed"), e.RunResumed())
+    assert look(story, GREEN) == e.PullRequestReopened("c1", "h1")
+
+
+def test_a_second_veto_is_asked_about_again() -> None:
+    story = at(Stage.ABANDONED).tell(e.RunBlocked("closed"), e.RunResumed(), e.PullRequestReopened("c1", "h1"))
+    closed = pull(state=PullRequestState.CLOSED)
+    assert look(story, closed) == e.PullRequestClosed("c1")
+    assert a_person(look(story, closed))
+
+
 def test_a_reopened_pull_request_goes_on() -> None:
     story = at(Stage.ABANDONED)
     assert look(story, GREEN) == e.PullRequestReopened("c1", "h1")

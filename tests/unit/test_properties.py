@@ -205,7 +205,7 @@ def finish(story: Story, i: str) -> None:
         case Stage.WORKING:
             story.tell(e.ChangeReady(i, "h1"))
         case Stage.ABANDONED:
-            story.tell(e.RunResumed())
+            story.tell(e.ChangeDropped(i))
         case _:
             story.tell(e.PullRequestMerged(i, f"m-{i}"))
 
