@@ -1,0 +1,447 @@
+"""The run's own repository, beside the user's: a clean room, and for each change a clone made from it.
+
+    <folder>/clean-room.git     every commit, merge and push of ours
+    <folder>/changes/<change>/  the agent's: worktree and clone in one
+    <folder>/views/<change>/    our index of that worktree
+    <folder>/checkouts/         throw-away checkouts
+
+Each method runs in a thread. Each can be killed at any point and called again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from claudetm.adapters.git import snapshots
+from claudetm.adapters.git.clean_room import START, CleanRoom, open_clean_room, remove_tree
+from claudetm.adapters.git.git import commit_id, transfer
+from claudetm.adapters.git.user_refs import Ref, UserRefs
+from claudetm.adapters.git.worktree_view import WorktreeView
+from claudetm.errors import RepositoryError
+from claudetm.ports.repository import (
+    Commit,
+    Conflicted,
+    Landed,
+    Merged,
+    NotLanded,
+    Pushed,
+    PushRefused,
+    Snapshot,
+    WorktreeState,
+)
+
+Faults = Callable[[str], None]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def no_fault(_point: str) -> None:
+    """Do nothing: the fault point of ordinary runs."""
+
+
+async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run blocking work in a thread. What the file system refuses becomes a RepositoryError."""
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except OSError as e:
+        raise RepositoryError(f"{e.filename or 'The run folder'}: {e.strerror or e}.") from e
+
+
+class RunRepository:
+    """The port `Repository`, on real git."""
+
+    def __init__(
+        self,
+        folder: Path,
+        user: UserRefs,
+        run: str,
+        base: str,
+        copy_files: Sequence[str] = (),
+        faults: Faults = no_fault,
+    ) -> None:
+        """Name the run's folder, the user's repository, the run's id and the commit it began at.
+
+        `copy_files` are paths below the user's checkout that go into each fresh worktree and never into a commit.
+        """
+        self.folder = folder
+        self.user = user
+        self.run = run
+        self.base = commit_id(base)
+        self.copy_files = tuple(_inside(p) for p in copy_files)
+        self._faults = faults
+        self._opening = threading.Lock()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._here: set[str] = set()
+
+    async def _in_room(self, work: Callable[Concatenate[CleanRoom, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do something in the clean room, in a thread, and make the room there when it is not yet."""
+        return await _in_thread(lambda: work(self.room, *args, **kwargs))
+
+    @property
+    def room(self) -> CleanRoom:
+        """The clean room, made on first use."""
+        with self._opening:
+            return self._room
+
+    @cached_property
+    def _room(self) -> CleanRoom:
+        self._sweep_checkouts()
+        path = self.folder / "clean-room.git"
+        return open_clean_room(path, self.user.git_dir, self.base, self.user.author, self.copy_files)
+
+    @cached_property
+    def _private(self) -> tuple[str, ...]:
+        """The copied paths that the project itself does not track."""
+        if not self.copy_files:
+            return ()
+        tracked = self.room.tracked(self.base, self.copy_files)
+        return tuple(p for p in self.copy_files if not any(PurePosixPath(t).is_relative_to(p) for t in tracked))
+
+    def _sweep_checkouts(self) -> None:
+        """Remove the checkouts that drivers left behind which are no more."""
+        for path in (self.folder / "checkouts").glob("*"):
+            pid = path.name.partition("-")[0]
+            if not (pid.isdigit() and _alive(int(pid))):
+                remove_tree(path)
+
+    def _path(self, change: str) -> Path:
+        if not _NAME.fullmatch(change):
+            raise RepositoryError(f"{change[:80]!r} cannot be the name of a change.")
+        return self.folder / "changes" / change
+
+    def _view(self, change: str) -> WorktreeView:
+        path = self._path(change)
+        view = WorktreeView(self.room, self.folder / "views" / change, path)
+        if not path.exists():
+            raise RepositoryError(f"Change {change} has no worktree.")
+        return view
+
+    def _ensure(self, commit: str) -> str:
+        """Bring a commit of the user's repository into the clean room, unless it is there; return it."""
+        if commit not in self._here:
+            if not self.room.has(commit_id(commit)):
+                self.room.take(self.user.objects, commit, (START,))
+            self._here.add(commit)
+        return commit
+
+    # worktrees
+
+    async def open_worktree(self, change: str, branch: str, commit: str) -> Path:
+        """Return the change's worktree, made at `commit` on `branch` when it is not there yet."""
+        return await _in_thread(self._open_worktree, change, branch, commit)
+
+    def _open_worktree(self, change: str, branch: str, commit: str) -> Path:
+        path = self._path(change)
+        with self._locks[change]:
+            if not path.exists():
+                self._build(change, branch, commit).rename(path)
+        return path
+
+    def _build(self, change: str, branch: str, commit: str) -> Path:
+        """Make a fresh worktree beside its place; return where."""
+        path = self._path(change)
+        fresh = path.with_name(f".{change}.new")
+        remove_tree(fresh)
+        self.room.lay_out(fresh, self._ensure(commit), branch)
+        self._faults(f"worktree:laid_out:{change}")
+        self._copy_files(fresh)
+        WorktreeView(self.room, self.folder / "views" / change, path).begin(fresh, commit)
+        self._faults(f"worktree:ready:{change}")
+        return fresh
+
+    def _copy_files(self, folder: Path) -> None:
+        """Bring the user's untracked files; what they do not have, or the project tracks, is passed over."""
+        for name in self.copy_files:
+            source, target = self.user.root / name, folder / name
+            if os.path.lexists(target) or not source.exists():
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target)
+            else:
+                shutil.copy2(source, target)
+
+    async def worktree(self, change: str) -> Path | None:
+        """Return the change's worktree, or None."""
+        path = self._path(change)
+        return path if path.exists() else None
+
+    async def reset_worktree(self, change: str, branch: str, commit: str) -> Path:
+        """Put a fresh worktree in the place of the old one."""
+        return await _in_thread(self._reset_worktree, change, branch, commit)
+
+    def _reset_worktree(self, change: str, branch: str, commit: str) -> Path:
+        path = self._path(change)
+        old = path.with_name(f".{change}.old")
+        with self._locks[change]:
+            fresh = self._build(change, branch, commit)
+            remove_tree(old)
+            if path.exists():
+                path.rename(old)
+            self._faults(f"worktree:set_aside:{change}")
+            fresh.rename(path)
+            remove_tree(old)
+        return path
+
+    async def state(self, change: str) -> WorktreeState:
+        """Return what stands in the worktree."""
+        return await _in_thread(self._state, change)
+
+    def _state(self, change: str) -> WorktreeState:
+        view = self._view(change)
+        with self._locks[change]:
+            head, refused = _synced(view)
+            standing = view.standing()
+        if standing.nested and not refused:
+            refused = f"{standing.nested[0]} is a repository of its own; remove it or its .git"
+        return WorktreeState(head, standing.modified, standing.untracked + standing.nested, refused)
+
+    async def adopt(self, change: str) -> str:
+        """Bring the worktree's commits into the clean room; return its head."""
+        return await _in_thread(self._adopt, change)
+
+    def _adopt(self, change: str) -> str:
+        view = self._view(change)
+        with self._locks[change]:
+            head = view.sync()
+        self._refuse_private(head)
+        self.room.keep(f"refs/claudetm/work/{change}", head)
+        self._here.add(head)
+        return head
+
+    def _refuse_private(self, commit: str) -> None:
+        if self._private and (found := self.room.touched(commit, START, self._private)):
+            raise RepositoryError(f"{', '.join(found)} was committed, though worktree.copy keeps it out of commits.")
+
+    async def remove_untracked(self, change: str) -> Sequence[str]:
+        """Remove untracked, unignored files; return their paths."""
+        return await _in_thread(self._remove_untracked, change)
+
+    def _remove_untracked(self, change: str) -> Sequence[str]:
+        view = self._view(change)
+        with self._locks[change]:
+            standing = view.standing()
+            for path in (p for p in standing.untracked if view.present(p)):
+                (view.worktree / path).unlink()
+                _prune(view.worktree, (view.worktree / path).parent)
+        return standing.untracked
+
+    async def snapshot(self, change: str, why: str) -> Snapshot | None:
+        """Keep head and every uncommitted file under a ref; None when nothing is there to lose."""
+        return await _in_thread(self._snapshot, change, why)
+
+    def _snapshot(self, change: str, why: str) -> Snapshot | None:
+        view, prefix = self._view(change), f"refs/claudetm/{self.run}/snapshots"
+        with self._locks[change]:
+            head, _ = _synced(view)
+            standing = view.standing()
+            if standing.modified or standing.untracked or standing.nested:
+                commit = snapshots.commit_everything(view, standing, head, why)
+            elif self.room.unpublished(head):
+                commit = head
+            else:
+                return None
+            ref, newest = snapshots.place(prefix, change, self.user.list(prefix))
+            if newest and self.room.parents(self._ensure(newest)) == self.room.parents(commit):
+                return Snapshot(ref.rpartition("-")[0] + f"-{int(ref.rpartition('-')[2]) - 1}", newest)
+            self.room.keep(ref, commit)
+            self._publish(ref, commit, "")
+        return Snapshot(ref, commit)
+
+    # commits
+
+    async def commits(self, since: str, head: str) -> Sequence[Commit]:
+        """Return the commits reachable from head and not from since, oldest first, at most 200."""
+        return await self._in_room(CleanRoom.commits, since, head)
+
+    async def changed_paths(self, since: str, head: str) -> Sequence[str]:
+        """Return the paths that differ between two commits."""
+        return await self._in_room(CleanRoom.changed_paths, since, head)
+
+    async def contains(self, descendant: str, ancestor: str) -> bool:
+        """Whether the ancestor is reachable from the descendant."""
+        return await self._in_room(CleanRoom.contains, descendant, ancestor)
+
+    async def read_file(self, commit: str, path: str) -> str | None:
+        """Return a file of a commit as text, or None."""
+        return await self._in_room(CleanRoom.read_file, commit, path)
+
+    async def list_files(self, commit: str) -> Sequence[str]:
+        """Return the paths of a commit's files."""
+        return await self._in_room(CleanRoom.tracked, commit, ())
+
+    async def merge(self, ours: str, theirs: str, message: str) -> Merged | Conflicted:
+        """Build the merge of two commits. Ours when it contains theirs; theirs when it is ahead."""
+        return await _in_thread(self._merge, ours, theirs, message)
+
+    def _merge(self, ours: str, theirs: str, message: str) -> Merged | Conflicted:
+        fork = self.room.relation(ours, theirs)
+        if fork in (ours, theirs):
+            return Merged(theirs if fork == ours else ours)
+        return self._build_merge(ours, theirs, message, (ours, theirs))
+
+    async def build_merge(
+        self, base: str, head: str, message: str, parents: Sequence[str] = ()
+    ) -> Merged | Conflicted:
+        """Build a commit with the merged tree of both, also where one contains the other; parents: base and head."""
+        return await _in_thread(self._build_merge, base, head, message, parents or (base, head))
+
+    def _build_merge(self, base: str, head: str, message: str, parents: Sequence[str]) -> Merged | Conflicted:
+        tree = self.room.merge_tree(base, head)
+        if isinstance(tree, Conflicted):
+            return tree
+        commit = self.room.commit_tree(tree, parents, message)
+        self._here.add(commit)
+        return Merged(commit)
+
+    @asynccontextmanager
+    async def checkout(self, commit: str) -> AsyncIterator[Path]:
+        """Return a throw-away checkout of the commit, a clone of its own, gone at exit."""
+        path = self.folder / "checkouts" / f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        try:
+            await _in_thread(self._check_out, path, commit)
+            yield path
+        finally:
+            await asyncio.shield(_in_thread(remove_tree, path))
+
+    def _check_out(self, path: Path, commit: str) -> None:
+        self.room.lay_out(path, self._ensure(commit))
+        self._copy_files(path)
+
+    # the user's repository
+
+    async def push(self, branch: str, commit: str) -> Pushed | PushRefused:
+        """Move the branch to the commit in the user's repository, forward only."""
+        return await _in_thread(self._push, branch, commit)
+
+    def _push(self, branch: str, commit: str) -> Pushed | PushRefused:
+        ref = f"refs/heads/{branch}"
+        self._refuse_private(commit)
+        at = self.user.find(ref) or Ref("")
+        if at.commit != commit:
+            if refused := self._refusal(branch, at, commit):
+                return refused
+            self._faults(f"push:before:{branch}")
+            if not self._publish(ref, commit, at.commit):
+                now = self.user.find(ref) or Ref("")
+                return Pushed() if now.commit == commit else PushRefused(now.commit, f"{branch} moved meanwhile")
+            self._faults(f"push:after:{branch}")
+        self.room.keep(_pushed(branch), commit)
+        return Pushed()
+
+    def _refusal(self, branch: str, at: Ref, commit: str) -> PushRefused | None:
+        """Return why the branch must stay where it is, or None."""
+        if at.commit and not self.room.contains(commit, self._ensure(at.commit)):
+            return PushRefused(at.commit, f"{branch} has commits that are not ours")
+        if at.worktree:
+            return PushRefused(at.commit, f"{branch} is checked out in {at.worktree}: switch to another branch there")
+        return None
+
+    def _publish(self, ref: str, commit: str, old: str) -> bool:
+        """Bring the commit into the user's repository and move a ref of ours to it, from `old`."""
+        if not ref.startswith(("refs/heads/claudetm/", "refs/claudetm/")):
+            raise RepositoryError(f"{ref} is not ours to write.")
+        transfer(self.room.git, self.user.git, commit_id(commit), [START, *([old] if old else [])])
+        return self.user.swap(ref, commit, old)
+
+    async def publish(self, ref: str, commit: str, old: str) -> bool:
+        """Move a ref of ours in the user's repository from `old` ("" for absent); False when it stands elsewhere."""
+        return await _in_thread(self._publish, ref, commit, old)
+
+    async def refs(self, *prefixes: str) -> Mapping[str, Ref]:
+        """Return the user's refs at or below the prefixes, by full name; their commits are brought in."""
+        return await _in_thread(self._refs, prefixes)
+
+    def _refs(self, prefixes: tuple[str, ...]) -> Mapping[str, Ref]:
+        found = self.user.list(*prefixes)
+        for ref in found.values():
+            self._ensure(ref.commit)
+        return found
+
+    async def branch_tip(self, branch: str) -> str:
+        """Return the commit of a branch in the user's repository, brought into the clean room; "" when absent."""
+        name = f"refs/heads/{branch}"
+        found = (await self.refs(name)).get(name)
+        return found.commit if found else ""
+
+    async def last_push(self, branch: str) -> str:
+        """Return the commit that we pushed last to a branch, or ""."""
+        return await self._in_room(CleanRoom.ref, _pushed(branch))
+
+    async def parents(self, commit: str) -> tuple[str, tuple[str, ...]]:
+        """Return a commit's tree and parents."""
+        return await self._in_room(CleanRoom.parents, commit)
+
+    async def entered(self, base: str, head: str) -> str:
+        """Return the commit by which head came into base."""
+        return await self._in_room(CleanRoom.entered, base, head)
+
+    async def land(self, commit: str, target: str) -> Landed | NotLanded:
+        """Bring the commit to the user's branch, fast-forward only, checkout included where it is clean."""
+        return await _in_thread(self._land, commit, target)
+
+    def _land(self, commit: str, target: str) -> Landed | NotLanded:
+        base = f"refs/heads/claudetm/{self.run}/base"
+        found = self.user.list(f"refs/heads/{target}", base)
+        at = found.get(f"refs/heads/{target}")
+        named = base.removeprefix("refs/heads/") if found.get(base, Ref("")).commit == commit else commit
+        transfer(self.room.git, self.user.git, commit_id(commit), (START,))
+        if at is None:
+            return NotLanded(f"there is no branch {target}", f"git branch {target} {named}")
+        if self.room.contains(self._ensure(at.commit), commit):
+            return Landed("already")
+        if not self.room.contains(commit, at.commit):
+            first = "" if at.worktree else f"git switch {target} && "
+            return NotLanded(f"{target} has moved on by itself", f"{first}git merge {named}")
+        self._faults(f"land:before:{target}")
+        return self.user.land(commit, target, at, named)
+
+
+def _synced(view: WorktreeView) -> tuple[str, str]:
+    """Return the worktree's head and "", or the last head we know and why there is no newer one."""
+    try:
+        return view.sync(), ""
+    except RepositoryError as e:
+        return view.known(), str(e)
+
+
+def _pushed(branch: str) -> str:
+    return f"refs/claudetm/pushed/{branch}"
+
+
+def _inside(path: str) -> str:
+    """Return a path below the checkout in its plain form. Raises RepositoryError for any other."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts or ".git" in pure.parts or "\n" in path:
+        raise RepositoryError(f"worktree.copy: {path!r} is not a path inside the repository.")
+    return str(pure)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _prune(top: Path, folder: Path) -> None:
+    """Remove folders that became empty, up to the worktree."""
+    while folder != top and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent

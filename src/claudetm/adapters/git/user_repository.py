@@ -1,0 +1,134 @@
+"""Reads the user's repository once, before a run: where it is, what to land on, who commits, what it is lacking.
+
+GitPython is right here, as this is the user's own repository under their own configuration. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from claudetm.adapters.git.git import require_version
+from claudetm.adapters.git.user_refs import UserRefs
+from claudetm.errors import RepositoryError
+
+if TYPE_CHECKING:
+    import git
+
+NO_IDENTITY = "claudetm <claudetm@localhost>"
+
+
+@dataclass(frozen=True, slots=True)
+class UserRepository:
+    """What is read of the user's repository. `remotes` maps names to URLs; `notes` are sentences for the user."""
+
+    root: Path
+    git_dir: Path  # of this worktree
+    common_dir: Path  # what all worktrees share: objects, refs
+    target: str  # the branch to land on
+    base: str  # the commit to begin at
+    author: str  # "Name <address>"
+    remotes: Mapping[str, str]
+    shallow: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def refs(self) -> UserRefs:
+        """The writer of our refs in it."""
+        return UserRefs(self.root, self.common_dir, self.author)
+
+
+def inspect(path: Path, base: str | None = None) -> UserRepository:
+    """Read the repository around `path`; `base` names the branch to land on, None takes the current one.
+
+    Raises RepositoryError, one sentence each, for what cannot be worked in.
+    """
+    require_version()
+    with _opened(path) as repo:
+        root = Path(str(repo.working_tree_dir))
+        common = Path(repo.common_dir).resolve()
+        _refuse_partial(repo, root)
+        _refuse_blocked_names(repo)
+        target, commit = _base(repo, root, base)
+        author, notes = _author(repo)
+        shallow = (common / "shallow").exists()
+        remotes = {r.name: next(iter(r.urls), "") for r in repo.remotes}
+        notes += ("The history is shallow: it begins where it was cut off.",) if shallow else ()
+        return UserRepository(root, Path(repo.git_dir), common, target, commit, author, remotes, shallow, notes)
+
+
+def locate(path: Path) -> tuple[Path, Path]:
+    """Return the worktree around `path` and its shared git directory. Raises RepositoryError outside of one."""
+    with _opened(path) as repo:
+        return Path(str(repo.working_tree_dir)), Path(repo.common_dir).resolve()
+
+
+def _opened(path: Path) -> git.Repo:
+    import git
+
+    try:
+        repo = git.Repo(path, search_parent_directories=True)
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError) as e:
+        raise RepositoryError(f"{path} is not in a git repository: run git init there, or go to one.") from e
+    if repo.bare or repo.working_tree_dir is None:
+        repo.close()
+        raise RepositoryError(f"{path} is a bare repository: run this in a clone of it.")
+    return repo
+
+
+def _refuse_partial(repo: git.Repo, root: Path) -> None:
+    with repo.config_reader() as config:
+        promised = [s for s in config.sections() if s.startswith("remote ") and config.has_option(s, "promisor")]
+        partial = config.has_option("extensions", "partialclone")
+    if promised or partial:
+        raise RepositoryError(
+            f"{root} is a partial clone, whose files are fetched on demand: run git fetch --refetch --no-filter "
+            "and remove the filter, or make a full clone."
+        )
+
+
+def _refuse_blocked_names(repo: git.Repo) -> None:
+    if any(h.name == "claudetm" for h in repo.heads):
+        raise RepositoryError(
+            "A branch named claudetm is in the way of claudetm/…: git branch -m claudetm <new name>."
+        )
+
+
+def _base(repo: git.Repo, root: Path, base: str | None) -> tuple[str, str]:
+    """Return the target branch and its commit."""
+    if base is not None and (base.startswith("-") or not base.strip()):
+        raise RepositoryError(f"{base!r} cannot be a branch: name one, such as main.")
+    heads = {h.name: h for h in repo.heads}
+    if not heads and not repo.head.is_valid():
+        raise RepositoryError(f"{root} has no commits yet: make a first one.")
+    if base is None:
+        return _current(repo, root)
+    if base in heads:
+        return base, heads[base].commit.hexsha
+    for remote in repo.remotes:
+        for ref in remote.refs:
+            if ref.remote_head == base:
+                return base, ref.commit.hexsha
+    raise RepositoryError(f"There is no branch {base} in {root}: git branch lists those there are.")
+
+
+def _current(repo: git.Repo, root: Path) -> tuple[str, str]:
+    if repo.head.is_detached:
+        raise RepositoryError(f"HEAD of {root} is on no branch: switch to one, or name one with --base.")
+    if not repo.head.is_valid():
+        raise RepositoryError(f"{root} has no commits on {repo.active_branch.name}: make a first one.")
+    return repo.active_branch.name, repo.head.commit.hexsha
+
+
+def _author(repo: git.Repo) -> tuple[str, tuple[str, ...]]:
+    """Return who commits, as git itself would say, and a note when nobody said."""
+    with repo.config_reader() as config:
+        name = os.environ.get("GIT_AUTHOR_NAME") or str(config.get_value("user", "name", ""))
+        mail = os.environ.get("GIT_AUTHOR_EMAIL") or str(config.get_value("user", "email", ""))
+    if name and mail:
+        return f"{name} <{mail}>", ()
+    why = f"git knows no user.name and user.email here: commits are made as {NO_IDENTITY}."
+    return NO_IDENTITY, (why,)
