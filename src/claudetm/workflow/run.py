@@ -14,7 +14,7 @@ from claudetm.plan.model import Change, Plan, Task, plan_from_data, problems
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import Policy, Tally, policy_from_data
 from claudetm.workflow.outcomes import Outcome, Usage, usage_from_data
-from claudetm.workflow.stages import FINAL_PHASES, Halt, Phase, Stage
+from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Halt, Phase, Stage
 from claudetm.workflow.transitions import CHANGE, RUN
 
 LEARNINGS_KEPT: Final = 30
@@ -250,7 +250,19 @@ class Run:
             self.active[i] = change
         if change.settled != was_settled:
             for name in self._dependents.get(i, ()):
-                self._queue(self.changes[name])
+                self._tell(self.changes[name], change)
+
+    def _tell(self, dependent: ChangeState, change: ChangeState) -> None:
+        """Let a change know that one it depends on is settled, or is no more."""
+        i = dependent.id
+        if change.stage in FINAL_STAGES and i in self._missing:
+            # counted down, not asked again of each: the last of a plan may wait for all the others
+            self._missing[i] -= 1
+            if self._missing[i] == 0:
+                del self._missing[i]
+                self.startable[i] = dependent
+        elif change.stage not in FINAL_STAGES:
+            self._queue(dependent)
 
     def _queue(self, change: ChangeState) -> None:
         """Put a queued change where its dependencies allow."""
