@@ -43,7 +43,7 @@ def plan_markdown(run: Run) -> str:
     """Return the plan as a checklist: a heading a change, a checkbox a task, a checkbox a criterion."""
     lines = ["# Plan", "", f"Goal: {_text(run.goal)}"]
     if run.plan.summary:
-        lines += ["", _text(run.plan.summary)]
+        lines += ["", f"Summary: {_text(run.plan.summary)}"]
     if run.plan.assumptions:
         lines += ["", "Assumptions:", "", *(f"- {_text(a)}" for a in run.plan.assumptions)]
     for change in run.changes.values():
