@@ -241,6 +241,12 @@ def test_a_halted_run_starts_no_session() -> None:
     assert now(story) == Wait(None, "lunch", person=True)
 
 
+@pytest.mark.parametrize("phase", [Phase.VERIFIED, Phase.CANCELLED])
+def test_a_run_that_is_over_starts_no_session(phase: Phase) -> None:
+    story = at(phase)
+    assert may_start(story.run, "plan", story.now) == Wait(None, "the run is over")
+
+
 def test_a_session_reserves_the_smaller_of_its_cap_and_what_is_left() -> None:
     story = begun(cost_usd=12.0)
     assert now(story) == Go(CAP)

@@ -141,6 +141,8 @@ class Blocked:
 def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
     """Decide whether a session for `subject` may start now, from the run's policy and what was tried."""
     policy, tally = run.policy, run.tally(subject)
+    if run.finished:
+        return Wait(None, "the run is over")
     if run.halt is not None:
         return Wait(None, run.halt.reason, person=True)
     if tally.last_outcome in NEEDS_THE_USER:

@@ -78,7 +78,8 @@ _RUN: Final[dict[Phase, dict[type[e.Event], Row]]] = {
         e.GoalVerified: _acted(Phase.VERIFIED),
     },
     Phase.VERIFIED: {},
-    Phase.CANCELLED: {},
+    # a cancel interrupts what runs; what that has used is charged all the same
+    Phase.CANCELLED: {e.SessionEnded: _noted(Phase.CANCELLED)},
 }
 
 _CHANGE: Final[dict[Stage, dict[type[e.Event], Row]]] = {
