@@ -1,10 +1,23 @@
-"""The entry point."""
+"""The entry point: the version at once, credentials out of the environment, then the command line."""
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Exit codes: 0 success, 1 blocked or known error, 2 stopped and resumable, 3 a bug."""
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        from claudetm import __version__
+
+        sys.stdout.write(f"claudetm {__version__}\n")
+        return
+    from claudetm.credentials import withdraw
+
+    withdraw()
+    from claudetm.cli.app import run
+
+    run()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,161 @@
+"""Wiring the ports of one run and driving it to where it can go no further."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from claudetm import __version__
+from claudetm.adapters.agent import containment
+from claudetm.adapters.agent.claude_sdk import AgentSettings, ClaudeAgent
+from claudetm.adapters.commands.runner import CommandRunner, RunnerSettings
+from claudetm.adapters.forge.local import LocalForge
+from claudetm.adapters.git.git import identity
+from claudetm.adapters.git.run_repository import RunRepository
+from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews
+from claudetm.bootstrap.clock import SystemClock
+from claudetm.bootstrap.opening import Opened
+from claudetm.engine import inbox
+from claudetm.engine.commit import Listener, Writer
+from claudetm.engine.loop import Driver, Ending
+from claudetm.ports.agent import Progress
+from claudetm.ports.store import Command
+from claudetm.prompts.render import Prompts
+from claudetm.stages.context import Context
+from claudetm.workflow.limits import Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Who is told what happens, as it happens."""
+
+    event: Listener = lambda _run, _record: None
+    progress: Callable[[Progress], None] = lambda _progress: None
+    wait: Callable[[Wait], None] = lambda _wait: None
+
+
+def run_folder(opened: Opened) -> Path:
+    """Return where the run's own repository lies, outside the user's."""
+    root = opened.user.root
+    name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
+    return platformdirs.user_state_path("claudetm") / name / opened.run.id
+
+
+async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None = None) -> Ending:
+    """Drive the run; `resume` holds raised limits when it is carried on. The caller closes `opened`."""
+    run, state = opened.run, opened.state
+    views = RunViews(FileViews(state.root))
+    writer = Writer(run, opened.journal, SystemClock(), (views, screen.event))
+    folder = run_folder(opened)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with _model(run.rehearsal, folder) as environment:
+        context = _context(opened, folder, environment, writer, screen)
+        if resume is not None:
+            await inbox.apply(writer, Command(str(uuid.uuid4()), "resume", resume))
+
+        def waiting(wait: Wait) -> None:
+            views.flush()
+            screen.wait(wait)
+
+        box = FileInbox(state.inbox)
+        driver = Driver(context, writer, box, __version__, os.getpid(), on_wait=waiting)
+        with _signals(context, box):
+            try:
+                return await driver.drive()
+            finally:
+                views.flush()
+
+
+def _context(opened: Opened, folder: Path, environment: Mapping[str, str], writer: Writer, screen: Screen) -> Context:
+    run, state, user = opened.run, opened.state, opened.user
+    policy = run.policy
+    contained = containment.choose(policy.sandbox)
+    repository = RunRepository(folder, user, run.id, run.base, policy.copy)
+    readable = [folder, user.root]
+    commands = CommandRunner(RunnerSettings(run.id, folder / "commands-home", contained, readable))
+    who = identity(user.author)
+    agent = ClaudeAgent(
+        AgentSettings(
+            home=folder / "agent-home",
+            logs=state.logs,
+            containment=contained,
+            identity=(who["GIT_AUTHOR_NAME"], who["GIT_AUTHOR_EMAIL"]),
+            workspace=folder,
+            environment=environment,
+            trust_project_settings=policy.trust_project_settings,
+        )
+    )
+    forge = LocalForge(
+        state=state.root,
+        repository=repository,
+        commands=commands,
+        checks=policy.checks,
+        setup=policy.setup,
+        target=run.target,
+        base=run.base,
+        run=run.id,
+        timeout=policy.checks_timeout,
+    )
+    return Context(
+        run=run,
+        agent=agent,
+        forge=forge,
+        repository=repository,
+        commands=commands,
+        clock=SystemClock(),
+        prompts=Prompts(state.prompts if state.prompts.is_dir() else None),
+        logs=state.logs,
+        record=writer.append,
+        progress=screen.progress,
+    )
+
+
+@asynccontextmanager
+async def _model(rehearsal: str, folder: Path) -> AsyncIterator[Mapping[str, str]]:
+    """Yield what the agent's environment needs: nothing, or the scripted model of a rehearsal."""
+    if not rehearsal:
+        yield {}
+        return
+    from claudetm.testing.scripted_model.scenario import load
+    from claudetm.testing.scripted_model.serve import serve
+
+    async with serve(load(rehearsal)) as model:
+        yield {
+            "ANTHROPIC_BASE_URL": model.url,
+            "ANTHROPIC_API_KEY": "rehearsal",
+            "CLAUDE_CONFIG_DIR": str(folder / "agent-home" / ".claude"),
+        }
+
+
+class _signals:  # noqa: N801 - a block
+    """While it lasts, Ctrl+C and SIGTERM stop the run as `claudetm stop` does; a second one ends the process."""
+
+    def __init__(self, context: Context, box: FileInbox) -> None:
+        self._context = context
+        self._box = box
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._stop, number)
+
+    def __exit__(self, *_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.remove_signal_handler(number)
+
+    def _stop(self, number: signal.Signals) -> None:
+        if self._context.stop.is_set():
+            raise KeyboardInterrupt
+        why = "interrupted (Ctrl+C)" if number == signal.SIGINT else "ended by SIGTERM"
+        self._box.send(Command(str(uuid.uuid4()), "stop", {"reason": why}))
+        self._context.stop.set()

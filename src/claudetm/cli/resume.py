@@ -1,0 +1,36 @@
+"""`claudetm resume`: carry on after any interruption."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def command(
+    max_sessions: int = typer.Option(None, "-n", "--max-sessions", help="The new limit of sessions, all told."),
+    max_cost: float = typer.Option(None, "--max-cost", help="The new budget of the run in US dollars, all told."),
+    max_turns: int = typer.Option(None, "--max-turns", help="Turns of one session."),
+    timeout: str = typer.Option(None, "--timeout", help="Time for one session: minutes, or 90s, 30m, 2h."),
+    model: str = typer.Option(
+        None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
+    ),
+    log_level: str = typer.Option("normal", "--log-level", help="quiet, normal or verbose."),
+) -> None:
+    """Carry a run on: after a pause, a block that was seen to, a crash or kill -9."""
+    from claudetm.bootstrap.opening import reopen
+    from claudetm.cli.driving import drive_to_end, lines
+    from claudetm.config import KEYS, resolve
+
+    flags = {
+        "limits.sessions": max_sessions,
+        "limits.cost_usd": max_cost,
+        "limits.turns": max_turns,
+        "limits.session_minutes": timeout,
+        "model": model,
+    }
+    given = {name: value for name, value in flags.items() if value is not None}
+    resolved = resolve(given)
+    raised = {KEYS[name].field: resolved[name] for name in given}
+    screen = lines(log_level)
+    raise typer.Exit(drive_to_end(reopen(Path.cwd()), screen, raised))

@@ -1,0 +1,15 @@
+"""`claudetm say`: the user's own words for the next session."""
+
+from __future__ import annotations
+
+import typer
+
+
+def command(text: str = typer.Argument(help="What the agent shall know.")) -> None:
+    """Tell the next session something, in your own words."""
+    from claudetm.cli.state import find, send
+    from claudetm.errors import UsageError
+
+    if not text.strip():
+        raise UsageError('There is nothing to say: `claudetm say "use the existing parser"`')
+    print(f"say: {send(find(), 'say', {'text': text})}")

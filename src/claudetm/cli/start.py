@@ -1,0 +1,78 @@
+"""`claudetm start "goal"`: begin a run and drive it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from claudetm.bootstrap.opening import Wish
+
+
+def command(
+    goal: str = typer.Argument(help="What shall be true at the end. `-` reads it from standard input."),
+    criteria: list[str] = typer.Option([], "--criteria", help="A statement that must hold at the end (repeatable)."),
+    base: str = typer.Option("", "--base", help="The branch to begin from and to land on (the current one)."),
+    model: str = typer.Option(
+        None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
+    ),
+    forge: str = typer.Option(None, "--forge", help="Where pull requests live: auto or local."),
+    check: list[str] = typer.Option([], "--check", help="A command that every merge must pass (repeatable)."),
+    no_checks: bool = typer.Option(False, "--no-checks", help="Merge although the repository has no checks."),
+    auto_merge: bool = typer.Option(None, "--auto-merge/--no-auto-merge", help="Merge what is green and reviewed."),
+    review: bool = typer.Option(None, "--review/--no-review", help="Let a fresh session review each pull request."),
+    verify: bool = typer.Option(None, "--verify/--no-verify", help="Judge the criteria at the end."),
+    approve_plan: bool = typer.Option(None, "--approve-plan", help="Stop once there is a plan; resume approves it."),
+    pause_on_pr: bool = typer.Option(None, "--pause-on-pr", help="Stop whenever a pull request has been opened."),
+    max_sessions: int = typer.Option(
+        None, "-n", "--max-sessions", help="Stop before the next session after so many."
+    ),
+    max_cost: float = typer.Option(None, "--max-cost", help="Budget of the run in US dollars."),
+    max_turns: int = typer.Option(None, "--max-turns", help="Turns of one session."),
+    timeout: str = typer.Option(None, "--timeout", help="Time for one session: minutes, or 90s, 30m, 2h."),
+    sandbox: str = typer.Option(None, "--sandbox", help="auto, on or off: run agents and commands under bubblewrap."),
+    trust: bool = typer.Option(
+        None, "--trust-project-settings", help="Load the repository's own .claude settings, hooks and servers."
+    ),
+    rehearse: str = typer.Option("", "--rehearse", help="Play a scenario with a scripted model: no key, no network."),
+    log_level: str = typer.Option("normal", "--log-level", help="quiet, normal or verbose."),
+) -> None:
+    """Plan the goal as pull requests, work them, merge what was tested, verify the result."""
+    from claudetm.bootstrap.opening import Wish
+
+    settings: dict[str, Any] = {
+        "model": model,
+        "forge": forge,
+        "checks.commands": check or None,
+        "checks.none": "pass" if no_checks else None,
+        "merge.auto": auto_merge,
+        "reviews.self": review,
+        "verify": verify,
+        "plan.approve": approve_plan,
+        "pause_on_pr": pause_on_pr,
+        "limits.sessions": max_sessions,
+        "limits.cost_usd": max_cost,
+        "limits.turns": max_turns,
+        "limits.session_minutes": timeout,
+        "sandbox": sandbox,
+        "trust_project_settings": trust,
+    }
+    wish = Wish(_read(goal), tuple(criteria), base, settings, rehearse)
+    raise typer.Exit(run(wish, Path.cwd(), log_level))
+
+
+def _read(goal: str) -> str:
+    import sys
+
+    return sys.stdin.read() if goal == "-" else goal
+
+
+def run(wish: Wish, where: Path, log_level: str = "normal") -> int:
+    """Begin the run and drive it; return the exit code."""
+    from claudetm.bootstrap.opening import begin
+    from claudetm.cli.driving import drive_to_end, lines
+
+    screen = lines(log_level)
+    return drive_to_end(begin(wish, where, screen.notice), screen)

@@ -1,0 +1,88 @@
+"""What every command that looks at a run shares: finding its state, folding its journal, sending it commands."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from claudetm.adapters.store.directory import NAME, FileInbox, StateDirectory
+from claudetm.adapters.store.journal import FileJournal
+from claudetm.errors import JournalError, UsageError
+from claudetm.ports.store import Command
+from claudetm.workflow.run import Run, UnreadableRecord
+
+_ANSWER_SECONDS: Final = 5.0
+_STEP_SECONDS: Final = 0.05
+
+
+def find() -> StateDirectory:
+    """Return the state directory of the repository that the working directory lies in. UsageError without one."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / NAME).is_dir():
+            return StateDirectory(folder / NAME)
+        if (folder / ".git").exists():
+            break
+    raise UsageError(f'There is no run in {here}: `claudetm start "goal"` begins one')
+
+
+def load(state: StateDirectory) -> Run:
+    """Return the run folded from its journal. UsageError when there is none, JournalError for damage."""
+    state.refuse_foreign()
+    run = Run()
+    if not state.journal.exists():
+        raise UsageError(f'There is no run in {state.root.parent}: `claudetm start "goal"` begins one')
+    try:
+        for record in FileJournal(state.journal).read():
+            run.apply(record)
+    except UnreadableRecord as error:
+        raise JournalError(f"{state.journal} cannot be read: {error}") from error
+    if not run.seq:
+        raise UsageError(f'There is no run in {state.root.parent}: `claudetm start "goal"` begins one')
+    return run
+
+
+def send(state: StateDirectory, name: str, arguments: Mapping[str, Any]) -> str:
+    """Ask the run for something; return what came of it, for the screen.
+
+    A live driver takes it from the inbox; without one the command takes the lock and does the same.
+    """
+    from claudetm.adapters.store.lock import holder
+
+    run = load(state)
+    if run.finished:
+        raise UsageError(f"The run is over ({run.phase}); there is nothing to {name.replace('_', ' ')}")
+    command_id = str(uuid.uuid4())
+    if holder(state.lock) is None:
+        return _apply_here(state, command_id, name, arguments)
+    FileInbox(state.inbox).send(Command(command_id, name, arguments))
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        run = load(state)
+        if command_id in run.commands:
+            if reason := run.refused.get(command_id):
+                raise UsageError(reason.rstrip("."))
+            return "done"
+        time.sleep(_STEP_SECONDS)
+    return "queued: the driver takes it at its next step"
+
+
+def _apply_here(state: StateDirectory, command_id: str, name: str, arguments: Mapping[str, Any]) -> str:
+    import asyncio
+
+    from claudetm.adapters.store.lock import acquire
+    from claudetm.bootstrap.clock import SystemClock
+    from claudetm.engine import inbox
+    from claudetm.engine.commit import Writer
+
+    with acquire(state.lock) as lock:
+        journal = FileJournal(state.journal, lock)
+        run = load(state)
+        lock.name(run.id)
+        writer = Writer(run, journal, SystemClock())
+        if reason := asyncio.run(inbox.apply(writer, Command(command_id, name, arguments))):
+            raise UsageError(reason.rstrip("."))
+    return "done"
