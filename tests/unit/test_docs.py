@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.generate_docs import DOCS, PARTS, generated
 
 from claudetm.workflow.transitions import diagram
+from generate_docs import DOCS, PARTS, generated
 
 PAGES = sorted(DOCS.rglob("*.md"))
 ARCHITECTURE = (DOCS / "architecture.md").read_text(encoding="utf-8")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tests.story import ROUTES, STARTED, Story, at, change, example, plan, record, working
 
 from claudetm.plan.model import Change, Criterion, Plan, Task, plan_from_data, plan_to_data
 from claudetm.workflow import events as e
 from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.run import LEARNINGS_KEPT, IllegalEvent, Obstacle, Run, UnreadableRecord, edge, fold
 from claudetm.workflow.stages import PULL_REQUEST_STAGES, Halt, Phase, Stage
+from story import ROUTES, STARTED, Story, at, change, example, plan, record, working
 
 
 def waiting(story: Story) -> tuple[set[str], set[str], set[str]]:

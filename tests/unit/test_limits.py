@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.story import Story, at, change, working
 
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import (
@@ -28,6 +27,7 @@ from claudetm.workflow.limits import (
 from claudetm.workflow.outcomes import CHARGED, NEEDS_THE_USER, POISON, RESUMABLE, Outcome, Usage
 from claudetm.workflow.run import fold
 from claudetm.workflow.stages import Phase, Stage
+from story import Story, at, change, working
 
 TASK = "c1.t1"
 CAP = Policy().session_cost_usd

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.story import Story, at
 
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import Policy, Wait
@@ -14,6 +13,7 @@ from claudetm.workflow.observe import Act, Verdict, observe, verdict
 from claudetm.workflow.pull_request import Check, CheckState, Comment, PullRequest, PullRequestState, Thread
 from claudetm.workflow.stages import PULL_REQUEST_STAGES, Stage
 from claudetm.workflow.transitions import CHANGE, Origin
+from story import Story, at
 
 PASSED = Check("test", CheckState.PASSED)
 FAILED = Check("test", CheckState.FAILED)

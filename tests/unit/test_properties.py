@@ -11,7 +11,6 @@ from typing import Final
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.story import PHASES, ROUTES, STARTED, Story, at, change, example, plan, record, required, working
 
 from claudetm.plan.model import Plan, plan_from_data, plan_to_data, problems
 from claudetm.workflow import events as e
@@ -19,6 +18,7 @@ from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.run import ChangeState, IllegalEvent, Run, edge, fold
 from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Phase, Stage
 from claudetm.workflow.transitions import CHANGE, RUN
+from story import PHASES, ROUTES, STARTED, Story, at, change, example, plan, record, required, working
 
 DIAMOND: Final = (change("c1", tasks=2), change("c2", "c1"), change("c3", "c1"), change("c4", "c2", "c3"))
 _KINDS: Final = [k for k in e.EVENTS.values() if k is not e.RunStarted]

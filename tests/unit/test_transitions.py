@@ -7,12 +7,12 @@ from copy import deepcopy
 from typing import Final
 
 import pytest
-from tests.story import Story, at, change, example, plan, working
 
 from claudetm.plan.model import Plan
 from claudetm.workflow import events as e
 from claudetm.workflow.run import IllegalEvent, edge
 from claudetm.workflow.stages import Phase, Stage
+from story import Story, at, change, example, plan, working
 
 _Row = tuple[str, str, str]
 
