@@ -84,7 +84,8 @@ class RunRepository:
         self._faults = faults
         self._opening = threading.Lock()
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-        self._here: set[str] = set()
+        self._here: set[str] = set()  # commits known to be in the clean room
+        self._pushes: dict[str, str] = {}  # branch -> what we pushed last
 
     async def _in_room(self, work: Callable[Concatenate[CleanRoom, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something in the clean room, in a thread, and make the room there when it is not yet."""
@@ -339,7 +340,9 @@ class RunRepository:
                 now = self.user.find(ref) or Ref("")
                 return Pushed() if now.commit == commit else PushRefused(now.commit, f"{branch} moved meanwhile")
             self._faults(f"push:after:{branch}")
-        self.room.keep(_pushed(branch), commit)
+        if self._pushes.get(branch) != commit:
+            self.room.keep(_pushed(branch), commit)
+            self._pushes[branch] = commit
         return Pushed()
 
     def _refusal(self, branch: str, at: Ref, commit: str) -> PushRefused | None:
@@ -379,7 +382,9 @@ class RunRepository:
 
     async def last_push(self, branch: str) -> str:
         """Return the commit that we pushed last to a branch, or ""."""
-        return await self._in_room(CleanRoom.ref, _pushed(branch))
+        if branch not in self._pushes:
+            self._pushes[branch] = await self._in_room(CleanRoom.ref, _pushed(branch))
+        return self._pushes[branch]
 
     async def parents(self, commit: str) -> tuple[str, tuple[str, ...]]:
         """Return a commit's tree and parents."""

@@ -1,0 +1,247 @@
+"""The local forge's records: what refs cannot say. One JSON object a line, appended and fsynced under a lock.
+
+The driver writes here, and so does a person through `claudetm review`; whoever appends has read all before it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from claudetm.errors import ForgeError, JournalError
+from claudetm.ports.forge import NewPullRequest, Note
+from claudetm.workflow.pull_request import Comment, Thread
+
+US = "claudetm"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """How one check of a head, merged into a base, came out. `commands` names the settings it ran under."""
+
+    name: str
+    base: str
+    commands: str
+    ok: bool
+    summary: str
+    log: str
+
+
+@dataclass(slots=True)
+class PullRecord:
+    """A pull request, folded from its records."""
+
+    number: int
+    change: str
+    branch: str
+    title: str
+    body: str
+    head: str  # when it was opened
+    base: str  # when it was opened
+    closed_by: str = ""
+    threads: dict[str, Thread] = field(default_factory=dict)
+    markers: dict[str, str] = field(default_factory=dict)  # marker -> thread
+    verdicts: dict[str, bool] = field(default_factory=dict)  # person -> approves
+    results: dict[str, list[CheckResult]] = field(default_factory=dict)  # head -> in the order they came
+
+
+class ForgeJournal:
+    """The records of one run's pull requests."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; it is made on the first append."""
+        self.path = path
+        self.pulls: dict[int, PullRecord] = {}
+        self.seen = 0  # how long the file was when it was read last, a torn end included
+        self._offset = 0
+        self._lines = 0
+
+    # reading
+
+    def refresh(self) -> bool:
+        """Read what was appended since; whether there was anything. Raises JournalError for a damaged line."""
+        if not self.path.exists():
+            return False
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole, newline, _torn = data.rpartition(b"\n")
+        for line in whole.split(b"\n") if newline else ():
+            self._lines += 1
+            self._apply(self._parse(line))
+        self.seen = self._offset + len(data)
+        self._offset += len(whole) + len(newline)
+        return bool(newline)
+
+    def size(self) -> int:
+        """Return how long the file is, in bytes."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def _parse(self, line: bytes) -> Mapping[str, Any]:
+        try:
+            record = json.loads(line)
+        except ValueError as e:
+            raise JournalError(f"{self.path} is damaged at line {self._lines}.") from e
+        if not isinstance(record, dict) or "kind" not in record:
+            raise JournalError(f"{self.path} is damaged at line {self._lines}.")
+        return record
+
+    def pull(self, number: int) -> PullRecord:
+        """Return a pull request. Raises ForgeError for an unknown number."""
+        if number not in self.pulls:
+            raise ForgeError(f"There is no pull request #{number} in this run.")
+        return self.pulls[number]
+
+    def newest(self, branch: str) -> PullRecord | None:
+        """Return the newest pull request of a branch."""
+        return next((p for p in reversed(self.pulls.values()) if p.branch == branch), None)
+
+    def _apply(self, record: Mapping[str, Any]) -> None:
+        """Fold one record in."""
+        if record["kind"] == "opened":
+            names = ("number", "change", "branch", "title", "body", "head", "base")
+            self.pulls[record["number"]] = PullRecord(**{n: record[n] for n in names})
+            return
+        pull = self.pull(record["number"])
+        match record["kind"]:
+            case "noted":
+                _note(pull, record)
+            case "resolved":
+                pull.threads[record["thread"]] = replace(pull.threads[record["thread"]], resolved=True)
+            case "approved" | "objected":
+                pull.verdicts[record["by"]] = record["kind"] == "approved"
+            case "closed":
+                pull.closed_by = record["by"]
+            case "reopened":
+                pull.closed_by = ""
+            case "checked":
+                pull.results.setdefault(record["head"], []).append(
+                    CheckResult(**{f.name: record[f.name] for f in fields(CheckResult)})
+                )
+            case "rerun":
+                pull.results.pop(record["head"], None)
+            case kind:
+                raise JournalError(
+                    f"{self.path}: line {self._lines} is a {kind!r}, which this version does not know."
+                )
+
+    # writing
+
+    def append(self, make: Callable[[], Mapping[str, Any] | None]) -> None:
+        """Append the record that `make` builds from what is there now; None appends nothing."""
+        with self._locked() as file:
+            self.refresh()
+            if record := make():
+                file.truncate(self._offset)  # drops the torn end of a writer that was killed
+                file.seek(self._offset)
+                file.write(json.dumps({**record, "at": round(time.time(), 3)}).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+                self.refresh()
+
+    @contextmanager
+    def _locked(self) -> Iterator[Any]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+
+    def open(self, new: NewPullRequest, base: str, seen: int) -> PullRecord:
+        """Record a new pull request; `seen` is the number of the branch's newest one that is not open, or 0."""
+
+        def make() -> Mapping[str, Any] | None:
+            there = self.newest(new.branch)
+            if there is not None and there.number != seen:
+                return None
+            return {"kind": "opened", "number": len(self.pulls) + 1, **asdict(new), "base": base}
+
+        self.append(make)
+        found = self.newest(new.branch)
+        assert found is not None  # noqa: S101 - either was there, or was just written
+        return found
+
+    def note(self, number: int, note: Note, author: str = US, *, ours: bool = True) -> str:
+        """Write a remark unless its marker is there; return its thread."""
+        pull = self.pull(number)
+
+        def make() -> Mapping[str, Any] | None:
+            if note.marker and note.marker in pull.markers:
+                return None
+            if note.thread and note.thread not in pull.threads:
+                raise ForgeError(f"There is no conversation {note.thread} on #{number}.")
+            thread = note.thread or f"t{number}.{len(pull.threads) + 1}"
+            where = {"path": note.path, "line": note.line, "blocking": note.blocking, "resolve": note.resolve}
+            return {
+                "kind": "noted",
+                "number": number,
+                "thread": thread,
+                "marker": note.marker,
+                "author": author,
+                "ours": ours,
+                "body": note.body,
+                **where,
+            }
+
+        self.append(make)
+        return pull.markers[note.marker] if note.marker else note.thread or next(reversed(pull.threads))
+
+    def comment(self, number: int, author: str, body: str, *, thread: str = "", path: str = "", line: int = 0) -> str:
+        """Write a person's remark; return its thread."""
+        return self.note(number, Note("", body, thread, path, line), author, ours=False)
+
+    def resolve(self, number: int, thread: str, by: str) -> None:
+        """Close a conversation. Raises ForgeError for an unknown one."""
+        if thread not in self.pull(number).threads:
+            raise ForgeError(f"There is no conversation {thread} on #{number}.")
+        self._record("resolved", number, by, thread=thread)
+
+    def approve(self, number: int, by: str) -> None:
+        """Record that a person lets it through; their last word counts."""
+        self._record("approved", number, by)
+
+    def object_(self, number: int, by: str) -> None:
+        """Record that a person asks for changes; their last word counts."""
+        self._record("objected", number, by)
+
+    def close(self, number: int, by: str) -> None:
+        """Record that a person closed it unmerged."""
+        self._record("closed", number, by)
+
+    def reopen(self, number: int, by: str) -> None:
+        """Record that a person opened it again."""
+        self._record("reopened", number, by)
+
+    def _record(self, kind: str, number: int, by: str, **more: str) -> None:
+        self.refresh()
+        self.pull(number)
+        self.append(lambda: {"kind": kind, "number": number, "by": by, **more})
+
+    def checked(self, number: int, head: str, result: CheckResult) -> None:
+        """Record a check's result."""
+        record = {"kind": "checked", "number": number, "head": head, **asdict(result)}
+        self.append(lambda: record)
+
+    def rerun(self, number: int, head: str) -> None:
+        """Forget the results of a head: its checks are due again."""
+        self.append(lambda: {"kind": "rerun", "number": number, "head": head})
+
+
+def _note(pull: PullRecord, record: Mapping[str, Any]) -> None:
+    """Add a remark to its thread. A thread is answered when its last word is our reply."""
+    name, ours, blocking = record["thread"], record["ours"], record["blocking"]
+    old = pull.threads.get(name)
+    comment = Comment(record["author"], record["body"], ours)
+    if old is None:
+        thread = Thread(name, (comment,), record["path"], record["line"], unanswered=blocking, blocking=blocking)
+    else:
+        thread = replace(old, comments=(*old.comments, comment), unanswered=not ours, resolved=False)
+    pull.threads[name] = replace(thread, resolved=record["resolve"])
+    if record["marker"]:
+        pull.markers[record["marker"]] = name
