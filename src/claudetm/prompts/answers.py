@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -76,9 +77,14 @@ def _form(asked: Role | Brief) -> type[Answer]:
     return ANSWERS[asked.role if isinstance(asked, Brief) else asked]
 
 
-def schema(asked: Role | Brief) -> dict[str, Any]:
+def schema(asked: Role | Brief) -> Mapping[str, Any]:
     """Return the JSON schema (draft 7) of the answer, `outcome` first, without what a model has no use for."""
-    plain: dict[str, Any] = _plain(_form(asked).model_json_schema())
+    return _schema(_form(asked))
+
+
+@cache
+def _schema(form: type[Answer]) -> Mapping[str, Any]:
+    plain: dict[str, Any] = _plain(form.model_json_schema())
     plain["properties"] = _outcome_first(plain["properties"])
     plain["required"] = [name for name in plain["properties"] if name in plain["required"]]
     return plain
