@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from claudetm.plan.model import Change, Criterion, Plan, Task
 from claudetm.workflow import events as e
+from claudetm.workflow.legality import edge
 from claudetm.workflow.outcomes import Outcome
-from claudetm.workflow.run import ChangeState, Run, edge
+from claudetm.workflow.records import Record
+from claudetm.workflow.run import ChangeState, Run
 from claudetm.workflow.stages import Phase, Stage
 
 BEGAN: Final = 1_000.0
@@ -29,12 +31,12 @@ def plan(*changes: Change, criteria: tuple[Criterion, ...] = (Criterion("k1", "I
 
 def record(
     seq: int, event: e.Event, step: tuple[str, str], *, time: float = BEGAN, command: str = "", bare: bool = False
-) -> e.Record:
+) -> Record:
     """Return the event's line, through JSON; with `bare`, as a version without the optional fields wrote it."""
     data = json.loads(json.dumps(e.event_to_data(event)))
     if bare:
         data = {name: data[name] for name in required(type(event))}
-    return e.Record(seq, time, type(event).__name__, step, data, command)
+    return Record(seq, time, type(event).__name__, step, data, command)
 
 
 def required(kind: type[e.Event]) -> list[str]:
@@ -46,7 +48,7 @@ class Story:
 
     def __init__(self, *events: e.Event) -> None:
         self.run = Run()
-        self.records: list[e.Record] = []
+        self.records: list[Record] = []
         self.now = BEGAN
         self.tell(*events)
 

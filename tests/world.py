@@ -11,6 +11,7 @@ from typing import Any
 from claudetm.engine.commit import Writer
 from claudetm.engine.loop import Driver, Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
+from claudetm.ports.store import Journal
 from claudetm.prompts.render import Prompts
 from claudetm.stages.context import Context
 from claudetm.testing.memory import (
@@ -22,9 +23,10 @@ from claudetm.testing.memory import (
     MemoryJournal,
     MemoryRepository,
 )
-from claudetm.workflow.events import Record, RunStarted
+from claudetm.workflow.events import RunStarted
 from claudetm.workflow.limits import Policy, policy_to_data
 from claudetm.workflow.outcomes import Outcome, Usage
+from claudetm.workflow.records import Record
 from claudetm.workflow.run import Run, fold
 
 USAGE = Usage(cost_usd=0.5, input_tokens=100, output_tokens=50, turns=2)
@@ -146,9 +148,13 @@ class World:
     def count(self, event: str) -> int:
         return self.events.count(event)
 
+    def journal(self) -> Journal:
+        """Return the journal as the next driver opens it."""
+        return MemoryJournal(self.lines, self.fault)
+
     async def drive(self, *, resume: bool = True, **raised: Any) -> Ending:
         """Run one driver to its end: the first begins the run, later ones resume it."""
-        journal = MemoryJournal(self.lines, self.fault)
+        journal = self.journal()
         run = fold(journal.read())
         writer = Writer(run, journal, self.clock)
         context = Context(

@@ -8,8 +8,10 @@ import pytest
 
 from claudetm.plan.model import Change, Criterion, Plan, Task, plan_from_data, plan_to_data
 from claudetm.workflow import events as e
+from claudetm.workflow.legality import IllegalEvent, edge
 from claudetm.workflow.outcomes import Outcome
-from claudetm.workflow.run import LEARNINGS_KEPT, IllegalEvent, Obstacle, Run, UnreadableRecord, edge, fold
+from claudetm.workflow.records import SCHEMA, Record
+from claudetm.workflow.run import LEARNINGS_KEPT, Obstacle, Run, UnreadableRecord, fold
 from claudetm.workflow.stages import PULL_REQUEST_STAGES, Halt, Phase, Stage
 from story import ROUTES, STARTED, Story, at, change, example, plan, record, working
 
@@ -349,7 +351,7 @@ def test_a_record_of_an_unknown_kind_is_refused() -> None:
 
 
 def test_a_record_of_a_newer_schema_is_refused() -> None:
-    told = replace(record(2, example(e.RunPaused), ("planning", "planning")), schema=e.SCHEMA + 1)
+    told = replace(record(2, example(e.RunPaused), ("planning", "planning")), schema=SCHEMA + 1)
     with pytest.raises(UnreadableRecord, match="newer claudetm"):
         Story(*STARTED).run.apply(told)
 
@@ -357,16 +359,16 @@ def test_a_record_of_a_newer_schema_is_refused() -> None:
 @pytest.mark.parametrize(
     "told",
     [
-        e.Record(2, 1.0, "RunPaused", ("planning", "planning"), {}),
-        e.Record(2, 1.0, "RunPaused", ("planning", "dreaming"), {"reason": "x"}),
-        e.Record(2, 1.0, "ChangeEmpty", ("working", "skipped"), {"change": "c9"}),
-        e.Record(2, 1.0, "SessionEnded", ("planning", "planning"), {"id": "s", "subject": "p", "outcome": "dreamt"}),
-        e.Record(2, 1.0, "PlanProposed", ("planning", "planned"), {"plan": {"changes": [{"id": "c1"}]}}),
-        e.Record(2, 1.0, "PlanProposed", ("planning", "planned"), {"plan": None}),
-        e.Record(2, 1.0, "RunPaused", ("planning",), {"reason": "x"}),  # type: ignore[arg-type]  # damage
+        Record(2, 1.0, "RunPaused", ("planning", "planning"), {}),
+        Record(2, 1.0, "RunPaused", ("planning", "dreaming"), {"reason": "x"}),
+        Record(2, 1.0, "ChangeEmpty", ("working", "skipped"), {"change": "c9"}),
+        Record(2, 1.0, "SessionEnded", ("planning", "planning"), {"id": "s", "subject": "p", "outcome": "dreamt"}),
+        Record(2, 1.0, "PlanProposed", ("planning", "planned"), {"plan": {"changes": [{"id": "c1"}]}}),
+        Record(2, 1.0, "PlanProposed", ("planning", "planned"), {"plan": None}),
+        Record(2, 1.0, "RunPaused", ("planning",), {"reason": "x"}),  # type: ignore[arg-type]  # damage
     ],
 )
-def test_a_record_that_makes_no_sense_is_refused_naming_its_place(told: e.Record) -> None:
+def test_a_record_that_makes_no_sense_is_refused_naming_its_place(told: Record) -> None:
     with pytest.raises(UnreadableRecord, match=f"event 2 .{told.type}. cannot be applied"):
         Story(*STARTED).run.apply(told)
 

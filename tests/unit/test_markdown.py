@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from claudetm.plan.model import Change, Criterion, Plan, Task
 from claudetm.workflow import events as e
+from claudetm.workflow.legality import edge
 from claudetm.workflow.markdown import context_markdown, plan_markdown, progress_markdown, state_data
 from claudetm.workflow.outcomes import Outcome, Usage
-from claudetm.workflow.run import Run, edge
+from claudetm.workflow.records import Record
+from claudetm.workflow.run import Run
 
 COMMIT = "c" * 40
 
@@ -24,7 +26,7 @@ def after(*events: e.Event) -> Run:
     run = Run()
     for event in events:
         step = edge(run, event)
-        run.apply(e.Record(run.seq + 1, 1000.0 + run.seq, type(event).__name__, step, e.event_to_data(event)))
+        run.apply(Record(run.seq + 1, 1000.0 + run.seq, type(event).__name__, step, e.event_to_data(event)))
     return run
 
 

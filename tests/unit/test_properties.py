@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from claudetm.plan.model import Plan, plan_from_data, plan_to_data, problems
 from claudetm.workflow import events as e
+from claudetm.workflow.legality import IllegalEvent, edge
 from claudetm.workflow.outcomes import Outcome
-from claudetm.workflow.run import ChangeState, IllegalEvent, Run, edge, fold
+from claudetm.workflow.records import Record
+from claudetm.workflow.run import ChangeState, Run, fold
 from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Phase, Stage
 from claudetm.workflow.transitions import CHANGE, RUN
 from story import PHASES, ROUTES, STARTED, Story, at, change, example, plan, record, required, working
@@ -153,7 +155,7 @@ def test_folding_the_journal_gives_the_state_that_grew_with_it(choices: list[int
 def test_a_journal_survives_its_form_as_json(choices: list[int]) -> None:
     story = told(choices)
     lines = [json.dumps([r.seq, r.time, r.type, r.edge, r.data, r.command, r.schema]) for r in story.records]
-    read = [e.Record(s, t, kind, (a, b), data, c, v) for s, t, kind, (a, b), data, c, v in map(json.loads, lines)]
+    read = [Record(s, t, kind, (a, b), data, c, v) for s, t, kind, (a, b), data, c, v in map(json.loads, lines)]
     assert fold(read) == story.run
 
 
@@ -248,8 +250,8 @@ def test_a_journal_without_the_optional_fields_folds_as_with_their_defaults(choi
         kind = e.EVENTS[line.type]
         needed = {name: line.data[name] for name in [*required(kind), *({"change"} & line.data.keys())]}
         defaults = e.event_to_data(example(kind, str(needed.get("change", ""))))
-        old.apply(e.Record(line.seq, line.time, line.type, line.edge, needed, line.command))
-        new.apply(e.Record(line.seq, line.time, line.type, line.edge, {**defaults, **needed}, line.command))
+        old.apply(Record(line.seq, line.time, line.type, line.edge, needed, line.command))
+        new.apply(Record(line.seq, line.time, line.type, line.edge, {**defaults, **needed}, line.command))
     assert old == new
 
 

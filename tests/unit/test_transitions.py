@@ -10,7 +10,7 @@ import pytest
 
 from claudetm.plan.model import Plan
 from claudetm.workflow import events as e
-from claudetm.workflow.run import IllegalEvent, edge
+from claudetm.workflow.legality import IllegalEvent, edge
 from claudetm.workflow.stages import Phase, Stage
 from story import Story, at, change, example, plan, working
 

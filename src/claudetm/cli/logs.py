@@ -9,7 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from claudetm.adapters.store.directory import StateDirectory
-    from claudetm.workflow.events import Record
+    from claudetm.workflow.records import Record
 
 _FOLLOW_SECONDS = 0.5
 

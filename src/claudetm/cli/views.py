@@ -10,8 +10,8 @@ from typing import Any, Final
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Progress
 from claudetm.redact import printable, redact
-from claudetm.workflow.events import Record
 from claudetm.workflow.limits import Wait
+from claudetm.workflow.records import Record
 from claudetm.workflow.run import Run
 
 _CODES: Final = {Ending.VERIFIED: 0, Ending.PAUSED: 2, Ending.BLOCKED: 1, Ending.CANCELLED: 1}

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 from claudetm.ports.clock import Clock
 from claudetm.ports.store import Journal
-from claudetm.workflow.events import Event, Record, event_to_data
-from claudetm.workflow.run import Run, edge
+from claudetm.workflow.events import Event, event_to_data
+from claudetm.workflow.legality import edge
+from claudetm.workflow.records import Record
+from claudetm.workflow.run import Run
 
 Listener = Callable[[Run, Record], None]
 

@@ -12,7 +12,8 @@ from claudetm.engine.commit import Writer
 from claudetm.plan.model import plan_from_data
 from claudetm.ports.store import Command, Inbox
 from claudetm.workflow import events as e
-from claudetm.workflow.run import IllegalEvent, Run
+from claudetm.workflow.legality import IllegalEvent
+from claudetm.workflow.run import Run
 from claudetm.workflow.stages import Stage
 
 STOPPED: Final = "stopped by the user"

@@ -18,10 +18,11 @@ from claudetm.ports.store import Inbox
 from claudetm.stages import CHANGE_HANDLERS, RUN_HANDLERS
 from claudetm.stages.context import Context
 from claudetm.workflow import events as e
+from claudetm.workflow.legality import IllegalEvent
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.outcomes import Outcome, Usage
 from claudetm.workflow.pull_request import PullRequest
-from claudetm.workflow.run import IllegalEvent, Run
+from claudetm.workflow.run import Run
 from claudetm.workflow.stages import FINAL_STAGES, Halt, Phase, Stage
 
 INBOX_SECONDS: Final = 0.5  # how long a command may lie before it is noticed

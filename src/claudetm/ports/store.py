@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from claudetm.workflow.events import Record
+from claudetm.workflow.records import Record
 
 
 class Journal(Protocol):

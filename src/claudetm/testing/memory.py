@@ -39,9 +39,9 @@ from claudetm.ports.repository import (
     WorktreeState,
 )
 from claudetm.ports.store import Command
-from claudetm.workflow.events import Record
 from claudetm.workflow.outcomes import Outcome, Usage
 from claudetm.workflow.pull_request import Check, CheckState, Comment, PullRequest, PullRequestState, Thread
+from claudetm.workflow.records import Record
 
 Tree = Mapping[str, str]
 ROOT = Path("/memory")

@@ -12,9 +12,6 @@ from typing import Any, Final
 from claudetm.plan.model import Change, Plan, plan_to_data
 from claudetm.workflow.outcomes import Outcome, Usage
 
-SCHEMA: Final = 1
-"""The form of the events below. Raise it when a reader of the old form could misread the new one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -480,19 +477,6 @@ EVENTS: Final[Mapping[str, type[Event]]] = {
 """Every event by the name it has in a journal."""
 
 _NAMES: Final = {c: tuple(f.name for f in fields(c)) for c in EVENTS.values()}
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One line of a journal. `edge` is the step that was legal when it was written."""
-
-    seq: int
-    time: float  # epoch seconds
-    type: str
-    edge: tuple[str, str]
-    data: Mapping[str, Any]
-    command: str = ""  # id of the inbox command that caused it
-    schema: int = SCHEMA
 
 
 def event_to_data(event: Event) -> dict[str, Any]:

@@ -10,18 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from claudetm.plan.model import Change, Plan, Task, plan_from_data, problems
-from claudetm.workflow import events as e
+from claudetm.plan.model import Change, Plan, Task, plan_from_data
 from claudetm.workflow.limits import Policy, Tally, policy_from_data
 from claudetm.workflow.outcomes import Outcome, Usage, usage_from_data
+from claudetm.workflow.records import SCHEMA, Record
 from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Halt, Phase, Stage
-from claudetm.workflow.transitions import CHANGE, RUN
 
 LEARNINGS_KEPT: Final = 30
-
-
-class IllegalEvent(Exception):  # noqa: N818 - a refusal, in the words of the state machine
-    """The event is not legal where the run stands. Nothing has changed."""
 
 
 class UnreadableRecord(Exception):  # noqa: N818 - the journal's fault, not the program's
@@ -203,10 +198,10 @@ class Run:
         """The commit our merges have reached, or where the run began."""
         return self.last_merge or self.base
 
-    def apply(self, record: e.Record) -> None:
+    def apply(self, record: Record) -> None:
         """Apply one record. Raises UnreadableRecord for what this version does not know."""
         fold = _FOLDS.get(record.type)
-        if fold is None or record.schema > e.SCHEMA:
+        if fold is None or record.schema > SCHEMA:
             raise UnreadableRecord(
                 f"event {record.seq} ({record.type}, schema {record.schema}) was written by a newer claudetm"
             )
@@ -316,7 +311,7 @@ class Run:
             del self.tallies[subject]
 
 
-def fold(records: Iterable[e.Record]) -> Run:
+def fold(records: Iterable[Record]) -> Run:
     """Return the state of a run from its journal."""
     run = Run()
     for record in records:
@@ -326,39 +321,39 @@ def fold(records: Iterable[e.Record]) -> Run:
 
 # --- what an event changes besides the edge ------------------------------------------------------------------
 
-_Fold = Callable[[Run, Mapping[str, Any], e.Record], None]
+_Fold = Callable[[Run, Mapping[str, Any], Record], None]
 _FOLDS: Final[dict[str, _Fold]] = {}
 
 
-def _folds(*types: type[e.Event]) -> Callable[[_Fold], _Fold]:
+def _folds(*names: str) -> Callable[[_Fold], _Fold]:
     def register(function: _Fold) -> _Fold:
-        _FOLDS.update({t.__name__: function for t in types})
+        _FOLDS.update(dict.fromkeys(names, function))
         return function
 
     return register
 
 
 @_folds(
-    e.BaseMoved,
-    e.DriverStarted,
-    e.PlanApproved,
-    e.ChangeEmpty,
-    e.ConflictFound,
-    e.MergeQueued,
-    e.ReviewsAwaited,
-    e.ReviewsSettled,
+    "BaseMoved",
+    "DriverStarted",
+    "PlanApproved",
+    "ChangeEmpty",
+    "ConflictFound",
+    "MergeQueued",
+    "ReviewsAwaited",
+    "ReviewsSettled",
 )
-def _only_the_edge(_run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
+def _only_the_edge(_run: Run, _data: Mapping[str, Any], _record: Record) -> None:
     """Nothing but the step itself."""
 
 
-@_folds(e.CommandRefused)
-def _command_refused(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("CommandRefused")
+def _command_refused(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.refused[record.command] = data["reason"]
 
 
-@_folds(e.RunStarted)
-def _run_started(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("RunStarted")
+def _run_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.id, run.goal = data["run"], data["goal"]
     run.target, run.base = data["target"], data["base"]
     run.forge, run.remote = data.get("forge", "local"), data.get("remote", "")
@@ -368,40 +363,40 @@ def _run_started(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
     run.started = run.since = record.time
 
 
-@_folds(e.PlanProposed)
-def _plan_proposed(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("PlanProposed")
+def _plan_proposed(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.guards = tuple(data.get("guards", ()))
     run.plan_findings, run.plan_refusals = (), 0
     run.forget("plan")
     run.set_plan(plan_from_data(data["plan"]), record.seq)
 
 
-@_folds(e.PlanRefused)
-def _plan_refused(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("PlanRefused")
+def _plan_refused(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.plan_findings = tuple(data["reasons"])
     run.refused_plan = plan_from_data(data["plan"]) if data.get("plan") else None
     run.plan_refusals += 1
 
 
-@_folds(e.PlanRejected)
-def _plan_rejected(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("PlanRejected")
+def _plan_rejected(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.plan_findings = (data["reason"],)
     run.set_plan(Plan(), record.seq)
 
 
-@_folds(e.NothingToDo)
-def _nothing_to_do(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("NothingToDo")
+def _nothing_to_do(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.verify_commit = run.base
     run.set_plan(plan_from_data(data["plan"]), record.seq)
 
 
-@_folds(e.PlanEdited)
-def _plan_edited(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("PlanEdited")
+def _plan_edited(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.set_plan(plan_from_data(data["plan"]), record.seq)
 
 
-@_folds(e.PlanExtended)
-def _plan_extended(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("PlanExtended")
+def _plan_extended(run: Run, data: Mapping[str, Any], record: Record) -> None:
     old = run.plan
     more = plan_from_data({"changes": data["changes"]}).changes
     run.verify_rounds += 1
@@ -409,15 +404,15 @@ def _plan_extended(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
     run.set_plan(Plan((*old.changes, *more), old.criteria, old.summary, old.assumptions), record.seq)
 
 
-@_folds(e.VerificationStarted)
-def _verification_started(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("VerificationStarted")
+def _verification_started(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.verify_commit, run.failing = data["commit"], ()
     run.receipts = {}
     run.forget("verify")
 
 
-@_folds(e.CriterionChecked)
-def _criterion_checked(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("CriterionChecked")
+def _criterion_checked(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.receipts[data["criterion"]] = Receipt(
         data["verdict"],
         data["commit"],
@@ -430,29 +425,29 @@ def _criterion_checked(run: Run, data: Mapping[str, Any], _record: e.Record) -> 
     )
 
 
-@_folds(e.CriteriaFailed)
-def _criteria_failed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("CriteriaFailed")
+def _criteria_failed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.failing = tuple(data["criteria"])
 
 
-@_folds(e.GoalVerified)
-def _goal_verified(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("GoalVerified")
+def _goal_verified(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.verify_commit, run.landed = data["commit"], data.get("landed", "")
     run.halt = Obstacle(run.landed, data["next"], Halt.PAUSED) if data.get("next") else None
 
 
-@_folds(e.RunPaused)
-def _run_paused(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("RunPaused")
+def _run_paused(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.halt = Obstacle(data["reason"], data.get("next", "claudetm resume"), Halt.PAUSED)
 
 
-@_folds(e.RunBlocked)
-def _run_blocked(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("RunBlocked")
+def _run_blocked(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.halt = Obstacle(data["reason"], data.get("next", "claudetm resume"), Halt.BLOCKED)
 
 
-@_folds(e.RunResumed)
-def _run_resumed(run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("RunResumed")
+def _run_resumed(run: Run, _data: Mapping[str, Any], _record: Record) -> None:
     if run.halt is not None and run.halt.kind is Halt.BLOCKED:
         run.verify_rounds = 0
     run.halt = None
@@ -464,28 +459,28 @@ def _run_resumed(run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
         change.conceded = change.stage is Stage.ABANDONED
 
 
-@_folds(e.RunCancelled)
-def _run_cancelled(run: Run, _data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("RunCancelled")
+def _run_cancelled(run: Run, _data: Mapping[str, Any], _record: Record) -> None:
     run.halt = None
 
 
-@_folds(e.LimitsRaised)
-def _limits_raised(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("LimitsRaised")
+def _limits_raised(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.policy = policy_from_data(data["limits"], run.policy)
 
 
-@_folds(e.SettingsChanged)
-def _settings_changed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("SettingsChanged")
+def _settings_changed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.policy = policy_from_data(data["settings"], run.policy)
 
 
-@_folds(e.MessageAdded)
-def _message_added(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("MessageAdded")
+def _message_added(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.messages.append((record.seq, data["text"]))
 
 
-@_folds(e.SessionStarted)
-def _session_started(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("SessionStarted")
+def _session_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.sessions += 1
     run.messages_read = record.seq
     run.open_sessions[data["id"]] = OpenSession(
@@ -498,8 +493,8 @@ def _session_started(run: Run, data: Mapping[str, Any], record: e.Record) -> Non
     )
 
 
-@_folds(e.SessionEnded)
-def _session_ended(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("SessionEnded")
+def _session_ended(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.open_sessions.pop(data["id"], None)
     run.used += usage_from_data(data.get("usage", {}))
     outcome = Outcome(data["outcome"])
@@ -522,28 +517,28 @@ def _head(change: ChangeState, head: str, time: float) -> None:
         change.head, change.head_since = head, time
 
 
-@_folds(e.ChangeStarted)
-def _change_started(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("ChangeStarted")
+def _change_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.branch, change.base = data["branch"], data["base"]
     _head(change, data["base"], record.time)
 
 
-@_folds(e.PullRequestAdopted)
-def _pull_request_adopted(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("PullRequestAdopted")
+def _pull_request_adopted(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.number, change.branch, change.base = data["number"], data["branch"], data.get("base", "")
     change.url = data.get("url", "")
     _head(change, data["head"], record.time)
 
 
-@_folds(e.TaskStarted)
-def _task_started(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("TaskStarted")
+def _task_started(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.changes[data["change"]].tasks.setdefault(data["task"], TaskState(data["from_commit"]))
 
 
-@_folds(e.TaskFinished)
-def _task_finished(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("TaskFinished")
+def _task_finished(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     task = change.tasks[data["task"]]
     task.commit, task.summary = data["commit"], data.get("summary", "")
@@ -551,51 +546,51 @@ def _task_finished(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
     _head(change, data["commit"], record.time)
 
 
-@_folds(e.TaskSkipped)
-def _task_skipped(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("TaskSkipped")
+def _task_skipped(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.changes[data["change"]].tasks[data["task"]].skipped = True
     run.forget(data["task"])
 
 
-@_folds(e.PullRequestOpened)
-def _pull_request_opened(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("PullRequestOpened")
+def _pull_request_opened(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.number, change.url = data["number"], data.get("url", "")
     _head(change, data["head"], record.time)
 
 
-@_folds(e.ChangeReady, e.ChecksAwaited, e.PullRequestReopened)
-def _head_read(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("ChangeReady", "ChecksAwaited", "PullRequestReopened")
+def _head_read(run: Run, data: Mapping[str, Any], record: Record) -> None:
     _head(run.changes[data["change"]], data["head"], record.time)
 
 
-@_folds(e.HeadMoved)
-def _head_moved(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("HeadMoved")
+def _head_moved(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.adopting = False
     _head(change, data["head"], record.time)
 
 
-@_folds(e.ChecksPassed)
-def _checks_passed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("ChecksPassed")
+def _checks_passed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     change = run.changes[data["change"]]
     change.failed, change.fix_rounds, change.fingerprints, change.causes = (), 0, (), ()
     change.base = data.get("base") or change.base
 
 
-@_folds(e.ChecksFailed)
-def _checks_failed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("ChecksFailed")
+def _checks_failed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.changes[data["change"]].failed = tuple(data.get("failed", ()))
 
 
-@_folds(e.ChecksRerun)
-def _checks_rerun(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("ChecksRerun")
+def _checks_rerun(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     change = run.changes[data["change"]]
     change.rerun_heads |= {data["head"]}
 
 
-@_folds(e.FixPushed)
-def _fix_pushed(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("FixPushed")
+def _fix_pushed(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.fix_rounds += 1
     change.fingerprints = (*change.fingerprints, data.get("fingerprint", ""))
@@ -604,28 +599,28 @@ def _fix_pushed(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
     _head(change, data["head"], record.time)
 
 
-@_folds(e.SelfReviewed)
-def _self_reviewed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("SelfReviewed")
+def _self_reviewed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     change = run.changes[data["change"]]
     change.reviewed_head = data["head"]
     run.forget(f"{change.id}:review")
 
 
-@_folds(e.ReviewsReceived)
-def _reviews_received(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("ReviewsReceived")
+def _reviews_received(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.changes[data["change"]].threads = tuple(data["threads"])
 
 
-@_folds(e.ReviewsAnswered)
-def _reviews_answered(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("ReviewsAnswered")
+def _reviews_answered(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.threads, change.review_rounds = (), change.review_rounds + 1
     run.forget(f"{change.id}:respond")
     _head(change, data["head"], record.time)
 
 
-@_folds(e.BranchUpdated)
-def _branch_updated(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("BranchUpdated")
+def _branch_updated(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.updates += 1
     change.base = data.get("base") or change.base
@@ -633,31 +628,31 @@ def _branch_updated(run: Run, data: Mapping[str, Any], record: e.Record) -> None
     _head(change, data["head"], record.time)
 
 
-@_folds(e.PullRequestMerged)
-def _pull_request_merged(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("PullRequestMerged")
+def _pull_request_merged(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     change = run.changes[data["change"]]
     change.merge_commit, change.merged_by, change.hold = data["commit"], data.get("by", ""), None
     run.last_merge = data["commit"]
     run.forget_change(change)
 
 
-@_folds(e.PullRequestClosed)
-def _pull_request_closed(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("PullRequestClosed")
+def _pull_request_closed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.changes[data["change"]].hold = None
 
 
-@_folds(e.SnapshotTaken)
-def _snapshot_taken(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("SnapshotTaken")
+def _snapshot_taken(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.changes[data["change"]].snapshots += 1
 
 
-@_folds(e.ChangeBlocked)
-def _change_blocked(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("ChangeBlocked")
+def _change_blocked(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.changes[data["change"]].hold = Obstacle(data["reason"], data.get("next", "claudetm resume"))
 
 
-@_folds(e.ChangeUnblocked)
-def _change_unblocked(run: Run, data: Mapping[str, Any], record: e.Record) -> None:
+@_folds("ChangeUnblocked")
+def _change_unblocked(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.hold, change.adopting, change.since = None, True, record.time
     change.fix_rounds = change.review_rounds = change.updates = 0
@@ -665,102 +660,8 @@ def _change_unblocked(run: Run, data: Mapping[str, Any], record: e.Record) -> No
     run.forget_change(change)
 
 
-@_folds(e.ChangeDropped)
-def _change_dropped(run: Run, data: Mapping[str, Any], _record: e.Record) -> None:
+@_folds("ChangeDropped")
+def _change_dropped(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     change = run.changes[data["change"]]
     change.accepted, change.hold = True, None
     run.place(change, was_settled=False)
-
-
-# --- what is legal -----------------------------------------------------------------------------------------------
-
-
-def edge(run: Run, event: e.Event) -> tuple[str, str]:
-    """Return the step that the event takes. Raises IllegalEvent, in one sentence, when it may not happen now."""
-    if isinstance(event, e.RunStarted):
-        if run.seq:
-            raise IllegalEvent("The run has started already.")
-        return "", str(Phase.PLANNING)
-    if not run.seq:
-        raise IllegalEvent("The run has not started.")
-    change_id = e.change_of(event)
-    if change_id and change_id not in run.changes:
-        raise IllegalEvent(f"There is no change {change_id}.")
-    at: Phase | Stage = run.changes[change_id].stage if change_id else run.phase
-    row = (CHANGE if change_id else RUN)[at].get(type(event))
-    if row is None:
-        whose = f"change {change_id}" if change_id else "the run"
-        raise IllegalEvent(f"{type(event).__name__} is not possible while {whose} is {at}.")
-    if reason := _refusal(run, event):
-        raise IllegalEvent(reason)
-    return str(at), str(row.to)
-
-
-_ALWAYS: Final = (e.SnapshotTaken, e.ChangeUnblocked, e.SessionEnded)
-"""What may happen to a change whatever the run's phase: work is kept, holds are lifted, sessions are charged."""
-
-
-def _refusal(run: Run, event: e.Event) -> str:
-    """Return why an event that the tables allow is wrong for this run, or ""."""
-    if e.change_of(event) and run.phase is not Phase.WORKING and not isinstance(event, _ALWAYS):
-        return f"Changes stand still while the run is {run.phase}."
-    match event:
-        case e.VerificationStarted() if not run.settled:
-            return "Not every change is settled."
-        case e.PlanProposed():
-            return " ".join(problems(event.plan))
-        case e.NothingToDo() if event.plan.changes:
-            return "There is something to do: the plan has changes."
-        case e.PlanExtended() if not event.changes:
-            return "The extension has no changes."
-        case e.PlanEdited():
-            return _edit_refusal(run, event)
-        case e.PlanExtended():
-            old = run.plan
-            return " ".join(problems(Plan((*old.changes, *event.changes), old.criteria)))
-        case e.ChangeStarted() if event.change not in run.startable:
-            return f"Change {event.change} waits for another."
-        case e.TaskStarted():
-            return _task_refusal(run, event.change, event.task, begun=False)
-        case e.TaskFinished() | e.TaskSkipped():
-            return _task_refusal(run, event.change, event.task, begun=True)
-        case e.ChangeReady() | e.ChangeEmpty() if (task := run.changes[event.change].task) is not None:
-            return f"Task {task.id} is not done."
-        case e.SessionEnded() if event.id not in run.open_sessions:
-            return f"Session {event.id} is not open."
-        case e.SessionStarted() if event.id in run.open_sessions:
-            return f"Session {event.id} is open already."
-        case _:
-            return ""
-
-
-def _task_refusal(run: Run, change_id: str, task_id: str, *, begun: bool) -> str:
-    task = run.changes[change_id].task
-    if task is None or task.id != task_id:
-        return f"Task {task_id} is not the next task of change {change_id}."
-    if begun and task_id not in run.changes[change_id].tasks:
-        return f"Task {task_id} has not started."
-    return ""
-
-
-def _edit_refusal(run: Run, event: e.PlanEdited) -> str:
-    if event.based_on != run.plan_seq:
-        return f"The plan has changed since (it is at {run.plan_seq} now, the edit is based on {event.based_on})."
-    if found := problems(event.plan):
-        return " ".join(found)
-    if event.plan.criteria != run.plan.criteria and run.phase is not Phase.PLANNED:
-        return "The criteria stand once work has begun."
-    new = {c.id: c for c in event.plan.changes}
-    for i, state in run.changes.items():
-        if state.stage is Stage.QUEUED:
-            continue
-        if state.stage is not Stage.WORKING:
-            if new.get(i) != state.plan:
-                return f"Change {i} is {state.stage}: it can only be dropped."
-        elif i not in new:
-            return f"Change {i} has begun: it can only be dropped."
-        else:
-            begun = [t for t in state.plan.tasks if t.id in state.tasks]
-            if [t for t in new[i].tasks if t.id in state.tasks] != begun or list(new[i].tasks[: len(begun)]) != begun:
-                return f"A task of change {i} that has started cannot be changed or moved."
-    return ""

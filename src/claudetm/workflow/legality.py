@@ -1,0 +1,109 @@
+"""Whether an event may happen now: the tables decide, and for some events the run itself.
+
+Asked once, before a record is written; the fold never asks again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from claudetm.plan.model import Plan, problems
+from claudetm.workflow import events as e
+from claudetm.workflow.run import Run
+from claudetm.workflow.stages import Phase, Stage
+from claudetm.workflow.transitions import CHANGE, RUN
+
+
+class IllegalEvent(Exception):  # noqa: N818 - a refusal, in the words of the state machine
+    """The event is not legal where the run stands. Nothing has changed."""
+
+
+def edge(run: Run, event: e.Event) -> tuple[str, str]:
+    """Return the step that the event takes. Raises IllegalEvent, in one sentence, when it may not happen now."""
+    if isinstance(event, e.RunStarted):
+        if run.seq:
+            raise IllegalEvent("The run has started already.")
+        return "", str(Phase.PLANNING)
+    if not run.seq:
+        raise IllegalEvent("The run has not started.")
+    change_id = e.change_of(event)
+    if change_id and change_id not in run.changes:
+        raise IllegalEvent(f"There is no change {change_id}.")
+    at: Phase | Stage = run.changes[change_id].stage if change_id else run.phase
+    row = (CHANGE if change_id else RUN)[at].get(type(event))
+    if row is None:
+        whose = f"change {change_id}" if change_id else "the run"
+        raise IllegalEvent(f"{type(event).__name__} is not possible while {whose} is {at}.")
+    if reason := _refusal(run, event):
+        raise IllegalEvent(reason)
+    return str(at), str(row.to)
+
+
+_ALWAYS: Final = (e.SnapshotTaken, e.ChangeUnblocked, e.SessionEnded)
+"""What may happen to a change whatever the run's phase: work is kept, holds are lifted, sessions are charged."""
+
+
+def _refusal(run: Run, event: e.Event) -> str:
+    """Return why an event that the tables allow is wrong for this run, or ""."""
+    if e.change_of(event) and run.phase is not Phase.WORKING and not isinstance(event, _ALWAYS):
+        return f"Changes stand still while the run is {run.phase}."
+    match event:
+        case e.VerificationStarted() if not run.settled:
+            return "Not every change is settled."
+        case e.PlanProposed():
+            return " ".join(problems(event.plan))
+        case e.NothingToDo() if event.plan.changes:
+            return "There is something to do: the plan has changes."
+        case e.PlanExtended() if not event.changes:
+            return "The extension has no changes."
+        case e.PlanEdited():
+            return _edit_refusal(run, event)
+        case e.PlanExtended():
+            old = run.plan
+            return " ".join(problems(Plan((*old.changes, *event.changes), old.criteria)))
+        case e.ChangeStarted() if event.change not in run.startable:
+            return f"Change {event.change} waits for another."
+        case e.TaskStarted():
+            return _task_refusal(run, event.change, event.task, begun=False)
+        case e.TaskFinished() | e.TaskSkipped():
+            return _task_refusal(run, event.change, event.task, begun=True)
+        case e.ChangeReady() | e.ChangeEmpty() if (task := run.changes[event.change].task) is not None:
+            return f"Task {task.id} is not done."
+        case e.SessionEnded() if event.id not in run.open_sessions:
+            return f"Session {event.id} is not open."
+        case e.SessionStarted() if event.id in run.open_sessions:
+            return f"Session {event.id} is open already."
+        case _:
+            return ""
+
+
+def _task_refusal(run: Run, change_id: str, task_id: str, *, begun: bool) -> str:
+    task = run.changes[change_id].task
+    if task is None or task.id != task_id:
+        return f"Task {task_id} is not the next task of change {change_id}."
+    if begun and task_id not in run.changes[change_id].tasks:
+        return f"Task {task_id} has not started."
+    return ""
+
+
+def _edit_refusal(run: Run, event: e.PlanEdited) -> str:
+    if event.based_on != run.plan_seq:
+        return f"The plan has changed since (it is at {run.plan_seq} now, the edit is based on {event.based_on})."
+    if found := problems(event.plan):
+        return " ".join(found)
+    if event.plan.criteria != run.plan.criteria and run.phase is not Phase.PLANNED:
+        return "The criteria stand once work has begun."
+    new = {c.id: c for c in event.plan.changes}
+    for i, state in run.changes.items():
+        if state.stage is Stage.QUEUED:
+            continue
+        if state.stage is not Stage.WORKING:
+            if new.get(i) != state.plan:
+                return f"Change {i} is {state.stage}: it can only be dropped."
+        elif i not in new:
+            return f"Change {i} has begun: it can only be dropped."
+        else:
+            begun = [t for t in state.plan.tasks if t.id in state.tasks]
+            if [t for t in new[i].tasks if t.id in state.tasks] != begun or list(new[i].tasks[: len(begun)]) != begun:
+                return f"A task of change {i} that has started cannot be changed or moved."
+    return ""
