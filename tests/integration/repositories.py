@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from claudetm.adapters.forge.local import LocalForge
+from claudetm.adapters.forge.local_checks import CheckSettings
+from claudetm.adapters.forge.local_journal import ForgeJournal
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
 from claudetm.adapters.git.user_repository import inspect
+from claudetm.ports.commands import CommandRequest, CommandResult
+from claudetm.ports.repository import Pushed
+from claudetm.workflow.pull_request import CheckState, PullRequest
 
 AUTHOR = "Ada <ada@example.org>"
 RUN = "r1"
@@ -79,3 +87,119 @@ def fingerprint(user: Path) -> dict[str, str]:
         and not path.is_relative_to(user / ".git" / "objects")
         and "claudetm" not in path.relative_to(user).parts
     }
+
+
+class RealWorld:
+    """A user's repository, standing on a branch of their own, and a run beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.user = make_user(folder / "user")
+        self.first = git(self.user, "rev-parse", "main")
+        git(self.user, "switch", "-q", "-c", "elsewhere")
+        self.state = folder / "state"
+        self.repository = make_run(self.user, self.state)
+
+    def work(self, change: str, files: Mapping[str, str]) -> str:
+        return commit(self.state / "run" / "changes" / change, files)
+
+    def leave(self, change: str, files: Mapping[str, str]) -> None:
+        write(self.state / "run" / "changes" / change, files)
+
+    def push_by_person(self, branch: str, files: Mapping[str, str], *, force: bool = False) -> str:
+        """Commit in a checkout of their own, and push that."""
+        clone = self.state / "person"
+        if not clone.exists():
+            git(self.state, "clone", "-q", str(self.user), str(clone))
+        git(clone, "fetch", "-q", "origin")
+        git(clone, "checkout", "-q", "--detach", f"origin/{branch}{'^' if force else ''}")
+        made = commit(clone, files, "A person's commit")
+        git(clone, "push", "-q", *(["--force"] if force else []), "origin", f"HEAD:refs/heads/{branch}")
+        return made
+
+
+class ShellCommands:
+    """Commands as plain shell processes: no containment, and a count of what was run."""
+
+    def __init__(self) -> None:
+        self.requests: list[CommandRequest] = []
+
+    async def run(self, request: CommandRequest, stop: asyncio.Event | None = None) -> CommandResult:
+        self.requests.append(request)
+        stop = stop or asyncio.Event()
+        out, err = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
+        shell = await asyncio.create_subprocess_exec(
+            "sh", "-c", request.command, cwd=request.cwd, stdout=out, stderr=err, start_new_session=True
+        )
+        reading, stopping = asyncio.create_task(shell.communicate()), asyncio.create_task(stop.wait())
+        await asyncio.wait({reading, stopping}, timeout=request.timeout, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        ended = reading.done()
+        if not ended:
+            os.killpg(shell.pid, signal.SIGKILL)
+        output, _ = await reading
+        if request.log:
+            request.log.write_bytes(output)
+        digest = hashlib.sha256(output).hexdigest()
+        code = shell.returncode if ended else None
+        late = not ended and not stop.is_set()
+        return CommandResult(code, output.decode(), digest, 0.0, late, stop.is_set() and not ended, request.log)
+
+
+class LocalForgeWorld(RealWorld):
+    """A local forge over a real repository."""
+
+    def __init__(
+        self,
+        folder: Path,
+        checks: tuple[str, ...] = ("test ! -e red || { echo it is red; false; }",),
+        setup: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(folder)
+        self.commands = ShellCommands()
+        self.settings = CheckSettings(checks, self.state / "logs", setup, timeout=20.0)
+        self.forge = self.driver()
+
+    def driver(self, faults: Callable[[str], None] = no_fault) -> LocalForge:
+        """Return a forge as the next driver of the run would make it, with nothing kept in memory."""
+        self.repository = make_run(self.user, self.state, faults=faults)
+        self.journal = ForgeJournal(self.state / "forge" / "journal.jsonl")
+        self.forge = LocalForge(self.repository, "main", self.journal, self.commands, self.settings, faults)
+        return self.forge
+
+    async def push(self, change: str, files: Mapping[str, str]) -> str:
+        branch = f"claudetm/{RUN}/{change}"
+        await self.repository.open_worktree(change, branch, await self.forge.base())
+        self.work(change, files)
+        head = await self.repository.adopt(change)
+        assert await self.repository.push(branch, head) == Pushed()
+        return head
+
+    async def settled(self, number: int) -> PullRequest:
+        while True:
+            pull = (await self.forge.read([number]))[number]
+            if all(c.state is not CheckState.PENDING for c in pull.checks):
+                return pull
+            await self.forge.hint()
+
+    def remark(self, number: int, body: str) -> str:
+        return self._person().comment(number, "ada", body)
+
+    def close_by_person(self, number: int) -> None:
+        self._person().close(number, "ada")
+
+    def reopen_by_person(self, number: int) -> None:
+        self._person().reopen(number, "ada")
+
+    def _person(self) -> ForgeJournal:
+        """Return the records as another process has them."""
+        journal = ForgeJournal(self.journal.path)
+        journal.refresh()
+        return journal
+
+    async def merge_by_person(self, number: int) -> None:
+        """Merge with git, in a clone of theirs, and push the base."""
+        clone = self.state / "merger"
+        git(self.state, "clone", "-q", str(self.user), str(clone))
+        git(clone, "checkout", "-q", f"claudetm/{RUN}/base")
+        git(clone, "merge", "-q", "--no-ff", "-m", "Take it", f"origin/{self.journal.pull(number).branch}")
+        git(clone, "push", "-q", "origin", "HEAD")

@@ -34,7 +34,6 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_SYSTEM": "/dev/null",
     "GIT_DEFAULT_REF_FORMAT": "files",
-    "GIT_GRAFT_FILE": "/dev/null",
     "GIT_LITERAL_PATHSPECS": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_OPTIONAL_LOCKS": "0",
@@ -197,9 +196,12 @@ def _receive(packing: subprocess.Popen[bytes], target: Git, errors: IO[bytes]) -
     """Feed a pack that is being written to the target; return the receiver's exit code."""
     assert packing.stdout is not None  # noqa: S101 - it was asked for
     with packing, packing.stdout as stream:
-        header = os.read(stream.fileno(), _HEADER)
+        header = b""
+        while len(header) < _HEADER and (more := os.read(stream.fileno(), _HEADER - len(header))):
+            header += more
         count = int.from_bytes(header[8:])
         if len(header) < _HEADER or not count:
+            stream.read()  # to its end: a closed pipe would look like a failure
             return 0
         receive = ["unpack-objects", "-q"] if count <= FEW_OBJECTS else ["index-pack", "--stdin"]
         command = [*receive, "--strict", f"--pack_header=2,{count}"]

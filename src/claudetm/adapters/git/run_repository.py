@@ -223,6 +223,20 @@ class RunRepository:
         self._here.add(head)
         return head
 
+    async def bring(self, change: str, commit: str) -> None:
+        """Make a commit of the clean room readable in the change's worktree; nothing there moves."""
+        await _in_thread(self._bring, change, commit)
+
+    def _bring(self, change: str, commit: str) -> None:
+        view = self._view(change)
+        with self._locks[change]:
+            head = view.sync()
+            packs = self._path(change) / ".git" / "objects" / "pack"
+            packs.mkdir(exist_ok=True)
+            # the clean room's git writes into the clone's folder: no git reads the clone's configuration
+            wanted = f"{self._ensure(commit)}\n^{head}\n".encode()
+            self.room.git.run("pack-objects", "--revs", "-q", str(packs / "pack"), stdin=wanted)
+
     def _refuse_private(self, commit: str) -> None:
         if self._private and (found := self.room.touched(commit, START, self._private)):
             raise RepositoryError(f"{', '.join(found)} was committed, though worktree.copy keeps it out of commits.")
@@ -261,6 +275,16 @@ class RunRepository:
             self.room.keep(ref, commit)
             self._publish(ref, commit, "")
         return Snapshot(ref, commit)
+
+    async def bring(self, change: str, commit: str) -> None:
+        """Make a commit of the clean room readable in the change's worktree; nothing there moves."""
+        return await _in_thread(self._bring, change, commit)
+
+    def _bring(self, change: str, commit: str) -> None:
+        view = self._view(change)
+        with self._locks[change]:
+            view.sync()
+            self.room.send(view.worktree / ".git" / "objects", self._ensure(commit))
 
     # commits
 
