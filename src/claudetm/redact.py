@@ -19,25 +19,20 @@ SECRET_VARIABLES: Final = (
 """Environment variables whose values are secrets by what they are for."""
 
 _SHORTEST: Final = 8  # a shorter value also stands in text by chance
-_TOKENS: Final = re.compile(
-    r"""
+# Patterns are compiled at their first use, which most commands never come to.
+_TOKENS: Final = r"""(?xi)
     (?P<token> \b(?: sk-ant-[\w-]{8,} | github_pat_\w{8,} | gh[opsur]_\w{8,} ) )
     | (?P<scheme> \b(?:bearer|basic)\s+ ) (?P<credential> [\w.~+/=-]{8,} )
     | (?P<header> \b(?:authorization|x-api-key|private-token)["']?\s*[:=]\s*["']?
         (?:(?:bearer|basic|token|digest)\s+)? ) (?P<value> [^\s"',;]{4,} )
     | (?P<url> \b[a-z][a-z0-9+.-]*:// ) (?P<userinfo> [^\s/@"'<>]+ ) (?=@)
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
-_SEQUENCES: Final = re.compile(
-    r"""
+    """
+_SEQUENCES: Final = r"""(?xs)
     (?: \x1b\[ | \x9b ) [0-?]* [ -/]* [@-~]                      # CSI: colours, cursor
     | (?: \x1b[\]PX^_] | [\x9d\x90\x98\x9e\x9f] ) .*? (?: \x07 | \x1b\\ | \x9c | \Z )  # OSC, DCS and their like
     | \x1b [ -/]* [0-~]                                           # two-character sequences
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+    """
+_CONTROLS: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 
 
 def secrets_of(environment: Mapping[str, str], names: Iterable[str] = SECRET_VARIABLES) -> tuple[str, ...]:
@@ -50,7 +45,7 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return the text with known secrets, tokens of known forms, credentials in headers and in URLs masked."""
     for secret in secrets:
         text = text.replace(secret, MASK)
-    return _TOKENS.sub(_masked, text)
+    return re.sub(_TOKENS, _masked, text)
 
 
 def _masked(found: re.Match[str]) -> str:
@@ -59,5 +54,7 @@ def _masked(found: re.Match[str]) -> str:
 
 def printable(text: str) -> str:
     """Return text from outside without escape sequences, control and direction characters; lines and tabs stay."""
-    text = _SEQUENCES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-    return _CONTROLS.sub("", text)
+    if text.isprintable():
+        return text
+    text = re.sub(_SEQUENCES, "", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return re.sub(_CONTROLS, "", text)

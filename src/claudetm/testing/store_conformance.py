@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from claudetm.ports.store import Command, Inbox, Journal, Views
-from claudetm.workflow.events import Record
+from claudetm.workflow.records import Record
 
 Journals = Callable[[], Journal]
 Inboxes = Callable[[], Inbox]

@@ -13,20 +13,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from claudetm.errors import StoreError
 from claudetm.ports.store import Command
-from claudetm.workflow.events import Record
-from claudetm.workflow.markdown import context_markdown, plan_markdown, progress_markdown, state_data
-from claudetm.workflow.run import Run
+from claudetm.workflow.records import Record
+
+if TYPE_CHECKING:
+    from claudetm.workflow.run import Run
 
 NAME: Final = ".claude-task-master"
 KEPT: Final = frozenset({"lock", "history", "config.json", "prompts"})
 """What stays when a run is archived: not the run's, but the repository's."""
 VIEW_SECONDS: Final = 1.0
 _VIEW_SHARE: Final = 20.0  # rendering takes at most one part in so many of the driver's time
-_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_ID: Final = r"[A-Za-z0-9_-]{1,80}"
 
 
 @contextmanager
@@ -244,6 +245,8 @@ class RunViews:
 
 def render(run: Run) -> dict[str, str]:
     """Return every view of a run by its file's name."""
+    from claudetm.workflow.markdown import context_markdown, plan_markdown, progress_markdown, state_data
+
     return {
         "state.json": json.dumps(state_data(run), ensure_ascii=False) + "\n",
         "plan.md": plan_markdown(run),
@@ -263,7 +266,7 @@ class FileInbox:
 
         Sent again under the same id, it takes the place of the first.
         """
-        if not _ID.fullmatch(command.id):
+        if not re.fullmatch(_ID, command.id):
             raise ValueError(f"{command.id!r} cannot name a file")
         target = self.path / f"{command.id}.json"
         content = {"id": command.id, "name": command.name, "arguments": dict(command.arguments)}

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from zlib import crc32
@@ -20,7 +18,7 @@ from zlib import crc32
 from claudetm.adapters.store.directory import disk
 from claudetm.adapters.store.lock import Lock
 from claudetm.errors import JournalError, LockLost, StoreError
-from claudetm.workflow.events import SCHEMA, Record
+from claudetm.workflow.records import SCHEMA, Record
 
 _CHUNK: Final = 1 << 16  # bytes read and parsed at a time; more outgrows the processor's cache and is slower
 _OPENING: Final = b'{"seq":'
@@ -134,7 +132,7 @@ def _open(path: Path) -> BinaryIO | None:
 class FileJournal:
     """Implements ports/store.Journal on one file. Without a lock it only reads.
 
-    `syncs` counts the fsyncs. An append blocks the loop for its fsync: cancelled half-way it could not say whether
+    `syncs` counts the fsyncs, `sync_seconds` what they took. An append blocks the loop for its fsync: cancelled half-way it could not say whether
     the event is durable.
     """
 
@@ -147,6 +145,7 @@ class FileJournal:
     ) -> None:
         self.path = path
         self.syncs = 0
+        self.sync_seconds = 0.0
         self._lock = lock
         self._faults = faults
         self._warn = warn
@@ -227,7 +226,9 @@ class FileJournal:
             os.close(descriptor)
 
     def _sync(self, descriptor: int) -> None:
+        began = time.perf_counter()
         os.fsync(descriptor)
+        self.sync_seconds += time.perf_counter() - began
         self.syncs += 1
 
     def _write(self, line: bytes, length: int) -> None:
@@ -256,37 +257,28 @@ class FileJournal:
             self._descriptor = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Repaired:
-    """What a repair did. `copy` is None, and nothing was changed, where nothing was wrong."""
-
-    events: int  # that remain
-    dropped_bytes: int
-    copy: Path | None
-
-
-def repair(path: Path, lock: Lock) -> Repaired:
-    """Keep a copy of a damaged journal beside it and cut it at its last good line.
+def repair(path: Path, lock: Lock) -> Path | None:
+    """Cut a damaged journal at its last good line; return the copy of it that was kept, or None if it was whole.
 
     What happened after the cut is found again by looking before acting. Raises JournalError for a file that is no
     journal or is a newer version's: those are not damaged.
     """
     lock.check()
-    good, events = _good_part(path)
-    size = path.stat().st_size
-    if good == size:
-        return Repaired(events, 0, None)
+    good = _good_length(path)
+    if good == path.stat().st_size:
+        return None
     copy = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
     with disk(path):
-        shutil.copy2(path, copy)
+        copy.write_bytes(path.read_bytes())
+        copy.chmod(0o600)
         with path.open("r+b") as handle:
             handle.truncate(good)
             os.fsync(handle.fileno())
-    return Repaired(events, size - good, copy)
+    return copy
 
 
-def _good_part(path: Path) -> tuple[int, int]:
-    """Return the length in bytes, and the number of events, of what stands before the first damage."""
+def _good_length(path: Path) -> int:
+    """Return the length in bytes of what stands before the first damage."""
     with disk(path, "read"), path.open("rb") as handle:
         scan = _Scan(path, handle)
         try:
@@ -294,4 +286,4 @@ def _good_part(path: Path) -> tuple[int, int]:
                 pass
         except Damaged:
             pass
-    return scan.good, scan.seq
+    return scan.good

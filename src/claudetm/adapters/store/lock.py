@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import socket
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -177,7 +176,7 @@ def _read(descriptor: int) -> Holder:
 
 def _ourselves(run: str) -> Holder:
     boot, start = _identity()
-    return Holder(os.getpid(), run, socket.gethostname(), time.time(), boot, start)
+    return Holder(os.getpid(), run, os.uname().nodename, time.time(), boot, start)
 
 
 def _identity() -> tuple[str, str]:
