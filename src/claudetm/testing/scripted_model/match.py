@@ -1,7 +1,8 @@
 """Which turn of a scenario answers a request. Pure: the same request always gets the same turn.
 
 The ids of our tool calls name session and turn, and the CLI sends them back with their results: the conversation
-itself says how far it has come, also after a kill and a resume.
+itself says how far it has come, also after a kill and a resume. The CLI writes its transcript about 0.1 s late, so a
+killed session may resume some turns back: what a turn does must be harmless when it is done again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,15 @@ from claudetm.testing.scripted_model.scenario import Scenario, Session, Turn, Us
 _ROLE: Final = re.compile(r"You are the (\w+) of claudetm")
 _SUBJECT: Final = re.compile(r"^Subject: (\S+)", re.MULTILINE)
 _CWD: Final = re.compile(r"(?:Primary working|Working) directory: (.+)")
-_PLAYED: Final = re.compile(r"toolu_s(\d+)t(\d+)u(\d+)_")
+_PLAYED: Final = re.compile(r"toolu_s(\d+)t(\d+)u(\d+)_(\d+)")
+# How the CLI words the result of a tool that a stop, a kill or a signal broke off.
+_STOPPED: Final = (
+    "[Tool call ",
+    "[Tool result missing",
+    "The user doesn't want to",
+    "Exit code 137",
+    "Exit code 143",
+)
 _REMINDER: Final = "<system-reminder>"
 
 
@@ -75,8 +84,9 @@ def _next(scenario: Scenario, at: int, body: Mapping[str, Any], subject: str, sa
     session = scenario.sessions[at]
     words = {"subject": subject, "cwd": _cwd(body)}
     for name, pattern in session.find.items():
-        if (found := re.search(pattern, said)) is None:
-            return Unexpected(f"{scenario.source}: the {session.role} on {subject} was told nothing like {pattern}.")
+        if (found := pattern.search(said)) is None:
+            told = f"the {session.role} on {subject} was told nothing like {pattern.pattern}"
+            return Unexpected(f"{scenario.source}: {told}.")
         words[name] = found[1]
     turns = [_filled(t, words) for t in session.turns]
     reached = _reached(turns, at, body["messages"])
@@ -87,28 +97,42 @@ def _next(scenario: Scenario, at: int, body: Mapping[str, Any], subject: str, sa
 
 def _reached(turns: Sequence[Turn], at: int, messages: list[Any]) -> int:
     """Return the number of turns that are over: every tool has its result, or the text was said."""
-    reached = 0
-    done: set[tuple[int, int]] = set()
-    for message in messages:
-        done |= {(turn, use) for session, turn, use in _results(message) if session == at}
-        while reached < len(turns) and _over(turns[reached], reached, done, message):
+    reached, playing = 0, (-1, -1)
+    done: set[int] = set()
+    for number, message in enumerate(messages):
+        for turn, use, call, block in _calls(message, at):
+            at_turn = min(turn, len(turns) - 1)
+            if (turn, call) != playing:
+                reached, playing, done = at_turn, (turn, call), set()
+            if block["type"] == "tool_result" and not _broken_off(block, messages[number:]):
+                done.add(use)
+            if len(done) >= len(turns[at_turn].uses):
+                reached = at_turn + 1
+        if reached < len(turns) and _is_said(turns[reached], message):
             reached += 1
     return reached
 
 
-def _over(turn: Turn, at: int, done: set[tuple[int, int]], message: Mapping[str, Any]) -> bool:
-    if turn.uses:
-        return all((at, use) in done for use in range(len(turn.uses)))
-    return message["role"] == "assistant" and _text(message["content"]) == turn.say
-
-
-def _results(message: Mapping[str, Any]) -> Iterator[tuple[int, int, int]]:
+def _calls(message: Mapping[str, Any], at: int) -> Iterator[tuple[int, int, int, Any]]:
+    """Yield turn, tool, request and block of each of session `at`'s tool calls and results in the message."""
     for block in _blocks(message["content"]):
-        if block.get("type") == "tool_result" and (played := _PLAYED.match(block["tool_use_id"])):
-            yield int(played[1]), int(played[2]), int(played[3])
+        if played := _PLAYED.fullmatch(block.get("id") or block.get("tool_use_id") or ""):
+            session, turn, use, call = map(int, played.groups())
+            if session == at:
+                yield turn, use, call, block
 
 
-def _said(messages: list[Any]) -> Iterator[str]:
+def _broken_off(result: Mapping[str, Any], since: Sequence[Any]) -> bool:
+    """Whether the tool was stopped in the middle, by a stop or a signal, and the session resumed by a new prompt."""
+    ended = _text(result.get("content")).startswith(_STOPPED)
+    return ended and bool(result.get("is_error")) and any(True for _ in _said(since))
+
+
+def _is_said(turn: Turn, message: Mapping[str, Any]) -> bool:
+    return not turn.uses and message["role"] == "assistant" and _text(message["content"]) == turn.say
+
+
+def _said(messages: Sequence[Any]) -> Iterator[str]:
     """Yield what the user said: no tool results, and no reminders of the CLI."""
     for message in messages:
         if message["role"] == "user":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
@@ -61,8 +62,14 @@ class Model:
     url: str = ""
     unexpected: list[str] = field(default_factory=list)  # a sentence for each request the scenario had no answer for
     asked: list[Asked] = field(default_factory=list)
-    closing: asyncio.Event = field(default_factory=asyncio.Event)
+    began: float = field(default_factory=time.time)  # epoch seconds
+    closing: asyncio.Event = field(default_factory=asyncio.Event)  # set when every open stream must end
     _met: dict[tuple[int, int, str], list[float]] = field(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return what leads the CLI here. Only with a subscription's token does it report a usage limit as one."""
+        return {"ANTHROPIC_BASE_URL": self.url, "CLAUDE_CODE_OAUTH_TOKEN": "rehearsal"}
 
     def fault(self, play: Play) -> tuple[Fault | None, Any]:
         """Return what goes wrong now, and the value its key has. A limit is over after its seconds."""
@@ -88,7 +95,8 @@ def app(model: Model) -> Starlette:
             case Side():
                 return _respond(body, _message(body, "msg_side", [_said(_SIDE)], Tokens(), "end_turn"))
             case Unexpected(reason):
-                model.unexpected.append(reason)
+                if reason not in model.unexpected:  # the CLI tries a refused request in several forms
+                    model.unexpected.append(reason)
                 return _error(400, f"unexpected request: {reason}")
             case Play() as play:
                 return await _play(model, play, body)
@@ -246,8 +254,9 @@ def _error(status: int, message: str, headers: Mapping[str, str] | None = None) 
 
 def _limit_headers(resets_at: float) -> dict[str, str]:
     """Return the headers of a subscription whose five hours are spent; `resets_at` in epoch seconds."""
-    reset = str(int(resets_at))
+    reset = str(math.ceil(resets_at))
     return {
+        "retry-after": str(max(1, math.ceil(resets_at - time.time()))),
         "anthropic-ratelimit-unified-status": "rejected",
         "anthropic-ratelimit-unified-reset": reset,
         "anthropic-ratelimit-unified-representative-claim": "five_hour",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Annotated, Any, Final, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -75,7 +78,7 @@ class _Faulty(_Part):
     malformed: bool = False
     refusal: bool = False
     max_tokens: bool = False
-    times: PositiveInt | None = None  # so many requests meet the fault, then it is over; default: all
+    times: PositiveInt | None = None  # so many requests of a turn meet the fault, then it is over; default: all
 
     @model_validator(mode="after")
     def _one_fault(self) -> Self:
@@ -144,6 +147,15 @@ class Turn(_Faulty):
         return self.use if self.answer is None else (*self.use, Use(tool=ANSWER, input=self.answer))
 
 
+def _one_group(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    if pattern.groups != 1:
+        raise ValueError("the regular expression needs one group, which is what is found")
+    return pattern
+
+
+Found = Annotated[re.Pattern[str], AfterValidator(_one_group)]
+
+
 class Session(_Faulty):
     """The turns of one conversation. The first session of a scenario that fits a request plays.
 
@@ -153,7 +165,7 @@ class Session(_Faulty):
     role: Role
     subject: str  # may be a glob: `c*.t1`
     contains: tuple[str, ...] = ()  # texts that must all stand in what the user said
-    find: dict[str, str] = {}  # name: regular expression with one group, found in what the user said; fills {name}
+    find: dict[str, Found] = {}  # name: regular expression, found in what the user said; its group fills {name}
     turns: tuple[Turn, ...] = Field(min_length=1)
     repeat: bool = False  # the last turn may be one of tools, which then plays for ever
 
@@ -200,6 +212,8 @@ def parse(text: str, source: str) -> Scenario:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not YAML: {' '.join(str(error).split())}.") from error
+    for line, key in _repeated(root):
+        raise ConfigError(f"{source}:{line}: the key {key} stands twice.")
     if not isinstance(data, dict):
         raise ConfigError(f"{source}:1: a scenario is a mapping with `name` and `sessions`.")
     try:
@@ -210,12 +224,27 @@ def parse(text: str, source: str) -> Scenario:
 
 def _sentence(error: ValidationError, root: yaml.Node | None, source: str) -> str:
     """Return the first thing wrong, as `file:line: path: reason.`."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
     line, path = _place(root, first["loc"])
     reason = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         reason = "unknown key"
     return f"{source}:{line}: {path}: {reason}."
+
+
+def _repeated(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    """Yield line and name of each key that its mapping has already: YAML would silently take the last."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield key.start_mark.line + 1, key.value
+            seen.add(str(key.value))
+            yield from _repeated(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated(item)
 
 
 def _place(node: yaml.Node | None, loc: tuple[int | str, ...]) -> tuple[int, str]:
