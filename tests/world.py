@@ -168,7 +168,7 @@ class World:
             logs=Path("/memory/state/logs"),
             record=writer.append,
         )
-        self.context = context
+        self.context, self.context_writer = context, writer
         if not run.seq:
             settings = policy_to_data(self.policy)
             await writer.append(RunStarted("r1", "Greet people", "main", self.repository.first, settings))

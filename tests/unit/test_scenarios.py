@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from claudetm.engine.inbox import apply
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
+from claudetm.ports.commands import CommandRequest
+from claudetm.ports.store import Command
 from claudetm.testing.memory import GREEN, PENDING, RED
 from claudetm.workflow.limits import Policy
 from claudetm.workflow.outcomes import Outcome, Usage
@@ -181,7 +185,11 @@ def _pauses_at_ready(policy: Policy | None = None) -> World:
     return world
 
 
-def _resumes(world: World, **raised: object) -> Ending:
+def stage_of(world: World, change: str) -> Stage:
+    return world.run.changes[change].stage
+
+
+def _resumes(world: World, **raised: Any) -> Ending:
     return asyncio.run(world.drive(**raised))
 
 
@@ -269,11 +277,10 @@ def test_a_closed_pull_request_is_a_veto_that_resume_accepts() -> None:
     _at(world, Stage.WAITING_CI, lambda: world.forge.close_by_person(1))
     assert play(world) is Ending.BLOCKED
     assert world.run.changes["c3"].stage is Stage.MERGED, "what is independent goes on"
-    assert world.run.changes["c2"].stage is Stage.QUEUED
+    assert stage_of(world, "c2") is Stage.QUEUED
     assert "#1" in (world.run.halt.reason if world.run.halt else "")
     assert _resumes(world) is Ending.VERIFIED
-    assert world.run.changes["c1"].stage is Stage.ABANDONED
-    assert world.run.changes["c2"].stage is Stage.ABANDONED
+    assert [stage_of(world, c) for c in ("c1", "c2", "c3")] == [Stage.ABANDONED, Stage.ABANDONED, Stage.MERGED]
     assert "c1.t1.txt" not in world.tree()
 
 
@@ -575,6 +582,44 @@ def test_pause_on_pr_pauses_once_a_pull_request_is_open() -> None:
     assert play(world) is Ending.PAUSED
     assert world.run.changes["c1"].number == 1
     assert _resumes(world) is Ending.VERIFIED
+
+
+def test_independent_changes_begin_in_plan_order() -> None:
+    world = World(
+        proposal(
+            {"id": "c1", "title": "First", "tasks": [task("One")]},
+            {"id": "c2", "title": "Second", "tasks": [task("Two")], "depends_on": ["c1"]},
+            {"id": "c3", "title": "Third", "tasks": [task("Three")]},
+        )
+    )
+    assert play(world) is Ending.VERIFIED
+    assert [r.data["change"] for r in world.records if r.type == "ChangeStarted"] == ["c1", "c2", "c3"]
+
+
+def test_a_cancel_in_the_middle_of_verification_ends_the_run() -> None:
+    world = World(proposal(criteria=[{"text": "One", "command": "one"}, {"text": "Two", "command": "two"}]))
+
+    cancelling: list[asyncio.Future[str]] = []
+
+    def cancels(request: CommandRequest) -> int:
+        if world.context.run.phase is Phase.VERIFYING and request.command == "one":
+            cancelling.append(asyncio.ensure_future(apply(world.context_writer, Command("cancel-1", "cancel", {}))))
+        return world.exit_code(request.command)
+
+    world.commands.answer = cancels
+    assert play(world) is Ending.CANCELLED
+    assert len(cancelling) == 1
+
+
+def test_a_session_that_was_open_when_a_cancelled_run_died_is_charged() -> None:
+    async def story() -> None:
+        world = World()
+        await world.drive_until_killed("after:3:SessionStarted")
+        world.inbox.send("cancel")
+        assert await world.drive(resume=False) is Ending.CANCELLED
+        assert not world.run.open_sessions
+
+    asyncio.run(story())
 
 
 def test_a_run_can_be_cancelled() -> None:

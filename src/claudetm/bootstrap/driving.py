@@ -20,6 +20,8 @@ from claudetm.adapters.agent import containment
 from claudetm.adapters.agent.claude_sdk import AgentSettings, ClaudeAgent
 from claudetm.adapters.commands.runner import CommandRunner, RunnerSettings
 from claudetm.adapters.forge.local import LocalForge
+from claudetm.adapters.forge.local_checks import CheckSettings
+from claudetm.adapters.forge.local_journal import ForgeJournal
 from claudetm.adapters.git.git import identity
 from claudetm.adapters.git.run_repository import RunRepository
 from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews
@@ -95,17 +97,8 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
             trust_project_settings=policy.trust_project_settings,
         )
     )
-    forge = LocalForge(
-        state=state.root,
-        repository=repository,
-        commands=commands,
-        checks=policy.checks,
-        setup=policy.setup,
-        target=run.target,
-        base=run.base,
-        run=run.id,
-        timeout=policy.checks_timeout,
-    )
+    checks = CheckSettings(policy.checks, state.logs / "checks", policy.setup, policy.checks_timeout)
+    forge = LocalForge(repository, run.target, ForgeJournal(state.root / "forge" / "journal.jsonl"), commands, checks)
     return Context(
         run=run,
         agent=agent,

@@ -69,9 +69,8 @@ class Driver:
         """Clean up after a driver that died: its processes, then the sessions it never saw end."""
         run, agent = self.context.run, self.context.agent
         await agent.sweep(run.id)
-        if run.finished:
-            return
-        await self.writer.append(e.DriverStarted(self.version, self.pid))
+        if not run.finished:
+            await self.writer.append(e.DriverStarted(self.version, self.pid))
         for s in list(run.open_sessions.values()):
             usage = await agent.charge(s.id) or Usage(cost_usd=s.reserved)
             owner = run.changes.get(s.change)
@@ -124,7 +123,7 @@ class Driver:
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        await self._conclude(change_id, task.result(), look)
+        await self._conclude(change_id, task, look)
 
     def _handler(self, change_id: str) -> Awaitable[e.Event | Wait]:
         run = self.context.run
@@ -133,15 +132,16 @@ class Driver:
         change = run.changes[change_id]
         return CHANGE_HANDLERS[change.stage](self.context, change)
 
-    async def _conclude(self, change_id: str, result: e.Event | Wait, look: _Look) -> None:
+    async def _conclude(self, change_id: str, task: asyncio.Future[e.Event | Wait], look: _Look) -> None:
         look.stale = True
-        if isinstance(result, Wait):
-            look.wait(change_id, result)
-            return
         try:
+            result = task.result()
+            if isinstance(result, Wait):
+                look.wait(change_id, result)
+                return
             await self.writer.append(result)
         except IllegalEvent:
-            # a command that was taken meanwhile (a plan edit, a drop, a cancel) has made the result void
+            # a command that was taken meanwhile (a plan edit, a drop, a cancel) has made the work void
             look.refusals += 1
             if look.refusals > _REFUSALS_ALLOWED:
                 raise

@@ -82,10 +82,9 @@ def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait],
                 found.append(wait)
     if acts:
         return Perform(min(acts, key=lambda c: _NEAREST_FIRST.index(c.stage)).id)
-    for i in run.startable:
-        if i not in waits:
-            return Perform(i)
-        found.append(waits[i])
+    if free := [i for i in run.startable if i not in waits]:
+        return Perform(min(free, key=run.position))
+    found += [waits[i] for i in run.startable]
     if run.settled:
         return Emit(e.VerificationStarted(run.tip))
     return _soonest(found)

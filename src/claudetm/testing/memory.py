@@ -505,6 +505,7 @@ class MemoryCommands:
     async def run(self, request: CommandRequest, stop: asyncio.Event | None = None) -> CommandResult:
         """Return what the function says the command's exit code is."""
         self.requests.append(request)
+        await asyncio.sleep(0)  # as a real one, it lets others have their turn
         if stop is not None and stop.is_set():
             return CommandResult(None, "", hashlib.sha256(b"").hexdigest(), 0.0, stopped=True)
         code = self.answer(request)

@@ -170,6 +170,7 @@ class Run:
     active: dict[str, ChangeState] = field(default_factory=dict)  # begun and not settled, in order
     startable: dict[str, ChangeState] = field(default_factory=dict)  # queued, nothing to wait for
     stranded: dict[str, ChangeState] = field(default_factory=dict)  # queued upon an abandoned change
+    _positions: dict[str, int] = field(default_factory=dict)
     _missing: dict[str, int] = field(default_factory=dict)  # queued change -> dependencies not settled
     _dependents: dict[str, list[str]] = field(default_factory=dict)
 
@@ -286,6 +287,8 @@ class Run:
             self.changes[c.id] = state
         # what left the plan after it began stays, to be looked at
         self.changes.update({i: s for i, s in known.items() if i not in self.changes and s.branch})
+        self.guards = tuple(g for g in self.guards if any(c.id == g for c in plan.criteria))
+        self._positions = {i: n for n, i in enumerate(self.changes)}
         self._dependents = {}
         for c in plan.changes:
             for d in c.depends_on:
@@ -294,6 +297,10 @@ class Run:
         self.startable, self.stranded, self._missing = {}, {}, {}
         for s in self.changes.values():
             self._queue(s)
+
+    def position(self, change_id: str) -> int:
+        """Return where a change stands in the plan, from 0."""
+        return self._positions[change_id]
 
     def tally(self, subject: str) -> Tally:
         """Return what has been tried at a subject so far."""

@@ -276,16 +276,6 @@ class RunRepository:
             self._publish(ref, commit, "")
         return Snapshot(ref, commit)
 
-    async def bring(self, change: str, commit: str) -> None:
-        """Make a commit of the clean room readable in the change's worktree; nothing there moves."""
-        return await _in_thread(self._bring, change, commit)
-
-    def _bring(self, change: str, commit: str) -> None:
-        view = self._view(change)
-        with self._locks[change]:
-            view.sync()
-            self.room.send(view.worktree / ".git" / "objects", self._ensure(commit))
-
     # commits
 
     async def commits(self, since: str, head: str) -> Sequence[Commit]:
