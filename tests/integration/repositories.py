@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import signal
@@ -135,7 +136,8 @@ class ShellCommands:
         stopping.cancel()
         ended = reading.done()
         if not ended:
-            os.killpg(shell.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself just now
+                os.killpg(shell.pid, signal.SIGKILL)
         output, _ = await reading
         if request.log:
             request.log.write_bytes(output)

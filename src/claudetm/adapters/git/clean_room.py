@@ -52,11 +52,6 @@ class CleanRoom:
         """Bring a commit in from a foreign object directory. `have` are commits that are here already."""
         transfer(self.git.reading(objects), self.git, commit, have)
 
-    def send(self, objects: Path, commit: str) -> None:
-        """Put a commit into a clone's object directory, as a pack; its configuration is not asked."""
-        wanted = f"{commit_id(commit)}\n^{START}\n".encode()
-        self.git.run("pack-objects", "--revs", "-q", str(objects / "pack" / "pack"), stdin=wanted)
-
     def has(self, commit: str) -> bool:
         """Whether the commit is here."""
         return not self.git.run("cat-file", "-e", f"{commit}^{{commit}}", accept=(0, 1, 128)).code

@@ -159,10 +159,11 @@ def run(
     return Done(done.returncode, done.stdout)
 
 
-def last_line(errors: bytes) -> str:
-    """Return the telling line of git's complaint: the last fatal or error with the names below it, or the last."""
-    lines = [line.rstrip() for line in errors.decode(errors="replace").splitlines() if line.strip()]
-    loud = [n for n, line in enumerate(lines) if line.startswith(("fatal:", "error:"))]
+def last_line(complaint: bytes) -> str:
+    """Return the telling line of git's complaint: the last error, with the names below it; else what was fatal."""
+    lines = [line.rstrip() for line in complaint.decode(errors="replace").splitlines() if line.strip()]
+    errors = [n for n, line in enumerate(lines) if line.startswith("error:")]
+    loud = errors or [n for n, line in enumerate(lines) if line.startswith("fatal:")]
     if not loud:
         return lines[-1].strip() if lines else ""
     listed = itertools.takewhile(lambda line: line.startswith("\t"), lines[loud[-1] + 1 :])
