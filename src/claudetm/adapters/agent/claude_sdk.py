@@ -156,7 +156,7 @@ class ClaudeAgent:
         command = int(min(_LONGEST_COMMAND, request.idle_seconds * 0.8) * 1000)  # ms; a silent command is not idle
         return {
             **agent_environment(
-                self._parent,
+                {**self._parent, **s.environment},
                 run=request.run,
                 session=request.id,
                 home=s.home,
@@ -165,6 +165,7 @@ class ClaudeAgent:
                 also=s.pass_through,
             ),
             "BASH_MAX_TIMEOUT_MS": str(command),
+            **({} if request.role in WRITERS else {"PYTEST_ADDOPTS": "-p no:cacheprovider"}),
             **s.environment,
         }
 
@@ -214,9 +215,8 @@ class _Tap:
     def open(self, request: SessionRequest) -> None:
         """Begin a conversation."""
         self.reading = Reading(self._before)
-        self._transcript.write(
-            "Started", {"role": request.role, "prompt": request.prompt, "says": list(request.says), "at": time.time()}
-        )
+        words = {"system": request.system, "prompt": request.prompt, "says": list(request.says)}
+        self._transcript.write("Started", {"role": request.role, "at": time.time(), **words})
 
     def take(self, message: Message) -> None:
         """Take one message in."""

@@ -62,7 +62,6 @@ def command_environment(
         **_shared(parent, run, session, home, tmp),
         **{k: v for k, v in parent.items() if _PROXIES.fullmatch(k) and "@" not in v},
         **{name: parent[name] for name in also if name in parent},
-        "PYTHONDONTWRITEBYTECODE": "1",
         "CI": "1",
     }
 
@@ -99,6 +98,14 @@ def agent_environment(
     }
 
 
+def rehearsal_environment(url: str) -> dict[str, str]:
+    """Return what sends the CLI to a scripted model at `url`, and keeps a real credential or login out of it.
+
+    As a subscriber it tells usage limits by their event; with an API key it would hide when they end.
+    """
+    return {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "", "CLAUDE_CODE_OAUTH_TOKEN": "rehearsal"}
+
+
 def claude_folder(parent: Mapping[str, str], home: Path) -> Path:
     """Return the CLI's own folder: private with a credential in the environment, else where the user logged in."""
     if any(parent.get(name) for name in _MODEL_CREDENTIALS):
@@ -120,6 +127,7 @@ def _shared(parent: Mapping[str, str], run: str, session: str, home: Path, tmp: 
         "TMPDIR": str(tmp),
         MARKER: run,
         SESSION_MARKER: session,
+        "PYTHONDONTWRITEBYTECODE": "1",  # no leftovers in a worktree, and no failure in a read-only one
     }
 
 

@@ -139,9 +139,11 @@ class Reading:
         return None
 
     def _take_limit(self, event: RateLimitEvent) -> None:
+        """Note when a spent limit ends. Without that it is a passing one: too many requests at once."""
         info = event.rate_limit_info
         paid = info.overage_status in ("allowed", "allowed_warning")
-        self._resets_at = float(info.resets_at or 0) if info.status == "rejected" and not paid else None
+        at = info.resets_at if info.status == "rejected" and not paid else None
+        self._resets_at = float(at) if at else None
 
     def _take_event(self, event: StreamEvent) -> Call | None:
         """Return the call of an event. Only the stream tells all a call used: a message has its first event's."""
