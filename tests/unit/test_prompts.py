@@ -314,6 +314,31 @@ def test_a_first_turn_keeps_its_budget_at_the_worst_input(prompts: Prompts, name
     assert "cut here; the whole: goal.txt" in text
 
 
+def test_what_strangers_wrote_keeps_the_budget_of_its_kind(prompts: Prompts) -> None:
+    def size(name: str, block: str) -> int:
+        found = re.findall(rf'what="{block}">\n(.*?)\n</untrusted', prompts.user(worst()[name]), re.DOTALL)
+        assert found
+        return sum(len(f.encode()) for f in found)
+
+    mark = 120
+    assert size("worker", "learnings") <= 4_000 + mark
+    assert size("fixer", r"check \d") <= 3 * (8_000 + 2 * mark + 300)
+    assert size("responder", r"thread \d+") <= 12_000 + bounds.SHOWN * mark
+    assert size("planner", "files") <= 12_000 + mark
+
+
+def test_a_long_criterion_reaches_its_judge_whole(prompts: Prompts) -> None:
+    text = "The export " + "and so on " * 90
+    told = prompts.user(VerifierBrief(**COMMON, criteria=(Criterion("k1", text),), commit=HEAD))
+    assert text.strip() in told
+
+
+def test_threads_beyond_what_one_session_settles_are_left_for_another(prompts: Prompts) -> None:
+    told = prompts.user(worst()["responder"])
+    assert f"{300 - bounds.SHOWN} more threads are answered in another session." in told
+    assert f"Settle these {bounds.SHOWN} threads." in told
+
+
 def test_a_cut_log_keeps_both_ends_and_names_the_file() -> None:
     text = bounds.ends("first error\n" + "noise\n" * 9000 + "last line", bounds.CHECK_LOG, "/logs/x.log")
     assert text.startswith("first error")
@@ -534,6 +559,7 @@ def test_a_replaced_part_reaches_every_template_that_includes_it(tmp_path: Path)
         ("{% include 'gone' %}", 1, "gone"),
         ("{{ ''.__class__.__mro__ }}", 1, "unsafe"),
         ("{{ 1 / 0 }}", 1, "division by zero"),
+        ("fine\n{% include 'verifier.user.md.j2' %}", 2, "'criteria' is undefined"),
     ],
 )
 def test_an_override_that_cannot_be_used_is_named(tmp_path: Path, text: str, line: int, reason: str) -> None:

@@ -48,15 +48,17 @@ def line(text: str, most: int = ITEM) -> str:
     return one if len(one) <= most else f"{one[: most - 1]}…"
 
 
-def lines(items: Sequence[str], most: int, whole: str, each: Callable[[str], str] = str) -> str:
+def lines(
+    items: Sequence[str], most: int, whole: str, each: Callable[[str], str] = str, item_most: int = ITEM
+) -> str:
     """Return as many items as fit in `most` bytes, a line each; the mark counts those left out.
 
-    `each` is applied to an item before it is measured.
+    `each` is applied to an item before it is measured; an item has at most `item_most` characters.
     """
     kept: list[str] = []
     size = 0
     for item in items:
-        text = line(each(item[: 4 * ITEM]))
+        text = line(each(item[: 4 * item_most]), item_most)
         size += len(text.encode()) + 1
         if size > most:
             break

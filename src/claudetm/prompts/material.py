@@ -6,6 +6,7 @@ No template, an overriding one neither, can so let a stranger's text out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import dropwhile
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -107,7 +108,9 @@ def _special(brief: Brief) -> dict[str, Any]:
 def _planner(brief: PlannerBrief) -> dict[str, Any]:
     criteria = [f"- {_line(c)}" for c in brief.user_criteria]
     return _sent_back(brief) | {
-        "user_criteria": bounds.lines(criteria, bounds.PLAN, "criteria.txt in the state directory"),
+        "user_criteria": bounds.lines(
+            criteria, bounds.PLAN, "criteria.txt in the state directory", item_most=bounds.NOTE
+        ),
         "rejection": _own(brief.rejection, bounds.NOTE, _LOGS),
     }
 
@@ -147,8 +150,7 @@ def _sent_back(brief: PlannerBrief | ExtendBrief) -> dict[str, Any]:
 
 
 def _worker(brief: WorkerBrief) -> dict[str, Any]:
-    position = [t.id for t in brief.change.tasks].index(brief.task.id) if brief.task in brief.change.tasks else 0
-    later = [f"- {t.id}: {_line(t.title)}" for t in brief.change.tasks[position + 1 :]]
+    later = list(dropwhile(lambda t: t.id != brief.task.id, brief.change.tasks))[1:]
     done = [
         f"{d.task.id} {d.task.title}{' (was true already)' if d.skipped else ''}: {d.summary}" for d in brief.done
     ]
@@ -156,7 +158,7 @@ def _worker(brief: WorkerBrief) -> dict[str, Any]:
         "change": _named(brief.change),
         "why": _own(brief.change.why, bounds.NOTE, _PLAN_FILE),
         "task": _task(brief.task),
-        "later": bounds.lines(later, bounds.LIST, _PLAN_FILE),
+        "later": bounds.lines([f"- {t.id}: {_line(t.title)}" for t in later], bounds.LIST, _PLAN_FILE),
         "done": _listed(brief, "done tasks", done, "git log"),
         "from_commit": _line(brief.from_commit),
         "head": _line(brief.head),
@@ -244,7 +246,9 @@ def _updater(brief: UpdaterBrief) -> dict[str, Any]:
 
 def _verifier(brief: VerifierBrief) -> dict[str, Any]:
     return {
-        "criteria": bounds.lines([_criterion(c) for c in brief.criteria], bounds.PLAN, _PLAN_FILE),
+        "criteria": bounds.lines(
+            [_criterion(c) for c in brief.criteria], bounds.PLAN, _PLAN_FILE, item_most=bounds.NOTE
+        ),
         "commit": _line(brief.commit),
         "base": _line(brief.base),
     }

@@ -95,28 +95,20 @@ class Prompts:
 
     def _refuse(self, name: str, error: Exception) -> NoReturn:
         """Turn a fault of an override into a sentence; one of our own templates is a bug and stays what it is."""
-        file, line = _place(error)
-        path = Path(file) if file else self._source(name)
-        if self._overrides is None or self._overrides not in path.parents:
+        if self._overrides is None or (place := self._place(name, error)) is None:
             raise error
+        path, line = place
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = f"{path}, line {line}" if line else str(path)
         raise ConfigError(f"{where}: {reason}. Correct the prompt, or delete it to use the packaged one.") from error
 
-    def _source(self, name: str) -> Path:
-        own = (self._overrides or TEMPLATES) / name
-        return own if own.exists() else TEMPLATES / name
-
-
-def _place(error: Exception) -> tuple[str, int]:
-    """Return the template file and line where the error arose, or "" and 0."""
-    file, line = getattr(error, "filename", None), getattr(error, "lineno", None)
-    if isinstance(file, str) and isinstance(line, int):
-        return file, line
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.filename.endswith(SUFFIX):
-            return frame.filename, frame.lineno or 0
-    return "", 0
+    def _place(self, name: str, error: Exception) -> tuple[Path, int] | None:
+        """Return the override, and its line (0 for all of it), where the error arose; None when there is none."""
+        frames = [(f.filename, f.lineno or 0) for f in traceback.extract_tb(error.__traceback__)]
+        stated = [(getattr(error, "filename", None) or "", getattr(error, "lineno", None) or 0), *reversed(frames)]
+        own = ((Path(file), line) for file, line in stated if Path(file).parent == self._overrides)
+        whole = self._overrides / name if self._overrides else None
+        return next(own, (whole, 0) if whole and whole.exists() else None)
 
 
 def _spaced(text: str) -> str:
