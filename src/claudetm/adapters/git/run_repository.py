@@ -238,7 +238,7 @@ class RunRepository:
             self.room.git.run("pack-objects", "--revs", "-q", str(packs / "pack"), stdin=wanted)
 
     def _refuse_private(self, commit: str) -> None:
-        if self._private and (found := self.room.touched(commit, START, self._private)):
+        if self._private and (found := self.room.touched(commit, self.base, self._private)):
             raise RepositoryError(f"{', '.join(found)} was committed, though worktree.copy keeps it out of commits.")
 
     async def remove_untracked(self, change: str) -> Sequence[str]:

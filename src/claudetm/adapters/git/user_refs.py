@@ -106,11 +106,20 @@ class UserRefs:
     def _land_checkout(self, commit: str, command: str) -> Landed | NotLanded:
         """Let git move branch, index and files. Files that git does not track are never overwritten."""
         options = ("--ff-only", "--no-autostash", "--no-overwrite-ignore", "--no-verify-signatures", "--quiet")
+        original = self._own_git_dir() / "ORIG_HEAD"
+        before = original.read_bytes() if original.exists() else None
         try:
             self._in_checkout("merge", *options, commit_id(commit))
         except GitFailed as e:
+            original.unlink(missing_ok=True)  # git writes it before it looks whether it can move
+            if before is not None:
+                original.write_bytes(before)
             return NotLanded(f"the checkout could not be moved: {e}", command)
         return Landed("checkout_updated")
+
+    def _own_git_dir(self) -> Path:
+        """Return the git directory of the user's own worktree, which may be a linked one."""
+        return Path(os.fsdecode(self._in_checkout("rev-parse", "--absolute-git-dir").removesuffix(b"\n")))
 
     def _in_checkout(self, *arguments: str) -> bytes:
         """Run git in the user's worktree, under their own configuration (their filters apply), hooks off."""
