@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from claudetm.errors import StoreError
-from claudetm.ports.store import Command
-from claudetm.workflow.records import Record
 
 if TYPE_CHECKING:
+    from claudetm.ports.store import Command
+    from claudetm.workflow.records import Record
     from claudetm.workflow.run import Run
 
 NAME: Final = ".claude-task-master"
@@ -321,6 +321,8 @@ class FileInbox:
 
 
 def _command(path: Path) -> Command:
+    from claudetm.ports.store import Command
+
     data = json.loads(path.read_bytes())
     if data["id"] != path.stem:
         raise ValueError(f"the command inside is {data['id']!r}")

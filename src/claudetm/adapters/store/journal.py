@@ -132,8 +132,8 @@ def _open(path: Path) -> BinaryIO | None:
 class FileJournal:
     """Implements ports/store.Journal on one file. Without a lock it only reads.
 
-    `syncs` counts the fsyncs, `sync_seconds` what they took. An append blocks the loop for its fsync: cancelled half-way it could not say whether
-    the event is durable.
+    `syncs` counts the fsyncs, `sync_seconds` what they took. An append blocks the loop for its fsync: cancelled
+    half-way it could not say whether the event is durable.
     """
 
     def __init__(
