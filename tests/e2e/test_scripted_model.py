@@ -17,7 +17,8 @@ synthetic AssistantMessage, "R" the result's subtype, api_error_status, terminal
                                             your limit"; with an API key neither, but "Request rejected (429)", and
                                             a limit of seconds is waited for by the CLI (api_retry, `retry-after`)
     credit           billing_error          success 400 api_error stop_sequence
-    prompt_too_long  invalid_request        success 400 prompt_too_long stop_sequence
+    prompt_too_long  invalid_request        success 400 prompt_too_long stop_sequence; a longer conversation is to be
+                                            compacted before (SystemMessage "status", compacting): the model refuses
     cut              server_error           success None api_error stop_sequence; api_retry (error_status None) before
     malformed        unknown                success None api_error stop_sequence; "JSON Parse error"; no retry
     stall            -                      nothing at all arrives any more
@@ -303,6 +304,14 @@ def test_a_fault_ends_the_session_in_its_own_form(
     assert result.structured_output is None
     assert type(seen.error).__name__ == "ResultError"
     assert {a.fault for a in model.asked} == set(fault)
+
+
+def test_a_conversation_that_grew_too_long_ends_as_too_long(tmp_path: Path) -> None:
+    look = {"say": "Looking.", "use": [{"Bash": {"command": "ls"}}]}
+    seen, model = play(tmp_path, scenario(look, look, look, {**DONE, "prompt_too_long": True}))
+    assert [m.data["status"] for m in seen.of("SystemMessage") if m.subtype == "status"] == ["compacting", None]
+    assert seen.result.terminal_reason == "prompt_too_long"
+    assert turns(model) == [0, 1, 2, 3]
 
 
 def test_a_refusal_is_the_result_s_stop_reason(tmp_path: Path) -> None:

@@ -195,6 +195,13 @@ def test_a_prompt_without_what_is_to_be_found_is_unexpected() -> None:
     assert r"thread (\w+)" in chosen.reason
 
 
+def test_a_conversation_is_not_summarised() -> None:
+    order = asked("Respond with plain text only \u2014 an <analysis> block followed by a <summary> block.")
+    plot = scenario(worker(TALK, DONE))
+    assert choose(plot, request(order)) == Side("")
+    assert played(plot, order, said("Thinking aloud."), asked("Go on.")).turn_at == 1
+
+
 def test_a_request_of_the_cli_itself_is_a_side_request() -> None:
     title = {"model": "haiku", "system": "Name this conversation.", "messages": [asked("Subject: c1.t1")]}
     assert isinstance(choose(scenario(worker(DONE)), title), Side)

@@ -27,6 +27,7 @@ _STOPPED: Final = (
     "Exit code 137",
     "Exit code 143",
 )
+_COMPACTION: Final = "an <analysis> block followed by a <summary> block"
 _REMINDER: Final = "<system-reminder>"
 
 
@@ -48,7 +49,9 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A request of the CLI's own: a title, a quota probe. It needs an answer, any."""
+    """A request of the CLI's own: a title, a quota probe, a summary of a long conversation. `text` answers it."""
+
+    text: str = "scripted model: side request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ def choose(scenario: Scenario, body: Mapping[str, Any]) -> Play | Side | Unexpec
             return Side()
         return Unexpected(f"{scenario.source} expects no request without a role of claudetm in its system prompt.")
     messages = body["messages"]
+    if any(_COMPACTION in text for text in _said(messages[-1:])):
+        return Side("")  # without a summary the CLI gives up, and the conversation ends as too long
     said = "\n".join(_said(messages))
     subject = _SUBJECT.search(said)
     if subject is None:

@@ -41,7 +41,6 @@ _CREDIT: Final = (
     " Please go to Plans & Billing to upgrade or purchase credits."
 )
 _TOO_LONG: Final = "prompt is too long: 1050000 tokens > 1000000 maximum"
-_SIDE: Final = "scripted model: side request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +91,8 @@ def app(model: Model) -> Starlette:
     async def messages(request: Request) -> Response:
         body = await request.json()
         match choose(model.scenario, body):
-            case Side():
-                return _respond(body, _message(body, "msg_side", [_said(_SIDE)], Tokens(), "end_turn"))
+            case Side(text):
+                return _respond(body, _message(body, "msg_side", [_said(text)] if text else [], Tokens(), "end_turn"))
             case Unexpected(reason):
                 if reason not in model.unexpected:  # the CLI tries a refused request in several forms
                     model.unexpected.append(reason)
