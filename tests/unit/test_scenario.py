@@ -8,7 +8,7 @@ import pytest
 
 from claudetm.errors import ConfigError
 from claudetm.ports.agent import Role
-from claudetm.prompts.answers import PlannerAnswer, plan_of
+from claudetm.prompts.answers import PlannerAnswer, findings, plan_of
 from claudetm.prompts.answers import parse as parse_answer
 from claudetm.testing.scripted_model.scenario import ANSWER, Fault, Scenario, load, parse, shipped
 
@@ -107,11 +107,14 @@ def test_what_ships_answers_in_the_form_of_its_role(scenario: Scenario) -> None:
         parse_answer(role, answer)
 
 
-def test_what_ships_has_a_worker_for_each_task_and_a_reviewer_for_each_change(scenario: Scenario) -> None:
+def test_what_ships_has_a_sound_plan_with_a_worker_for_each_task_and_a_reviewer_for_each_change(
+    scenario: Scenario,
+) -> None:
     said = [parse_answer(s.role, t.answer) for s in scenario.sessions for t in s.turns if t.answer is not None]
     plans = [plan_of(a) for a in said if isinstance(a, PlannerAnswer)]
     subjects = {(s.role, s.subject) for s in scenario.sessions}
     assert plans
+    assert [findings(p, ()) for p in plans] == [()] * len(plans)
     for change in (c for p in plans for c in p.changes):
         assert {(Role.WORKER, t.id) for t in change.tasks} <= subjects
         assert (Role.REVIEWER, f"{change.id}:review") in subjects

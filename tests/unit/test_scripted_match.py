@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from claudetm.prompts.briefs import PlannerBrief
+from claudetm.prompts.render import Prompts
 from claudetm.testing.scripted_model.match import Play, Side, Unexpected, choose
 from claudetm.testing.scripted_model.scenario import Scenario, parse
 
@@ -164,6 +166,17 @@ def test_a_conversation_that_comes_to_fit_another_session_starts_that_one() -> N
 )
 def test_the_working_directory_comes_from_the_request(message: dict[str, Any]) -> None:
     assert played(scenario(worker(LOOK, DONE)), message).turn.use[0].input == {"command": "ls /some/where"}
+
+
+def test_what_claudetm_tells_a_session_is_recognised() -> None:
+    prompts = Prompts()
+    look = {"role": "planner", "subject": "plan", "turns": [LOOK, DONE]}
+    brief = PlannerBrief(goal="Subject: none of this", subject="plan", cwd="/some/where", run="r1")
+    body = request(prompt=prompts.user(brief))
+    body["system"] = prompts.system(brief, "You are the worker of claudetm.")
+    play = choose(scenario(worker(DONE), look), body)
+    assert isinstance(play, Play), play
+    assert play.turn.use[0].input == {"command": "ls /some/where"}
 
 
 def test_what_is_found_in_the_prompt_fills_the_answer_and_other_braces_stay() -> None:
