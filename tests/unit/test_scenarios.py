@@ -584,6 +584,13 @@ def test_pause_on_pr_pauses_once_a_pull_request_is_open() -> None:
     assert _resumes(world) is Ending.VERIFIED
 
 
+def test_a_repository_that_refuses_holds_the_change_with_its_sentence() -> None:
+    world = World()
+    world.repository.refusal = "The clone cannot be trusted."
+    assert play(world) is Ending.BLOCKED
+    assert "cannot be trusted" in (world.run.halt.reason if world.run.halt else "")
+
+
 def test_independent_changes_begin_in_plan_order() -> None:
     world = World(
         proposal(

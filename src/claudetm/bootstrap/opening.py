@@ -200,6 +200,8 @@ def _policy(resolved: Resolved, user: UserRepository, wish: Wish, notice: Notice
         )
     if not found.setup and resolved.settings["worktree.setup"].source == "default":
         found = replace(found, setup=detect.setup(_files(user)))
+    if not found.checks:
+        found = replace(found, checks_grace=0.0)  # the local forge knows at once that there are none
     if wish.rehearsal:
         return replace(found, poll_seconds=REHEARSAL_POLL)
     _require_credentials()

@@ -14,6 +14,7 @@ from typing import Any, Final
 from claudetm.engine import inbox as commands
 from claudetm.engine.commit import Writer
 from claudetm.engine.schedule import Emit, Perform, next_step
+from claudetm.errors import AgentError, ClaudetmError, ConfigError, ForgeError, RepositoryError
 from claudetm.ports.store import Inbox
 from claudetm.stages import CHANGE_HANDLERS, RUN_HANDLERS
 from claudetm.stages.context import Context
@@ -145,6 +146,8 @@ class Driver:
             look.refusals += 1
             if look.refusals > _REFUSALS_ALLOWED:
                 raise
+        except (RepositoryError, ForgeError, AgentError, ConfigError) as error:
+            await self.writer.append(_obstacle(change_id, error))
         else:
             look.refusals = 0
         look.changed(change_id)
@@ -155,6 +158,13 @@ class Driver:
             look.waits.clear()
         if applied & commands.INTERRUPTING:
             self.context.stop.set()
+
+
+def _obstacle(change_id: str, error: ClaudetmError) -> e.ChangeBlocked | e.RunBlocked:
+    """Return what a known error in a handler comes to: it holds the change, or the run where it is the run's."""
+    if change_id and not isinstance(error, (AgentError, ConfigError)):
+        return e.ChangeBlocked(change_id, str(error))
+    return e.RunBlocked(str(error))
 
 
 def _halt(run: Run, wait: Wait) -> e.RunPaused | e.RunBlocked:
@@ -170,7 +180,7 @@ def _halt(run: Run, wait: Wait) -> e.RunPaused | e.RunBlocked:
             f"pull request {numbers} was closed unmerged",
             "reopen it, or claudetm resume to accept that; then the rest is verified",
         )
-    return e.RunPaused(wait.why)
+    return e.RunPaused(wait.why, wait.next)
 
 
 class _Look:

@@ -51,7 +51,9 @@ def next_step(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wa
         case Phase.PLANNING | Phase.VERIFYING:
             return waits.get("") or Perform()
         case Phase.PLANNED if run.policy.approve_plan:
-            return Wait(None, "the plan awaits your approval", person=True)
+            return Wait(
+                None, "the plan awaits your approval", person=True, next="claudetm plan, then claudetm resume"
+            )
         case Phase.PLANNED:
             return Emit(e.PlanApproved())
         case Phase.WORKING:
@@ -99,4 +101,5 @@ def _soonest(waits: list[Wait]) -> Wait:
     if patient:
         return patient[0]
     why = "; ".join(dict.fromkeys(w.why for w in waits)) or "nothing can go on"
-    return Wait(None, why, person=True)
+    steps = dict.fromkeys(w.next for w in waits)
+    return Wait(None, why, person=True, next=next(iter(steps)) if len(steps) == 1 else "claudetm resume")

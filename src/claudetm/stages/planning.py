@@ -80,11 +80,12 @@ def _refuse(proposed: Plan, reasons: tuple[str, ...], last_chance: bool) -> Plan
     return PlanRefused(reasons, proposed)
 
 
-async def _with_guards(ctx: Context, proposed: Plan, tree: Path) -> PlanProposed | PlanRefused | Wait:
+async def _with_guards(ctx: Context, proposed: Plan, tree: Path) -> PlanProposed | PlanRefused | RunBlocked | Wait:
     """Run the criteria before the work: what holds now is a guard; a plan of guards alone goes back once."""
     guards: list[str] = []
     if ctx.run.policy.verify and any(c.command for c in proposed.criteria):
-        await set_up(ctx, tree, "criteria")
+        if failure := await set_up(ctx, tree, "criteria"):
+            return Wait(ctx.clock.now(), "stopped") if ctx.stop.is_set() else RunBlocked(failure)
         for criterion in proposed.criteria:
             if not criterion.command:
                 continue

@@ -1,9 +1,12 @@
-"""Hold one agent session for a stage: reserve, record, converse, record. The journal knows of it before it begins."""
+"""Hold one agent session for a stage: reserve, record, converse, record. The journal knows of it before it begins.
+
+An answer counts only when its form is right and the repository bears it out; else the session ended otherwise.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,9 @@ from claudetm.workflow import events as e
 from claudetm.workflow.limits import Blocked, Go, Wait, may_start
 from claudetm.workflow.outcomes import Outcome
 
+Proof = Callable[[Answer], Awaitable[str]]
+"""Returns what contradicts an answer now that the session is over, as a sentence; "" when nothing does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seat:
@@ -28,6 +34,7 @@ class Seat:
     change: str = ""
     complexity: Complexity = Complexity.CODING
     objection: Objection | None = None
+    proof: Proof | None = None
     resumable: bool = True  # False where cwd is another one each time
 
 
@@ -74,18 +81,42 @@ async def _hold(ctx: Context, seat: Seat, brief: Brief, go: Go) -> Answered | Wa
         max_cost_usd=go.reserve,
         seconds=ctx.run.policy.session_seconds,
         idle_seconds=ctx.run.policy.idle_seconds,
-        objection=seat.objection,
+        objection=_objection(seat),
         says=says,
     )
     await ctx.record(
         e.SessionStarted(request.id, seat.role, seat.subject, seat.change, go.reserve, model, bool(resume))
     )
     report = await ctx.agent.converse(request, ctx.progress, ctx.stop)
-    result = _read(seat.role, report)
-    await ctx.record(_ended(request, seat, report, result))
-    if isinstance(result, Wait):
-        return result
-    return Answered(result, report)
+    outcome, detail, answer = await _judged(seat, report)
+    learnings = tuple(getattr(answer, "learnings", ()))
+    await ctx.record(
+        e.SessionEnded(
+            request.id,
+            seat.subject,
+            outcome,
+            seat.change,
+            report.usage,
+            detail,
+            report.resets_at,
+            report.transcript,
+            learnings,
+        )
+    )
+    return Wait(0.0, detail) if answer is None else Answered(answer, report)
+
+
+def _objection(seat: Seat) -> Objection:
+    """Return what is said to an answer at once, while the session can still mend it: its form first."""
+
+    async def objection(answer: Mapping[str, Any]) -> str:
+        try:
+            parse(seat.role, answer)
+        except InvalidAnswer as error:
+            return str(error)
+        return await seat.objection(answer) if seat.objection is not None else ""
+
+    return objection
 
 
 async def _project_instructions(ctx: Context) -> str:
@@ -96,36 +127,17 @@ async def _project_instructions(ctx: Context) -> str:
     return ""
 
 
-def _read(role: Role, report: SessionReport) -> Answer | Wait:
-    if report.outcome is not Outcome.ANSWERED or report.answer is None:
-        return Wait(0.0, report.detail or report.outcome)
+async def _judged(seat: Seat, report: SessionReport) -> tuple[Outcome, str, Answer | None]:
+    """Return how the session really ended, what there is to say about it, and the answer that may be acted on."""
+    if report.outcome is not Outcome.ANSWERED:
+        return report.outcome, report.detail or report.outcome, None
     try:
-        return parse(role, report.answer)
+        answer = parse(seat.role, report.answer or {})
     except InvalidAnswer as error:
-        return Wait(0.0, str(error))
-
-
-def _ended(request: SessionRequest, seat: Seat, report: SessionReport, result: Answer | Wait) -> e.SessionEnded:
-    outcome = report.outcome
-    detail = report.detail
-    learnings: tuple[str, ...] = ()
-    if isinstance(result, Wait):
-        if outcome is Outcome.ANSWERED:
-            outcome, detail = Outcome.NO_ANSWER, result.why
-    else:
-        detail = _summary(report.answer or {})
-        learnings = tuple(getattr(result, "learnings", ()))
-    return e.SessionEnded(
-        request.id,
-        seat.subject,
-        outcome,
-        seat.change,
-        report.usage,
-        detail,
-        report.resets_at,
-        report.transcript,
-        learnings,
-    )
+        return Outcome.NO_ANSWER, str(error), None
+    if seat.proof is not None and (reason := await seat.proof(answer)):
+        return Outcome.CONTRADICTED, reason, None
+    return Outcome.ANSWERED, _summary(report.answer or {}), answer
 
 
 def _summary(answer: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from claudetm.errors import RepositoryError
 from claudetm.ports.commands import CommandRequest
 from claudetm.ports.repository import WorktreeState
 from claudetm.stages.context import Context
@@ -12,7 +13,10 @@ from claudetm.workflow.run import ChangeState
 
 
 async def prepare(ctx: Context, change: ChangeState) -> Path:
-    """Return the worktree. What a session that died left there stays; what the forge has meanwhile replaces it."""
+    """Return the worktree. What a session that died left there stays; what the forge has meanwhile replaces it.
+
+    Raises RepositoryError when it cannot be set up.
+    """
     repository = ctx.repository
     fresh = await repository.worktree(change.id) is None
     path = await repository.open_worktree(change.id, change.branch, change.head)
@@ -22,8 +26,8 @@ async def prepare(ctx: Context, change: ChangeState) -> Path:
             await keep(ctx, change, "the branch moved on without the worktree")
             path = await repository.reset_worktree(change.id, change.branch, change.head)
             fresh = True
-    if fresh:
-        await set_up(ctx, path, change.id)
+    if fresh and (failure := await set_up(ctx, path, change.id)) and not ctx.stop.is_set():
+        raise RepositoryError(failure)
     return path
 
 

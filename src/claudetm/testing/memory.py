@@ -145,6 +145,7 @@ class MemoryRepository:
         self.worktrees: dict[str, Worktree] = {}
         self.branches: dict[str, str] = {}
         self.snapshots: dict[str, str] = {}
+        self.refusal = ""  # why nothing can be taken out of worktrees, when the test says so
         self.faults = faults
         self.first = self.commit((), dict(files or {"README.md": "hello\n"}), "Begin")
         self.branches["main"] = self.first
@@ -229,6 +230,8 @@ class MemoryRepository:
 
     async def adopt(self, change: str) -> str:
         """Return the worktree's head."""
+        if self.refusal:
+            raise RepositoryError(self.refusal)
         return (await self.state(change)).head
 
     async def reset_worktree(self, change: str, branch: str, commit: str) -> Path:

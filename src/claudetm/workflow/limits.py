@@ -118,6 +118,7 @@ class Wait:
     until: float | None
     why: str
     person: bool = False  # only a person, or a raised limit, can end it
+    next: str = "claudetm resume"  # what that person can do
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +162,22 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
     if tally.attempts >= policy.attempts:
         return Blocked(f"{subject}: {tally.attempts} attempts came to nothing", "claudetm logs, then claudetm resume")
     if policy.sessions is not None and run.sessions >= policy.sessions:
-        return Wait(None, f"the limit of {policy.sessions} sessions is reached", person=True)
+        return Wait(
+            None,
+            f"the limit of {policy.sessions} sessions is reached",
+            person=True,
+            next="claudetm resume --max-sessions NUMBER",
+        )
     reserve = policy.session_cost_usd
     if policy.cost_usd is not None:
         left = policy.cost_usd - run.used.cost_usd
         if left <= 0:
-            return Wait(None, f"the budget of ${policy.cost_usd:.2f} is spent", person=True)
+            return Wait(
+                None,
+                f"the budget of ${policy.cost_usd:.2f} is spent",
+                person=True,
+                next="claudetm resume --max-cost AMOUNT",
+            )
         reserve = min(reserve, left - run.reserved)
         if reserve <= 0:
             return Wait(None, "running sessions have reserved the rest of the budget")

@@ -13,6 +13,7 @@ class Outcome(StrEnum):
 
     ANSWERED = "answered"
     NO_ANSWER = "no_answer"  # ended its turn, or its answer stayed invalid
+    CONTRADICTED = "contradicted"  # said that it was done, and the repository showed otherwise
     REFUSED = "refused"  # the model declined
     CUT_OFF = "cut_off"  # the output limit, or a stream that broke
     TURN_LIMIT = "turn_limit"
@@ -38,6 +39,7 @@ NEEDS_THE_USER: Final = frozenset({Outcome.UNAUTHENTICATED, Outcome.BILLING, Out
 CHARGED: Final = frozenset(
     {
         Outcome.NO_ANSWER,
+        Outcome.CONTRADICTED,
         Outcome.REFUSED,
         Outcome.CUT_OFF,
         Outcome.TURN_LIMIT,
