@@ -123,9 +123,11 @@ class ShellCommands:
 
     def __init__(self) -> None:
         self.requests: list[CommandRequest] = []
+        self.began = asyncio.Event()
 
     async def run(self, request: CommandRequest, stop: asyncio.Event | None = None) -> CommandResult:
         self.requests.append(request)
+        self.began.set()
         stop = stop or asyncio.Event()
         out, err = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
         shell = await asyncio.create_subprocess_exec(

@@ -26,7 +26,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from claudetm.adapters.git import snapshots
 from claudetm.adapters.git.clean_room import START, CleanRoom, open_clean_room, remove_tree
 from claudetm.adapters.git.git import commit_id, transfer
-from claudetm.adapters.git.user_refs import Ref, UserRefs
+from claudetm.adapters.git.user_refs import Ref, UserRefs, ours
 from claudetm.adapters.git.worktree_view import WorktreeView
 from claudetm.errors import RepositoryError
 from claudetm.ports.repository import (
@@ -343,7 +343,7 @@ class RunRepository:
         return await _in_thread(self._push, branch, commit)
 
     def _push(self, branch: str, commit: str) -> Pushed | PushRefused:
-        ref = f"refs/heads/{branch}"
+        ref = ours(f"refs/heads/{branch}")
         self._refuse_private(commit)
         at = self.user.find(ref) or Ref("")
         if at.commit != commit:
@@ -369,8 +369,6 @@ class RunRepository:
 
     def _publish(self, ref: str, commit: str, old: str) -> bool:
         """Bring the commit into the user's repository and move a ref of ours to it, from `old`."""
-        if not ref.startswith(("refs/heads/claudetm/", "refs/claudetm/")):
-            raise RepositoryError(f"{ref} is not ours to write.")
         transfer(self.room.git, self.user.git, commit_id(commit), [START, *([old] if old else [])])
         return self.user.swap(ref, commit, old)
 

@@ -56,10 +56,8 @@ class UserRefs:
 
     def swap(self, name: str, commit: str, old: str) -> bool:
         """Move a ref of ours from `old` ("" for absent) to the commit; False when it stands elsewhere by now."""
-        if not name.startswith(OURS):
-            raise RepositoryError(f"{name} is not ours to write.")
         try:
-            self._update(name, commit, old)
+            self._update(ours(name), commit, old)
         except GitFailed:
             found = self.find(name)
             if (found.commit if found else "") == old:
@@ -127,3 +125,10 @@ class UserRefs:
         environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
         options = (*QUIET, "-c", "submodule.recurse=false", "-c", "merge.stat=false")
         return run(["git", *options, *arguments], environment | identity(self.author), self.root).out
+
+
+def ours(ref: str) -> str:
+    """Return a ref that is ours to write. Raises RepositoryError for any other."""
+    if not ref.startswith(OURS):
+        raise RepositoryError(f"{ref} is not ours to write.")
+    return ref
