@@ -21,6 +21,7 @@ import pytest
 from claudetm.adapters.agent.claude_sdk import AgentSettings, ClaudeAgent
 from claudetm.adapters.agent.containment import Containment, bubblewrap, sweep
 from claudetm.adapters.agent.environment import rehearsal_environment
+from claudetm.errors import RepositoryError
 from claudetm.ports.agent import Progress, Role, SessionReport, SessionRequest
 from claudetm.testing.scripted_model.scenario import Scenario, parse
 from claudetm.testing.scripted_model.serve import serve
@@ -300,6 +301,30 @@ def test_what_is_outside_the_worktree_is_refused(bench: Bench) -> None:
     assert not outside.exists()
 
 
+def test_what_the_cli_refuses_of_itself_is_told(bench: Bench) -> None:
+    report = bench.play(scenario(bash("mkdir .claude; echo x > .claude/settings.json"), DONE))
+    assert report.denied == ("Bash",)
+
+
+def test_a_session_has_a_folder_of_its_own_for_what_is_not_the_work(contained: Bench) -> None:
+    report = contained.play(scenario(bash("echo kept > $TMPDIR/log; cat $TMPDIR/log > made"), DONE))
+    assert report.denied == ()
+    assert (contained.worktree / "made").read_text() == "kept\n"
+
+
+@pytest.mark.skipif(not bubblewrap(), reason="bubblewrap does not work here")
+def test_under_bubblewrap_a_login_can_be_used_and_the_user_s_settings_stay(bench: Bench) -> None:
+    bench.containment = Containment(bubblewrap())
+    (login := bench.root / "user" / ".claude").mkdir(parents=True)
+    (login / ".credentials.json").write_text("{}")
+    (login / "settings.json").write_text("{}")
+    bench.environment["CLAUDE_CONFIG_DIR"] = str(login)
+    (bench.worktree / "plant.sh").write_text(f"cd {login}; echo x > settings.json; echo x > mine")
+    assert bench.play(scenario(bash("bash plant.sh; true"), DONE)).outcome is Outcome.ANSWERED
+    assert (login / "settings.json").read_text() == "{}"
+    assert (login / "mine").exists()
+
+
 @pytest.mark.skipif(not bubblewrap(), reason="bubblewrap does not work here")
 @pytest.mark.parametrize(("role", "writes"), [(Role.REVIEWER, False), (Role.WORKER, True)])
 def test_under_bubblewrap_a_reader_cannot_write_and_no_role_sees_what_is_private(
@@ -333,6 +358,14 @@ def test_an_objection_sends_the_session_back_at_most_twice(bench: Bench) -> None
     heard.clear()
     assert bench.play(scenario(DONE), bench.request(objection=objecting(""))).outcome is Outcome.ANSWERED
     assert len(heard) == 1
+
+
+def test_what_the_objection_raises_comes_out(bench: Bench) -> None:
+    async def judge(_answer: Mapping[str, Any]) -> str:
+        raise RepositoryError("The worktree is gone.")
+
+    with pytest.raises(RepositoryError, match="gone"):
+        bench.play(scenario(DONE, repeat=True), bench.request(objection=judge))
 
 
 # --- how it can end ----------------------------------------------------------------------------------------------
@@ -412,6 +445,12 @@ def test_a_stop_interrupts_and_keeps_the_cost(contained: Bench) -> None:
     assert not alive("51.1")
 
 
+def test_a_silent_command_ends_before_the_session_counts_as_idle(bench: Bench) -> None:
+    report = bench.play(scenario(bash("sleep 50.1"), DONE), bench.request(idle_seconds=1.5))
+    assert report.outcome is Outcome.ANSWERED
+    assert not alive("50.1")
+
+
 def test_a_stop_before_the_start_starts_nothing(bench: Bench) -> None:
     async def main() -> SessionReport:
         stop = asyncio.Event()
@@ -445,7 +484,7 @@ def handshake():
 @pytest.mark.parametrize(
     ("body", "outcome"),
     [
-        ("sys.exit(3)", Outcome.START_FAILED),
+        ("sys.exit('no room')", Outcome.START_FAILED),
         ("time.sleep(60)", Outcome.START_FAILED),
         ("handshake(); sys.exit(0)", Outcome.CRASHED),
         ("handshake(); sys.exit(1)", Outcome.CRASHED),

@@ -78,6 +78,7 @@ RESULTS: list[tuple[dict[str, Any], Outcome]] = [
     ({"subtype": "error_of_a_newer_version"}, Outcome.CRASHED),
     ({"result": "Credit balance is too low", "api_error_status": 400}, Outcome.BILLING),
     ({"result": "API Error: stream_truncated", "terminal_reason": "api_error"}, Outcome.CUT_OFF),
+    ({"result": "API Error: Connection to the API was lost", "terminal_reason": "api_error"}, Outcome.CUT_OFF),
     ({"result": "API Error: something new", "terminal_reason": "api_error"}, Outcome.OVERLOADED),
     ({"stop_reason": "refusal", "terminal_reason": "api_error"}, Outcome.REFUSED),
 ]

@@ -25,7 +25,7 @@ from claude_agent_sdk.types import EffortLevel, StreamEvent
 from claudetm.adapters.agent import transcript as transcripts
 from claudetm.adapters.agent.containment import Containment, View, sweep
 from claudetm.adapters.agent.environment import agent_environment
-from claudetm.adapters.agent.gate import Bounds, Gate, tools
+from claudetm.adapters.agent.gate import ANSWER, Bounds, Gate, tools
 from claudetm.adapters.agent.messages import Ending, Reading, describe, one_line
 from claudetm.adapters.agent.transcript import Transcript
 from claudetm.errors import AgentError
@@ -38,6 +38,18 @@ _INTERRUPT: Final = 5.0  # seconds for the CLI to take note
 _RESULT: Final = 10.0  # seconds for its result afterwards
 _DISCONNECT: Final = 30.0
 _LONGEST_COMMAND: Final = 600.0  # the CLI's own bound on one Bash call
+_USUAL_COMMAND: Final = 120_000  # ms; the CLI's own default
+_GUARDED: Final = (
+    "settings.json",
+    "settings.local.json",
+    "CLAUDE.md",
+    "agents",
+    "commands",
+    "hooks",
+    "plugins",
+    "skills",
+)
+"""What the user's own sessions would run or obey, in the CLI's folder."""
 _SETTINGS: Final = json.dumps({"attribution": {"commit": "", "pr": ""}})
 
 
@@ -75,7 +87,10 @@ class ClaudeAgent:
     async def converse(
         self, request: SessionRequest, progress: Callable[[Progress], None], stop: asyncio.Event
     ) -> SessionReport:
-        """Hold one conversation to its end, a limit, or `stop`. Never raises for how a session ends."""
+        """Hold one conversation to its end, a limit, or `stop`. Never raises for how a session ends.
+
+        What the request's objection raises comes out of here, once the session is over.
+        """
         if request.max_cost_usd <= 0:
             return SessionReport(Outcome.BUDGET_LIMIT, detail="No budget is left.")
         logs = self._settings.logs
@@ -106,21 +121,24 @@ class ClaudeAgent:
     async def _once(self, request: SessionRequest, tap: _Tap, stop: asyncio.Event) -> SessionReport:
         tap.open(request)
         gate = Gate(self._bounds(request), request.objection)
-        with self._options(request, gate) as options:
+        with self._options(request, gate, tap) as options:
             conversation = _Conversation(request, ClaudeSDKClient(options), tap, stop, self._settings.start_seconds)
             try:
                 report = await conversation.hold()
             finally:
                 with anyio.CancelScope(shield=True):
                     await sweep(session=request.id)
-        return dataclasses.replace(report, denied=tuple(gate.denied))
+        if gate.failure is not None:
+            raise gate.failure
+        refused = dict.fromkeys([*gate.denied, *tap.reading.denied])  # each tool once
+        return dataclasses.replace(report, denied=tuple(t for t in refused if t != ANSWER))
 
     def _bounds(self, request: SessionRequest) -> Bounds:
         s = self._settings
         return Bounds(request.role, request.cwd, (*s.readable, s.home / ".claude" / "projects"))
 
     @contextlib.contextmanager
-    def _options(self, request: SessionRequest, gate: Gate) -> Iterator[ClaudeAgentOptions]:
+    def _options(self, request: SessionRequest, gate: Gate, tap: _Tap) -> Iterator[ClaudeAgentOptions]:
         s = self._settings
         s.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(prefix="claudetm-session-") as name:
@@ -144,6 +162,7 @@ class ClaudeAgent:
                     max_turns=max(request.max_turns, 1),  # 0 would be without limit
                     max_budget_usd=request.max_cost_usd,
                     max_buffer_size=_BUFFER,
+                    stderr=tap.grumble,
                     include_partial_messages=True,  # the idle timer sees a long answer grow, the charge its tokens
                     model=request.model or None,
                     effort=_effort(request.effort),
@@ -165,6 +184,7 @@ class ClaudeAgent:
                 also=s.pass_through,
             ),
             "BASH_MAX_TIMEOUT_MS": str(command),
+            "BASH_DEFAULT_TIMEOUT_MS": str(min(command, _USUAL_COMMAND)),
             **({} if request.role in WRITERS else {"PYTEST_ADDOPTS": "-p no:cacheprovider"}),
             **s.environment,
         }
@@ -176,8 +196,8 @@ class ClaudeAgent:
         writable = [s.home, config, Path(environment["TMPDIR"])]
         if request.role in WRITERS:
             writable += [request.cwd, *s.writable]
-        readable = [self._cli(), *s.readable, *([s.workspace] if s.workspace else [])]
-        return View(request.cwd, readable, writable)
+        readable = [self._cli().parent, *s.readable, *([s.workspace] if s.workspace else [])]
+        return View(request.cwd, readable, writable, [config / name for name in _GUARDED])
 
     def _cli(self) -> Path:
         """Return the CLI: the given one, the one in the SDK's wheel, or the one on PATH."""
@@ -189,7 +209,7 @@ class ClaudeAgent:
         if bundled.exists():
             return bundled
         if found := shutil.which("claude", path=self._parent.get("PATH")):
-            return Path(found)
+            return Path(found).resolve()
         raise AgentError(
             "This build of claude-agent-sdk carries no CLI: install Claude Code so that `claude` is on PATH."
         )
@@ -211,12 +231,19 @@ class _Tap:
         self._progress = progress
         self._before = before
         self.reading = Reading(before)
+        self.complaint = ""
+        """The last line of the CLI's stderr: the best there is to say when it does not come up."""
 
     def open(self, request: SessionRequest) -> None:
         """Begin a conversation."""
         self.reading = Reading(self._before)
         words = {"system": request.system, "prompt": request.prompt, "says": list(request.says)}
         self._transcript.write("Started", {"role": request.role, "at": time.time(), **words})
+
+    def grumble(self, line: str) -> None:
+        """Take a line of the CLI's stderr."""
+        self.complaint = line
+        self._transcript.write("Stderr", {"text": line})
 
     def take(self, message: Message) -> None:
         """Take one message in."""
@@ -257,6 +284,8 @@ class _Conversation:
         finally:
             stopping.cancel()
             with anyio.move_on_after(_DISCONNECT, shield=True):
+                if not self._tap.reading.finished:  # it would be waited for in vain
+                    await sweep(session=self._request.id)
                 await self._client.disconnect()
 
     async def _connect(self, stopping: asyncio.Task[Any]) -> SessionReport | None:
@@ -277,9 +306,12 @@ class _Conversation:
         if error is not None:
             report = self._tap.reading.report(Ending.CLOSED, error, time.time())
             if report.outcome is Outcome.CRASHED:
-                return SessionReport(Outcome.START_FAILED, detail=f"The CLI did not come up: {one_line(str(error))}")
+                return SessionReport(Outcome.START_FAILED, detail=self._why_not_up(error))
             return report
         return None
+
+    def _why_not_up(self, error: BaseException) -> str:
+        return one_line(f"The CLI did not come up: {self._tap.complaint or error}")
 
     async def _listen(self, stopping: asyncio.Task[Any]) -> tuple[Ending, BaseException | None]:
         pump = asyncio.create_task(self._pump())

@@ -48,12 +48,13 @@ class View:
     """What a program sees of the disk under bubblewrap; without it, this is only a statement of intent.
 
     Everything outside the home folder and /tmp can be read. `readable` and `writable` bring back what lies below
-    them; a writable folder must exist.
+    them; a writable folder must exist. `guarded` is what stays read-only within a writable folder.
     """
 
     cwd: Path
     readable: Sequence[Path] = ()
     writable: Sequence[Path] = ()
+    guarded: Sequence[Path] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ class Containment:
                 words += ["--ro-bind-try", str(path), str(path)]
         for path in sorted({p.resolve() for p in view.writable}):
             words += ["--bind", str(path), str(path)]
+        for path in (p for p in view.guarded if p.exists()):
+            words += ["--ro-bind", str(path), str(path)]
         return [*words, "--chdir", str(view.cwd.resolve()), "--"]
 
 

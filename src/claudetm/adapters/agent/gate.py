@@ -91,6 +91,8 @@ class Gate:
         self._objected = 0
         self.denied: list[str] = []
         """Tools refused so far, in order; a refused answer is not among them."""
+        self.failure: Exception | None = None
+        """What the caller's judge raised. The CLI hears only that the answer was blocked."""
 
     async def __call__(self, call: HookInput, _tool_use_id: str | None, _context: HookContext) -> HookJSONOutput:
         """Answer allow or deny. An error here blocks the call (`on_failure="block"`)."""
@@ -107,7 +109,11 @@ class Gate:
     async def _judged(self, answer: Mapping[str, Any]) -> str:
         if self._judge is None or self._objected >= _OBJECTIONS:
             return ""
-        reason = await self._judge(answer)
+        try:
+            reason = await self._judge(answer)
+        except Exception as error:
+            self.failure = error
+            raise
         self._objected += bool(reason)
         return reason
 

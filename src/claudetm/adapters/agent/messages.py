@@ -79,7 +79,7 @@ _STOP: Final = {"refusal": Outcome.REFUSED, "max_tokens": Outcome.CUT_OFF}
 _NO_CONVERSATION: Final = re.compile(r"no conversation found", re.IGNORECASE)
 _OVERFLOW: Final = re.compile(r"prompt is too long|context (window|length|limit)", re.IGNORECASE)
 _CREDIT: Final = re.compile(r"credit balance|billing", re.IGNORECASE)
-_BROKEN: Final = re.compile(r"truncated|malformed response|terminated|premature", re.IGNORECASE)
+_BROKEN: Final = re.compile(r"truncated|malformed response|terminated|premature|was lost|ECONNRESET", re.IGNORECASE)
 _LIMIT: Final = re.compile(r"(?<!not your )usage limit|limit reached|hit your .*limit", re.IGNORECASE)
 _EPOCH: Final = re.compile(r"\|(\d{10})\b")
 _CLOCK: Final = re.compile(r"resets?(?: at)? (\d{1,2})(?::(\d\d))?\s*(am|pm)(?: \(([\w/+-]+)\))?", re.IGNORECASE)
@@ -105,6 +105,8 @@ class Reading:
         self._label: str = ""  # the CLI's name for what went wrong last
         self._resets_at: float | None = None
         self.login_refused = False
+        self.denied: list[str] = []
+        """Tools that the CLI refused of itself: it still judges what the gate lets through."""
 
     @property
     def finished(self) -> bool:
@@ -128,6 +130,8 @@ class Reading:
                 self._take_limit(message)
             case SystemMessage(subtype="api_retry", data=data):
                 self.login_refused = data.get("error_status") == 401 or data.get("error") == "authentication_failed"  # noqa: PLR2004 - HTTP's word for it
+            case SystemMessage(subtype="permission_denied", data=data):
+                self.denied.append(str(data.get("tool_name")))
             case StreamEvent():
                 return self._take_event(message)
             case AssistantMessage():
@@ -194,8 +198,8 @@ class Reading:
         if _NO_CONVERSATION.search(text):
             return Outcome.RESUME_FAILED
         status = result.api_error_status or 0
-        if not status and self._streaming and result.terminal_reason == "api_error":
-            return Outcome.CUT_OFF  # a message had begun
+        if not status and result.terminal_reason == "api_error" and (self._streaming or _BROKEN.search(text)):
+            return Outcome.CUT_OFF  # a message, or its connection, broke off
         return (
             _STATUS.get(status)
             or self._of_pressure(status, text)
@@ -218,8 +222,6 @@ def _of_words(text: str, reason: str) -> Outcome:
         return Outcome.CONTEXT_OVERFLOW
     if _CREDIT.search(text):
         return Outcome.BILLING
-    if _BROKEN.search(text):
-        return Outcome.CUT_OFF
     return Outcome.OVERLOADED if reason == "api_error" else Outcome.CRASHED
 
 
