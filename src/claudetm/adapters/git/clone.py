@@ -77,3 +77,12 @@ def _read(path: Path) -> str:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise RepositoryError(f"{path} is not a plain file.")
         return os.fsdecode(stream.read(MOST_BYTES))
+
+
+def unlock(worktree: Path) -> None:
+    """Remove the locks that a git which was killed left in an agent's clone; none of its sessions runs any more."""
+    inner = worktree / ".git"
+    if inner.is_symlink() or not inner.is_dir():
+        return
+    for lock in (*inner.glob("*.lock"), *(inner / "refs").glob("heads/**/*.lock")):
+        lock.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from claudetm.adapters.git import snapshots
 from claudetm.adapters.git.clean_room import START, CleanRoom, open_clean_room, remove_tree
+from claudetm.adapters.git.clone import unlock
 from claudetm.adapters.git.git import commit_id, transfer
 from claudetm.adapters.git.user_refs import Ref, UserRefs, ours
 from claudetm.adapters.git.worktree_view import WorktreeView
@@ -147,7 +148,9 @@ class RunRepository:
     def _open_worktree(self, change: str, branch: str, commit: str) -> Path:
         path = self._path(change)
         with self._locks[change]:
-            if not path.exists():
+            if path.exists():
+                unlock(path)
+            else:
                 self._build(change, branch, commit).rename(path)
         return path
 
