@@ -219,6 +219,21 @@ async def test_a_nested_repository_is_refused_and_its_monitor_stays_silent(
     assert not canary.exists()
 
 
+async def test_a_nested_repository_in_a_commit_is_not_looked_into(run: RunRepository, tmp_path: Path) -> None:
+    clone = await run.open_worktree("c1", BRANCH, run.base)
+    canary = tmp_path / "canary"
+    (clone / "nested").mkdir()
+    git(clone / "nested", "init", "-q")
+    commit(clone / "nested", {"inner.txt": "inner\n"})
+    head = commit(clone, {"a.txt": "a\n"})
+    git(clone / "nested", "config", "core.fsmonitor", str(trap(tmp_path, canary)))
+    write(clone, {"nested/inner.txt": "changed\n"})
+    state = await run.state("c1")
+    assert (state.head, state.clean) == (head, True)
+    assert await run.adopt("c1") == head
+    assert not canary.exists()
+
+
 def alternates(inner: Path, elsewhere: Path) -> None:
     (inner / "objects/info").mkdir(exist_ok=True)
     (inner / "objects/info/alternates").write_text(f"{elsewhere / '.git/objects'}\n")
@@ -338,21 +353,26 @@ async def test_the_callers_environment_does_not_reach_git(
     run: RunRepository, user: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     canary = tmp_path / "canary"
-    script = trap(tmp_path, canary)
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.fsmonitor")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(script))
-    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", f"'core.pager'='{script}'")
-    monkeypatch.setenv("GIT_DIR", str(tmp_path))
-    monkeypatch.setenv("GIT_EXTERNAL_DIFF", str(script))
+    hostile = {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "filter.evil.clean",
+        "GIT_CONFIG_VALUE_0": str(trap(tmp_path, canary)),
+        "GIT_DIR": str(tmp_path),
+        "GIT_OBJECT_DIRECTORY": str(tmp_path),
+        "GIT_INDEX_FILE": str(tmp_path / "index"),
+    }
     before = fingerprint(user)
     clone = await run.open_worktree("c1", BRANCH, run.base)
-    monkeypatch.undo()
-    head = commit(clone, {"a.txt": "a\n"})
-    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    head = commit(clone, {"a.txt": "a\n", ".gitattributes": "* filter=evil\n"})
+    write(clone, {"a.txt": "changed\n"})
+    for name, value in hostile.items():
+        monkeypatch.setenv(name, value)
+    assert (await run.state("c1")).modified == ("a.txt",)
+    assert await run.snapshot("c1", "why") is not None
     assert await run.adopt("c1") == head
-    assert (await run.state("c1")).clean
     assert await run.push(BRANCH, head) == Pushed()
-    assert not canary.exists()
+    assert await run.land(head, "main") == Landed("checkout_updated")
     monkeypatch.undo()
-    assert fingerprint(user) == before
+    assert not canary.exists()
+    assert (user / "a.txt").read_text() == "a\n"
+    assert fingerprint(user).keys() - before.keys() == {".gitattributes", "a.txt", ".git/ORIG_HEAD"}

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -166,19 +167,45 @@ async def test_copied_files_are_there_and_never_in_a_commit_of_ours(user: Path, 
     assert await run.adopt("c1") == head
 
 
-async def test_a_copied_file_in_a_commit_is_refused_even_if_taken_back(user: Path, tmp_path: Path) -> None:
-    write(user, {".env": "SECRET=1\n"})
-    run = make_run(user, tmp_path / "state", copy=(".env",))
-    path = await run.open_worktree("c1", BRANCH, run.base)
+def taken_back(path: Path) -> None:
     git(path, "add", "-f", ".env")
     git(path, "commit", "-q", "-m", "Oops")
     git(path, "rm", "-q", "--cached", ".env")
     git(path, "commit", "-q", "-m", "Nobody saw")
-    head = git(path, "rev-parse", "HEAD")
+
+
+def taken_back_on_a_side_branch(path: Path) -> None:
+    git(path, "switch", "-q", "-c", "side")
+    taken_back(path)
+    git(path, "switch", "-q", BRANCH)
+    git(path, "commit", "-q", "--allow-empty", "-m", "Meanwhile")
+    git(path, "merge", "-q", "--no-ff", "-m", "Merge", "side")
+
+
+def slipped_into_a_merge(path: Path) -> None:
+    git(path, "switch", "-q", "-c", "side")
+    git(path, "commit", "-q", "--allow-empty", "-m", "Side")
+    git(path, "switch", "-q", BRANCH)
+    git(path, "merge", "-q", "--no-ff", "--no-commit", "side")
+    git(path, "add", "-f", ".env")
+    git(path, "commit", "-q", "-m", "Merge and more")
+    git(path, "rm", "-q", "--cached", ".env")
+    git(path, "commit", "-q", "-m", "Nobody saw")
+
+
+@pytest.mark.parametrize("hide", [taken_back, taken_back_on_a_side_branch, slipped_into_a_merge])
+async def test_a_copied_file_in_a_commit_is_refused_even_if_taken_back(
+    hide: Callable[[Path], None], user: Path, tmp_path: Path
+) -> None:
+    write(user, {".env": "SECRET=1\n"})
+    run = make_run(user, tmp_path / "state", copy=(".env",))
+    path = await run.open_worktree("c1", BRANCH, run.base)
+    hide(path)
+    assert git(path, "ls-files", ".env") == ""
     with pytest.raises(RepositoryError, match=r"\.env was committed"):
         await run.adopt("c1")
     with pytest.raises(RepositoryError, match=r"\.env was committed"):
-        await run.push(BRANCH, head)
+        await run.push(BRANCH, git(path, "rev-parse", "HEAD"))
     assert git(user, "for-each-ref", "refs/heads/claudetm") == ""
 
 

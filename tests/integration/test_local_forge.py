@@ -59,6 +59,7 @@ async def test_a_merge_that_was_cut_short_is_finished_once(step: str, method: st
     with pytest.raises(Killed):
         await world.driver(die).merge(pull.number, pull.head, pull.base, method)
     written = git(world.user, "for-each-ref", "--format=%(objectname)", f"refs/claudetm/{RUN}/c1/merge")
+    git(world.user, "config", "user.name", "Somebody Else")  # a merge built again would not be the same commit
     forge = world.driver()
     seen = await read(world, pull.number)
     assert seen.state is (PullRequestState.MERGED if step == "merge:swapped" else PullRequestState.OPEN)
@@ -297,6 +298,15 @@ async def test_a_branch_without_commits_of_its_own_is_not_merged(world: LocalFor
     await world.repository.push("claudetm/r1/c1", base)
     pull = await world.forge.open(NewPullRequest("c1", "claudetm/r1/c1", base, "Nothing yet", ""))
     assert pull.state is PullRequestState.OPEN
+
+
+async def test_a_branch_that_was_reset_to_the_base_is_not_merged(world: LocalForgeWorld) -> None:
+    pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
+    world.push_by_person("main", {"p.txt": "p\n"})
+    base = await world.forge.base()
+    git(world.user, "branch", "-q", "-f", pull.branch, base)
+    seen = await read(world, pull.number)
+    assert (seen.state, seen.head, seen.forward) == (PullRequestState.OPEN, base, False)
 
 
 async def test_the_users_target_is_taken_into_the_base(world: LocalForgeWorld) -> None:

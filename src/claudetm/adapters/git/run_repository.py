@@ -86,6 +86,7 @@ class RunRepository:
         self._opening = threading.Lock()
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._here: set[str] = set()  # commits known to be in the clean room
+        self._there: set[str] = set()  # commits known to be in the user's repository
         self._pushes: dict[str, str] = {}  # branch -> what we pushed last
 
     async def _in_room(self, work: Callable[Concatenate[CleanRoom, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -372,8 +373,14 @@ class RunRepository:
 
     def _publish(self, ref: str, commit: str, old: str) -> bool:
         """Bring the commit into the user's repository and move a ref of ours to it, from `old`."""
-        transfer(self.room.git, self.user.git, commit_id(commit), [START, *([old] if old else [])])
+        self._deliver(commit, old)
         return self.user.swap(ref, commit, old)
+
+    def _deliver(self, commit: str, old: str = "") -> None:
+        """Bring a commit into the user's repository, unless it is there; `old` is one that is."""
+        if commit not in self._there:
+            transfer(self.room.git, self.user.git, commit_id(commit), [START, *([old] if old else [])])
+            self._there.add(commit)
 
     async def publish(self, ref: str, commit: str, old: str) -> bool:
         """Move a ref of ours in the user's repository from `old` ("" for absent); False when it stands elsewhere."""
@@ -386,7 +393,7 @@ class RunRepository:
     def _refs(self, prefixes: tuple[str, ...]) -> Mapping[str, Ref]:
         found = self.user.list(*prefixes)
         for ref in found.values():
-            self._ensure(ref.commit)
+            self._there.add(self._ensure(ref.commit))
         return found
 
     async def branch_tip(self, branch: str) -> str:
@@ -418,7 +425,7 @@ class RunRepository:
         found = self.user.list(f"refs/heads/{target}", base)
         at = found.get(f"refs/heads/{target}")
         named = base.removeprefix("refs/heads/") if found.get(base, Ref("")).commit == commit else commit
-        transfer(self.room.git, self.user.git, commit_id(commit), (START,))
+        self._deliver(commit)
         if at is None:
             return NotLanded(f"there is no branch {target}", f"git branch {target} {named}")
         if self.room.contains(self._ensure(at.commit), commit):
