@@ -199,10 +199,12 @@ class World:
         """Merge the target into the worktree, keeping both sides."""
         tree = self.repository.worktrees[change_of(request)]
         base = self.repository.branches["main"]
-        files = {**self.repository.nodes[base].tree, **tree.files}
-        tree.files = dict(files)
-        tree.head = self.repository.commit((tree.head, base), files, "Merge")
-        return answered({"outcome": "resolved", "files": [], "checks": []})
+        theirs = self.repository.nodes[base].tree
+        clash = [p for p in tree.files if p in theirs and tree.files[p] != theirs[p]]
+        tree.files = {**theirs, **tree.files, **{p: f"{tree.files[p]}\n{theirs[p]}" for p in clash}}
+        tree.head = self.repository.commit((tree.head, base), tree.files, "Merge")
+        settled = [{"path": p, "kept": "both", "why": "Both are wanted."} for p in clash]
+        return answered({"outcome": "resolved", "files": settled, "checks": []})
 
     def criteria_in(self, prompt: str) -> list[str]:
         run = self.context.run

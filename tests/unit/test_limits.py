@@ -66,6 +66,7 @@ def test_a_first_session_starts_afresh_with_its_whole_cap() -> None:
 AFTER_ONE: dict[Outcome, tuple[int, bool, type[Go | Wait | Blocked]]] = {
     Outcome.ANSWERED: (1, False, Go),
     Outcome.NO_ANSWER: (1, False, Go),
+    Outcome.CONTRADICTED: (1, False, Go),
     Outcome.REFUSED: (1, False, Go),
     Outcome.CUT_OFF: (1, False, Go),
     Outcome.TURN_LIMIT: (1, True, Go),

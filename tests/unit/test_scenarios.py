@@ -19,7 +19,7 @@ from claudetm.workflow.limits import Policy
 from claudetm.workflow.outcomes import Outcome, Usage
 from claudetm.workflow.pull_request import Check, CheckState, PullRequest
 from claudetm.workflow.stages import Phase, Stage
-from world import World, answered, change_of, honest, play, proposal, task, work
+from world import World, answered, change_of, honest, play, proposal, subject_of, task, work
 
 
 def test_a_goal_becomes_merged_verified_changes() -> None:
@@ -523,7 +523,8 @@ def test_a_change_that_changes_nothing_is_skipped() -> None:
         if request.role is Role.WORKER:
             return answered(work("already_true", evidence=[{"path": "README.md", "line": 1, "command": ""}]))
         if "Subject: c1.t" in request.prompt:
-            judged = {"criterion_id": "c1.t1", "verdict": "holds", "evidence": ["README.md:1"], "missing": ""}
+            task_id = subject_of(request.prompt).removesuffix(":confirm")
+            judged = {"criterion_id": task_id, "verdict": "holds", "evidence": ["README.md:1"], "missing": ""}
             return answered({"results": [judged]})
         return await honest(w, request)
 

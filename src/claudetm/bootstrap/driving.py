@@ -18,6 +18,7 @@ import platformdirs
 from claudetm import __version__
 from claudetm.adapters.agent import containment
 from claudetm.adapters.agent.claude_sdk import AgentSettings, ClaudeAgent
+from claudetm.adapters.agent.environment import rehearsal_environment
 from claudetm.adapters.commands.runner import CommandRunner, RunnerSettings
 from claudetm.adapters.forge.local import LocalForge
 from claudetm.adapters.forge.local_checks import CheckSettings
@@ -60,7 +61,7 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
     writer = Writer(run, opened.journal, SystemClock(), (views, screen.event))
     folder = run_folder(opened)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    async with _model(run.rehearsal, folder) as environment:
+    async with _model(run.rehearsal) as environment:
         context = _context(opened, folder, environment, writer, screen)
         if resume is not None:
             await inbox.apply(writer, Command(str(uuid.uuid4()), "resume", resume))
@@ -114,7 +115,7 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
 
 
 @asynccontextmanager
-async def _model(rehearsal: str, folder: Path) -> AsyncIterator[Mapping[str, str]]:
+async def _model(rehearsal: str) -> AsyncIterator[Mapping[str, str]]:
     """Yield what the agent's environment needs: nothing, or the scripted model of a rehearsal."""
     if not rehearsal:
         yield {}
@@ -123,11 +124,7 @@ async def _model(rehearsal: str, folder: Path) -> AsyncIterator[Mapping[str, str
     from claudetm.testing.scripted_model.serve import serve
 
     async with serve(load(rehearsal)) as model:
-        yield {
-            "ANTHROPIC_BASE_URL": model.url,
-            "ANTHROPIC_API_KEY": "rehearsal",
-            "CLAUDE_CONFIG_DIR": str(folder / "agent-home" / ".claude"),
-        }
+        yield rehearsal_environment(model.url)
 
 
 class _signals:  # noqa: N801 - a block

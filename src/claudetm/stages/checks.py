@@ -9,13 +9,13 @@ from typing import Any, Final, assert_never
 
 from claudetm.ports.agent import Role
 from claudetm.ports.repository import Pushed, PushRefused
-from claudetm.prompts.answers import FixerAnswer
+from claudetm.prompts.answers import Answer, FixerAnswer
 from claudetm.prompts.briefs import FailedCheck, FixerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
 from claudetm.stages.session import Seat, converse
-from claudetm.stages.working import nothing_shown, unfinished_business
-from claudetm.stages.worktree import prepare, tidy
+from claudetm.stages.working import unfinished_business, unproven
+from claudetm.stages.worktree import prepare
 from claudetm.workflow.events import ChangeBlocked, ChecksRerun, FixPushed
 from claudetm.workflow.limits import Blocked, Wait
 from claudetm.workflow.run import ChangeState
@@ -65,6 +65,10 @@ async def _session(
     async def objection(answer: Mapping[str, Any]) -> str:
         return await unfinished_business(ctx, change, change.head) if answer.get("outcome") == "fixed" else ""
 
+    async def proof(answer: Answer) -> str:
+        fixed = isinstance(answer, FixerAnswer) and answer.outcome == "fixed"
+        return await unproven(ctx, change, change.head) if fixed else ""
+
     state = await ctx.repository.state(change.id)
     brief = FixerBrief(
         **common(ctx, subject, str(path)),
@@ -76,7 +80,8 @@ async def _session(
         modified=state.modified,
         untracked=state.untracked,
     )
-    result = await converse(ctx, Seat(Role.FIXER, subject, path, change.id, objection=objection), brief)
+    seat = Seat(Role.FIXER, subject, path, change.id, objection=objection, proof=proof)
+    result = await converse(ctx, seat, brief)
     if isinstance(result, (Wait, Blocked)):
         return result
     assert isinstance(result.answer, FixerAnswer)  # noqa: S101 - the brief decides the answer's form
@@ -102,15 +107,8 @@ async def _judge(
             assert_never(answer.outcome)
 
 
-async def _push(
-    ctx: Context, change: ChangeState, answer: FixerAnswer, print_of: str
-) -> FixPushed | ChangeBlocked | Wait:
-    state = await tidy(ctx, change)
-    if state.refused or state.modified:
-        return Wait(ctx.clock.now(), f"said to be fixed, but: {state.refused or 'files are modified'}")
+async def _push(ctx: Context, change: ChangeState, answer: FixerAnswer, print_of: str) -> FixPushed | ChangeBlocked:
     head = await ctx.repository.adopt(change.id)
-    if reason := await nothing_shown(ctx, change.head, head):
-        return Wait(ctx.clock.now(), f"said to be fixed, but: {reason}")
     match await ctx.repository.push(change.branch, head):
         case Pushed():
             return FixPushed(change.id, head, answer.cause, print_of)

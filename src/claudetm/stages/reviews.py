@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
+from claudetm.errors import RepositoryError
 from claudetm.ports.agent import Role
 from claudetm.ports.forge import Note
 from claudetm.ports.repository import Pushed, PushRefused
-from claudetm.prompts.answers import ResponderAnswer, ReviewerAnswer
+from claudetm.prompts.answers import Answer, ResponderAnswer, ReviewerAnswer
 from claudetm.prompts.briefs import EarlierFinding, ResponderBrief, ReviewerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
 from claudetm.stages.session import Seat, converse
-from claudetm.stages.worktree import keep, prepare, tidy
+from claudetm.stages.working import nothing_shown
+from claudetm.stages.worktree import prepare, tidy
 from claudetm.workflow.events import ChangeBlocked, ReviewsAnswered, SelfReviewed
 from claudetm.workflow.limits import Blocked, Wait
 from claudetm.workflow.pull_request import Thread
@@ -102,6 +104,10 @@ async def _session(ctx: Context, change: ChangeState, threads: Sequence[Thread])
         state = await ctx.repository.state(change.id)
         return f"There are uncommitted changes: {', '.join(state.modified[:10])}." if state.modified else ""
 
+    async def proof(answer: Answer) -> str:
+        assert isinstance(answer, ResponderAnswer)  # noqa: S101 - the role decides the answer's form
+        return await _unproven(ctx, change, threads, answer)
+
     brief = ResponderBrief(
         **common(ctx, subject, str(path)),
         change=change.plan,
@@ -109,7 +115,8 @@ async def _session(ctx: Context, change: ChangeState, threads: Sequence[Thread])
         head=change.head,
         base=change.base,
     )
-    result = await converse(ctx, Seat(Role.RESPONDER, subject, path, change.id, objection=objection), brief)
+    seat = Seat(Role.RESPONDER, subject, path, change.id, objection=objection, proof=proof)
+    result = await converse(ctx, seat, brief)
     if isinstance(result, (Wait, Blocked)):
         return result
     assert isinstance(result.answer, ResponderAnswer)  # noqa: S101 - the brief decides the answer's form
@@ -120,22 +127,26 @@ def _unanswered(threads: Sequence[Thread], replied: Sequence[str]) -> list[str]:
     return [t.id for t in threads if t.id not in replied]
 
 
-async def _answer(
-    ctx: Context, change: ChangeState, threads: Sequence[Thread], answer: ResponderAnswer
-) -> ReviewsAnswered | ChangeBlocked | Wait:
-    """Push what was fixed, then write the replies; a claimed fix without a commit is not taken."""
-    now = ctx.clock.now()
+async def _unproven(ctx: Context, change: ChangeState, threads: Sequence[Thread], answer: ResponderAnswer) -> str:
+    """Return what the worktree does not bear out of the replies, or ""; a fix is one only with a commit."""
     if missing := _unanswered(threads, [r.thread_id for r in answer.replies]):
-        return Wait(now, f"threads without a reply: {', '.join(missing)}")
+        return f"These threads have no reply: {', '.join(missing)}."
     state = await tidy(ctx, change)
     if state.refused or state.modified:
-        return Wait(now, state.refused or "the responder left modified files")
+        return state.refused or f"There are uncommitted changes: {', '.join(state.modified[:10])}."
+    try:
+        head = await ctx.repository.adopt(change.id)
+    except RepositoryError as error:
+        return str(error)
+    fixed = any(r.outcome == "fixed" for r in answer.replies)
+    return await nothing_shown(ctx, change.head, head) if fixed or head != change.head else ""
+
+
+async def _answer(
+    ctx: Context, change: ChangeState, threads: Sequence[Thread], answer: ResponderAnswer
+) -> ReviewsAnswered | ChangeBlocked:
+    """Push what was fixed, then write the replies."""
     head = await ctx.repository.adopt(change.id)
-    if head == change.head and any(r.outcome == "fixed" for r in answer.replies):
-        return Wait(now, "remarks are said to be fixed, but there is no commit")
-    if not await ctx.repository.contains(head, change.head):
-        await keep(ctx, change, "the responder rewrote history")
-        return Wait(now, "the responder rewrote history")
     match await ctx.repository.push(change.branch, head):
         case PushRefused(at, reason):
             return ChangeBlocked(change.id, f"{change.branch} could not be pushed (it is at {at[:10]}): {reason}")

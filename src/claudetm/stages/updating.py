@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from claudetm.errors import RepositoryError
 from claudetm.ports.agent import Role
 from claudetm.ports.repository import Conflicted, Merged, Pushed, PushRefused
-from claudetm.prompts.answers import UpdaterAnswer
+from claudetm.prompts.answers import Answer, UpdaterAnswer
 from claudetm.prompts.briefs import UpdaterBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
@@ -53,6 +54,13 @@ async def _resolve(
     async def objection(answer: Mapping[str, Any]) -> str:
         return await _shortfall(ctx, change, base) if answer.get("outcome") == "resolved" else ""
 
+    async def proof(answer: Answer) -> str:
+        assert isinstance(answer, UpdaterAnswer)  # noqa: S101 - the role decides the answer's form
+        if answer.outcome != "resolved":
+            return ""
+        await tidy(ctx, change)
+        return await _shortfall(ctx, change, base) or await _lost(ctx, change, base, answer, paths)
+
     merged = [c.plan for c in ctx.run.changes.values() if c.merge_commit]
     brief = UpdaterBrief(
         **common(ctx, subject, str(path)),
@@ -62,7 +70,8 @@ async def _resolve(
         base=base,
         head=change.head,
     )
-    result = await converse(ctx, Seat(Role.UPDATER, subject, path, change.id, objection=objection), brief)
+    seat = Seat(Role.UPDATER, subject, path, change.id, objection=objection, proof=proof)
+    result = await converse(ctx, seat, brief)
     match result:
         case Wait():
             return result
@@ -75,12 +84,9 @@ async def _resolve(
 
 async def _judge(
     ctx: Context, change: ChangeState, answer: UpdaterAnswer, base: str
-) -> BranchUpdated | ChangeBlocked | Wait:
+) -> BranchUpdated | ChangeBlocked:
     match answer.outcome:
         case "resolved":
-            await tidy(ctx, change)
-            if reason := await _shortfall(ctx, change, base):
-                return Wait(ctx.clock.now(), reason)
             return await _push(ctx, change, await ctx.repository.adopt(change.id), base)
         case "blocked":
             why = "; ".join(f"{f.path}: {f.why}" for f in answer.files if f.kept == "undecided")
@@ -96,8 +102,31 @@ async def _shortfall(ctx: Context, change: ChangeState, base: str) -> str:
     state = await ctx.repository.state(change.id)
     if state.refused or state.modified:
         return state.refused or f"There are uncommitted changes: {', '.join(state.modified[:10])}."
-    head = await ctx.repository.adopt(change.id)
+    try:
+        head = await ctx.repository.adopt(change.id)
+    except RepositoryError as error:
+        return str(error)
     for side, commit in (("the branch", change.head), ("the base", base)):
         if not await ctx.repository.contains(head, commit):
             return f"The merge lacks {side}: {commit} is not an ancestor of HEAD."
+    return ""
+
+
+async def _lost(
+    ctx: Context, change: ChangeState, base: str, answer: UpdaterAnswer, conflicted: tuple[str, ...]
+) -> str:
+    """Return which side's work a resolution has dropped without saying so, or "".
+
+    A merge can name both parents and keep the files of one (`git merge -s ours`).
+    """
+    differ = ctx.repository.changed_paths
+    head = await ctx.repository.adopt(change.id)
+    changed = {*await differ(change.base, base), *await differ(change.base, change.head)}
+    if gone := sorted(changed - {*await differ(change.base, head)}):
+        return f"The merge takes back what a side has changed: {', '.join(gone[:10])}."
+    kept = {f.path: f.kept for f in answer.files}
+    for side, commit in (("ours", change.head), ("theirs", base)):
+        same = set(conflicted) - {*await differ(commit, head)}
+        if untold := sorted(p for p in same if kept.get(p) not in {side, "regenerated"}):
+            return f"The merge keeps only {side} of {', '.join(untold[:10])}, and the answer does not say so."
     return ""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, assert_never
 
+from claudetm.errors import RepositoryError
 from claudetm.plan.model import Task
 from claudetm.ports.agent import Role
-from claudetm.prompts.answers import VerifierAnswer, WorkerAnswer
+from claudetm.prompts.answers import Answer, VerifierAnswer, WorkerAnswer
 from claudetm.prompts.briefs import ConfirmBrief, DoneTask, WorkerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
@@ -67,7 +68,11 @@ async def _session(ctx: Context, change: ChangeState, task: Task) -> WorkerAnswe
     async def objection(answer: Mapping[str, Any]) -> str:
         return await unfinished_business(ctx, change, begun) if answer.get("outcome") == "done" else ""
 
-    seat = Seat(Role.WORKER, task.id, path, change.id, task.complexity, objection)
+    async def proof(answer: Answer) -> str:
+        done = isinstance(answer, WorkerAnswer) and answer.outcome == "done"
+        return await unproven(ctx, change, begun) if done else ""
+
+    seat = Seat(Role.WORKER, task.id, path, change.id, task.complexity, objection, proof)
     result = await converse(ctx, seat, await _brief(ctx, change, task, str(path)))
     if isinstance(result, (Wait, Blocked)):
         return result
@@ -78,13 +83,25 @@ async def _session(ctx: Context, change: ChangeState, task: Task) -> WorkerAnswe
 async def unfinished_business(ctx: Context, change: ChangeState, begun: str) -> str:
     """Return what contradicts a session that says it is done, as a sentence for it; "" when nothing does."""
     state = await ctx.repository.state(change.id)
+    if state.untracked and not state.modified and not state.refused:
+        return f"There are untracked files: {', '.join(state.untracked[:10])}. Commit, ignore or remove them."
+    return await unproven(ctx, change, begun)
+
+
+async def unproven(ctx: Context, change: ChangeState, begun: str) -> str:
+    """Return why the worktree does not bear out that work was done since `begun`; "" when it does.
+
+    Untracked leftovers are kept under a ref and removed: they are no reason.
+    """
+    state = await tidy(ctx, change)
     if state.refused:
-        return f"The repository cannot be taken as it is: {state.refused}."
+        return f"The repository cannot be taken as it is: {state.refused.rstrip('.')}."
     if state.modified:
         return f"There are uncommitted changes: {', '.join(state.modified[:10])}. Commit or revert them."
-    if state.untracked:
-        return f"There are untracked files: {', '.join(state.untracked[:10])}. Commit, ignore or remove them."
-    head = await ctx.repository.adopt(change.id)
+    try:
+        head = await ctx.repository.adopt(change.id)
+    except RepositoryError as error:
+        return str(error)
     return await nothing_shown(ctx, begun, head)
 
 
@@ -105,12 +122,7 @@ async def _judge(
     now = ctx.clock.now()
     match answer.outcome:
         case "done":
-            state = await tidy(ctx, change)
-            if state.refused or state.modified:
-                return Wait(now, f"{task.id} is said to be done, but: {state.refused or 'files are modified'}")
             head = await ctx.repository.adopt(change.id)
-            if reason := await nothing_shown(ctx, change.tasks[task.id].from_commit, head):
-                return Wait(now, f"{task.id} is said to be done, but: {reason}")
             return TaskFinished(change.id, task.id, head, answer.summary)
         case "unfinished":
             return Wait(now, f"{task.id} is unfinished: {answer.summary}")
@@ -143,8 +155,9 @@ async def _confirm(
             return ChangeBlocked(change.id, reason, next_step)
         case _:
             verdicts = result.answer.results if isinstance(result.answer, VerifierAnswer) else []
-            if any(v.verdict == "holds" and v.evidence for v in verdicts):
-                return TaskSkipped(change.id, task.id, tuple(v.evidence[0] for v in verdicts if v.evidence))
+            found = next((v for v in verdicts if v.criterion_id == task.id), None)
+            if found is not None and found.verdict == "holds":
+                return TaskSkipped(change.id, task.id, tuple(found.evidence))
             return Wait(ctx.clock.now(), f"{task.id} is said to be true already, which a second look did not confirm")
 
 

@@ -20,15 +20,23 @@ async def prepare(ctx: Context, change: ChangeState) -> Path:
     repository = ctx.repository
     fresh = await repository.worktree(change.id) is None
     path = await repository.open_worktree(change.id, change.branch, change.head)
-    if not fresh and change.head != (await repository.state(change.id)).head:
-        head = await repository.adopt(change.id)
-        if not await repository.contains(head, change.head):
-            await keep(ctx, change, "the branch moved on without the worktree")
-            path = await repository.reset_worktree(change.id, change.branch, change.head)
-            fresh = True
+    if not fresh and (reason := await _unusable(ctx, change)):
+        await keep(ctx, change, reason)
+        path = await repository.reset_worktree(change.id, change.branch, change.head)
+        fresh = True
     if fresh and (failure := await set_up(ctx, path, change.id)) and not ctx.stop.is_set():
         raise RepositoryError(failure)
     return path
+
+
+async def _unusable(ctx: Context, change: ChangeState) -> str:
+    """Return why a session cannot go on in the worktree (bent, or off the way from the recorded head), or ""."""
+    try:
+        head = await ctx.repository.adopt(change.id)
+    except RepositoryError as error:
+        return str(error)
+    on_the_way = await ctx.repository.contains(head, change.head)
+    return "" if on_the_way else "the branch moved on without the worktree"
 
 
 async def keep(ctx: Context, change: ChangeState, why: str) -> None:

@@ -160,7 +160,10 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
             f"the model's service failed {tally.transient} times in a row", "claudetm resume", whole_run=True
         )
     if tally.attempts >= policy.attempts:
-        return Blocked(f"{subject}: {tally.attempts} attempts came to nothing", "claudetm logs, then claudetm resume")
+        last = f"; the last: {tally.last_detail}" if tally.last_detail else ""
+        return Blocked(
+            f"{subject}: {tally.attempts} attempts came to nothing{last}", "claudetm logs, then claudetm resume"
+        )
     if policy.sessions is not None and run.sessions >= policy.sessions:
         return Wait(
             None,
