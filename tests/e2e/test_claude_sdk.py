@@ -445,6 +445,19 @@ def test_a_stop_interrupts_and_keeps_the_cost(contained: Bench) -> None:
     assert not alive("51.1")
 
 
+def test_a_stop_that_finds_the_cli_gone_is_a_stop(bench: Bench) -> None:
+    class Stopping(asyncio.Event):
+        def is_set(self) -> bool:
+            return True
+
+    async def main() -> SessionReport:
+        async with serve(scenario(DONE)) as model:
+            return await bench.agent(model.url).converse(bench.request(), bench.take, Stopping())
+
+    fake_cli(bench, "handshake(); sys.exit(1)")
+    assert asyncio.run(main()).outcome is Outcome.INTERRUPTED
+
+
 def test_a_silent_command_ends_before_the_session_counts_as_idle(bench: Bench) -> None:
     report = bench.play(scenario(bash("sleep 50.1"), DONE), bench.request(idle_seconds=1.5))
     assert report.outcome is Outcome.ANSWERED

@@ -138,6 +138,12 @@ with Containment(sys.argv[2]).launcher(["sh"], {"PATH": os.environ["PATH"]}, Vie
 """
 
 
+def test_a_terminal_s_interrupt_is_not_the_program_s(containment: Containment, tmp_path: Path) -> None:
+    done = sh(containment, tmp_path, "cut -d' ' -f5,6,7 /proc/self/stat; cut -d' ' -f5 /proc/$PPID/stat")
+    group, _session, terminal = done.stdout.split()[:3]
+    assert (group != str(os.getpgrp()), terminal) == (True, "0")
+
+
 def test_a_killed_driver_takes_everything_with_it(containment: Containment, tmp_path: Path, mark: str) -> None:
     s = sleeper(mark)
     script = f"setsid {s} & (cd /; env -i PATH=$PATH setsid {s} &); touch ready; {s}"
@@ -151,7 +157,7 @@ def test_a_killed_driver_takes_everything_with_it(containment: Containment, tmp_
 
 def test_a_driver_that_is_gone_already_starts_nothing(tmp_path: Path) -> None:
     spec = tmp_path / "spec.json"
-    data = {"argv": ["/bin/touch", str(tmp_path / "made")], "environment": {}, "reap": True, "driver": 1}
+    data = {"argv": ["/bin/touch", str(tmp_path / "made")], "environment": {}, "driver": 1}
     spec.write_text(json.dumps(data))
     done = subprocess.run([sys.executable, "-I", "-S", reaper.__file__, str(spec)], check=False)
     assert done.returncode == 128 + signal.SIGTERM

@@ -321,6 +321,8 @@ class _Conversation:
             except Exception as error:  # noqa: BLE001 - the SDK raises bare exceptions; each is a way to end
                 return await self._until_result(_RESULT) or (Ending.CLOSED, error)
             end = await self._until_end(stopping)
+            if self._stop.is_set() and not self._tap.reading.finished:
+                end = Ending.STOPPED, None  # also where the stop reached the CLI before us
             if end[0] is not Ending.CLOSED:
                 await self._interrupt()
             return end

@@ -1,4 +1,4 @@
-"""How what we start is kept from outliving us: bubblewrap where it works, else a reaper; a sweep in any case.
+"""How what we start is kept from outliving us: a reaper, bubblewrap below it where that works, a sweep in any case.
 
 Under bubblewrap the home folder, /tmp and the sockets of the user's session are out of sight, and only named folders
 can be written. The reaper only ends processes: without bubblewrap the agent is the user, and can read and write what
@@ -59,7 +59,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Containment:
-    """One of the two constructions. `bwrap` is the path of bubblewrap, "" for the reaper."""
+    """One of the two constructions. `bwrap` is the path of bubblewrap, "" for the reaper alone."""
 
     bwrap: str = ""
 
@@ -74,12 +74,7 @@ class Containment:
             spec, script = Path(folder, "spec.json"), Path(folder, "launch")
             argv = [*self._mounts(view, environment), *program] if self.bwrap else list(program)
             argv[0] = shutil.which(argv[0], path=environment.get("PATH")) or argv[0]
-            data = {
-                "argv": argv,
-                "environment": dict(environment),
-                "reap": not self.bwrap,
-                "driver": os.getpid(),
-            }
+            data = {"argv": argv, "environment": dict(environment), "driver": os.getpid()}
             spec.touch(0o600)
             spec.write_text(json.dumps(data))
             script.touch(0o700)

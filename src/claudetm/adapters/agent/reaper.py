@@ -2,12 +2,12 @@
 
     python -I -S reaper.py SPEC [ARGUMENT …]
 
-SPEC is a JSON file, removed once read: `argv` (the program; the arguments follow it), `environment` (whole: of
-ours only what the wrapper let through is kept), `reap` and `driver` (the asking process). With `reap` false the
-program, bubblewrap, contains itself and simply takes our place. Otherwise we adopt every orphan below us
-(PR_SET_CHILD_SUBREAPER), end when our parent does (PR_SET_PDEATHSIG, which follows the parent's thread), and kill
-what is left when the program ends. macOS has neither: there the program leads a process group, its parent is looked
-at five times a second, and what changes its group escapes. Imports the standard library alone, with no site-packages.
+SPEC is a JSON file, removed once read: `argv` (the program, which may be bubblewrap; the arguments follow it),
+`environment` (whole: of ours only what the wrapper let through is kept) and `driver` (the asking process). We adopt
+every orphan below us (PR_SET_CHILD_SUBREAPER), end when our parent does (PR_SET_PDEATHSIG, which follows the parent's
+thread), and when the program ends, kill what is left and wait until it is gone. macOS has neither: there the program
+leads a process group, its parent is looked at five times a second, and what changes its group escapes. Imports the
+standard library alone, with no site-packages.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ def main() -> NoReturn:
     spec = json.loads(file.read_bytes())
     file.unlink()  # it may hold the model's credential
     argv = [*spec["argv"], *sys.argv[2:]]
-    environment = {**os.environ, **spec["environment"]}
-    if not spec["reap"]:
-        os.execve(argv[0], argv, environment)  # noqa: S606 - the point of this program
-    sys.exit(_supervise(argv, environment, spec["driver"]))
+    with contextlib.suppress(PermissionError):  # a leader already
+        os.setsid()  # Ctrl+C at the terminal is the driver's to handle, and no terminal is the agent's to type into
+    sys.exit(_supervise(argv, {**os.environ, **spec["environment"]}, spec["driver"]))
 
 
 def _supervise(argv: list[str], environment: dict[str, str], driver: int) -> int:
