@@ -16,6 +16,7 @@ CHANGES_MOST: Final = 8
 TASKS_MOST: Final = 6
 FILES_MOST: Final = 10
 ACCEPTANCE_MOST: Final = 8
+_LONGEST: Final = 1_000  # characters that are looked at, of a path or a text
 _WORDS_LEAST: Final = 4  # of a criterion that names nothing concrete
 
 _VERIFY = re.compile(
@@ -83,9 +84,9 @@ def _task(change: Change, task: Task) -> Iterator[str]:
     whose = f"Task {task.id} ({task.title})"
     if len(task.files) > FILES_MOST or len(task.acceptance) > ACCEPTANCE_MOST:
         yield f"{whose} wants everything in one session; split it into steps that each stand alone."
-    if _ALL_GREEN.match(task.title) or (_VERIFY.match(task.title) and not task.files):
+    if _ALL_GREEN.match(task.title[:_LONGEST]) or (_VERIFY.match(task.title) and not task.files):
         yield f"{whose} only verifies; make it the acceptance or the check of the task that does the work."
-    if any(_MANUAL.search(text) for text in (task.title, *task.acceptance)):
+    if any(_MANUAL.search(text[:_LONGEST]) for text in (task.title, *task.acceptance)):
         yield f"{whose} needs a person's hands; name a command that shows it, or leave it out."
     if not task.acceptance and not task.check:
         yield f"{whose} of change {change.id} has neither acceptance nor check, so nobody can tell when it is done."
@@ -98,8 +99,8 @@ def _paths(plan: Plan, known: frozenset[str]) -> Iterator[str]:
         for t in c.tasks:
             for file in t.files:
                 path = PurePosixPath(file)
-                if path.is_absolute() or {"..", ".git", "~"} & set(path.parts):
-                    yield f"Task {t.id} names {file}, which is not a path inside the repository."
+                if len(file) > _LONGEST or path.is_absolute() or {"..", ".git", "~"} & set(path.parts):
+                    yield f"Task {t.id} names {file[:_LONGEST]}, which is not a path inside the repository."
                 elif known and not _plausible(path, known, folders, created):
                     yield (
                         f"Task {t.id} names {file}, but neither it nor its folder exists; correct it, or say in the"
@@ -126,7 +127,9 @@ def _slices(plan: Plan) -> Iterator[str]:
         if only_tests and worked:
             yield f"Change {c.id} ({c.title}) brings the tests last; each change carries its own tests."
         worked = worked or not only_tests
-        if len(plan.changes) > 1 and (_LAYER_TITLE.fullmatch(c.title.strip()) or _LAYER_WORD.search(c.title)):
+        if len(plan.changes) > 1 and (
+            _LAYER_TITLE.fullmatch(c.title.strip()[:_LONGEST]) or _LAYER_WORD.search(c.title)
+        ):
             yield f"Change {c.id} ({c.title}) is a layer; cut the plan by behaviour instead."
 
 
