@@ -376,3 +376,15 @@ async def test_the_callers_environment_does_not_reach_git(
     assert not canary.exists()
     assert (user / "a.txt").read_text() == "a\n"
     assert fingerprint(user).keys() - before.keys() == {".gitattributes", "a.txt", ".git/ORIG_HEAD"}
+
+
+@pytest.mark.parametrize("link", [".git/refs/heads", ".git/refs/heads/deep", ".git/refs"])
+async def test_locks_are_never_removed_through_a_link(link: str, run: RunRepository, tmp_path: Path) -> None:
+    clone = await run.open_worktree("c1", BRANCH, run.base)
+    write(tmp_path / "outside", {"poetry.lock": "the user's\n", "heads/poetry.lock": "the user's\n"})
+    if (clone / link).exists():
+        shutil.rmtree(clone / link)
+    (clone / link).symlink_to(tmp_path / "outside")
+    await run.open_worktree("c1", BRANCH, run.base)
+    assert (tmp_path / "outside/poetry.lock").exists()
+    assert (tmp_path / "outside/heads/poetry.lock").exists()

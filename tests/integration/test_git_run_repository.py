@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from claudetm.adapters.git.clean_room import remove_tree
 from claudetm.adapters.git.run_repository import RunRepository
@@ -139,6 +141,51 @@ async def test_a_snapshot_keeps_odd_trees_and_repeats_itself(run: RunRepository)
     other = await run.snapshot("c1", "odd")
     assert other is not None
     assert (kept.ref, other.ref) == ("refs/claudetm/r1/snapshots/c1-1", "refs/claudetm/r1/snapshots/c1-2")
+
+
+NAMES = st.text("ab. \n\té*?[]\\\"'", min_size=1, max_size=6).filter(lambda n: n not in {".", ".."} and n.strip("/"))
+TREES = st.dictionaries(
+    st.lists(NAMES, min_size=1, max_size=3).map("/".join), st.binary(max_size=40) | st.none(), max_size=6
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(committed=TREES, left=TREES)
+async def test_a_snapshot_has_every_byte_of_whatever_was_left(
+    run: RunRepository, committed: dict[str, bytes | None], left: dict[str, bytes | None]
+) -> None:
+    path = await run.reset_worktree("c1", BRANCH, run.base)
+    scatter(path, committed)
+    git(path, "add", "-A")
+    git(path, "commit", "-q", "--allow-empty", "-m", "Some")
+    scatter(path, left)
+    before = contents(path)
+    kept = await run.snapshot("c1", "property")
+    commit_id = kept.commit if kept else await run.adopt("c1")
+    assert contents(path) == before
+    async with run.checkout(commit_id) as folder:
+        assert contents(folder) == before
+
+
+def scatter(folder: Path, tree: dict[str, bytes | None]) -> None:
+    """Write files, remove those that are None; what is in the way goes."""
+    for name, content in tree.items():
+        target = folder / name
+        for parent in (p for p in reversed(target.parents) if p != folder and p.is_relative_to(folder)):
+            if parent.is_file():
+                parent.unlink()
+        if target.is_dir():
+            shutil.rmtree(target)
+        target.unlink(missing_ok=True)
+        if content is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file's bytes, but for git's own."""
+    files = (p for p in folder.rglob("*") if p.is_file() and p.relative_to(folder).parts[0] != ".git")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 async def test_commits_that_were_never_pushed_are_snapshotted(run: RunRepository, user: Path) -> None:
@@ -306,6 +353,7 @@ async def test_checkouts_of_dead_drivers_are_swept(run: RunRepository, user: Pat
     assert mine.exists()
 
 
+@pytest.mark.bench
 async def test_large_trees_are_looked_at_quickly(user: Path, tmp_path: Path) -> None:
     commit(user, {f"d{n // 100}/f{n}.txt": f"{n}\n" for n in range(3000)})
     run = make_run(user, tmp_path / "state")

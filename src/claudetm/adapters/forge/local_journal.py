@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from claudetm.errors import ForgeError, JournalError
 from claudetm.ports.forge import NewPullRequest, Note
@@ -135,19 +135,24 @@ class ForgeJournal:
     # writing
 
     def append(self, make: Callable[[], Mapping[str, Any] | None]) -> None:
-        """Append the record that `make` builds from what is there now; None appends nothing."""
-        with self._locked() as file:
-            self.refresh()
-            if record := make():
-                file.truncate(self._offset)  # drops the torn end of a writer that was killed
-                file.seek(self._offset)
-                file.write(json.dumps({**record, "at": round(time.time(), 3)}).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+        """Append the record that `make` builds from what is there now; None appends nothing. Raises ForgeError."""
+        try:
+            with self._locked() as file:
                 self.refresh()
+                if record := make():
+                    self._write(file, record)
+                    self.refresh()
+        except OSError as e:
+            raise ForgeError(f"{self.path} cannot be written: {e.strerror or e}.") from e
+
+    def _write(self, file: IO[bytes], record: Mapping[str, Any]) -> None:
+        file.truncate(self._offset)  # drops the torn end of a writer that was killed
+        file.write(json.dumps({**record, "at": round(time.time(), 3)}).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
     @contextmanager
-    def _locked(self) -> Iterator[Any]:
+    def _locked(self) -> Iterator[IO[bytes]]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

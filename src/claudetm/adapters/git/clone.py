@@ -80,9 +80,15 @@ def _read(path: Path) -> str:
 
 
 def unlock(worktree: Path) -> None:
-    """Remove the locks that a git which was killed left in an agent's clone; none of its sessions runs any more."""
+    """Remove the locks that a git which was killed left in an agent's clone; none of its sessions runs any more.
+
+    Links are not followed: the agent could have made one to a folder that is not its own.
+    """
     inner = worktree / ".git"
-    if inner.is_symlink() or not inner.is_dir():
+    heads = inner / "refs" / "heads"
+    if any(folder.is_symlink() or not folder.is_dir() for folder in (inner, inner / "refs", heads)):
         return
-    for lock in (*inner.glob("*.lock"), *(inner / "refs").glob("heads/**/*.lock")):
-        lock.unlink(missing_ok=True)
+    found = [Path(folder, name) for folder, _, files in os.walk(heads) for name in files]
+    for file in (*found, *inner.iterdir()):
+        if file.suffix == ".lock" and not file.is_dir():
+            file.unlink(missing_ok=True)
