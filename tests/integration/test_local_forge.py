@@ -196,7 +196,7 @@ async def test_a_failed_set_up_is_a_failed_check(tmp_path: Path) -> None:
     pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
     assert [(c.name, c.state) for c in pull.checks] == [("setup", CheckState.FAILED)]
     assert pull.checks[0].summary == "exit code 3: no such tool"
-    assert await world.forge.check_log(pull.number, "setup") == "no such tool\n"
+    assert (await world.forge.check_log(pull.number, "setup")).text == "no such tool\n"
     assert len(world.commands.requests) == 1
 
 
@@ -242,7 +242,7 @@ async def test_failed_checks_run_once_more_on_demand(tmp_path: Path) -> None:
     )
     pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
     assert pull.checks[0].state is CheckState.FAILED
-    assert await world.forge.check_log(pull.number, pull.checks[0].name) == "red"
+    assert (await world.forge.check_log(pull.number, pull.checks[0].name)).text == "red"
     assert await world.forge.rerun_checks(pull.number, pull.head)
     assert (await world.settled(pull.number)).checks[0].state is CheckState.PASSED
     assert not await world.forge.rerun_checks(pull.number, pull.base)

@@ -34,6 +34,14 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckLog:
+    """What a check wrote: its end as text without colour codes, and where the whole is, "" where nowhere."""
+
+    text: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MergeDone:
     """Merged as this commit, now or before."""
 
@@ -102,8 +110,8 @@ class Forge(Protocol):
         """Run the failed checks of `head` once more; False when the forge cannot."""
         ...
 
-    async def check_log(self, number: int, check: str) -> str:
-        """Return the end of a check's log, as text without colour codes; "" when there is none."""
+    async def check_log(self, number: int, check: str) -> CheckLog:
+        """Return the log of a check of the newest tested head."""
         ...
 
     async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:

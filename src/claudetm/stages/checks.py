@@ -30,7 +30,8 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ch
     names = ", ".join(change.failed)
     if change.fix_rounds >= ctx.run.policy.fix_rounds:
         return ChangeBlocked(change.id, f"still red after {change.fix_rounds} fixes: {names}", "claudetm logs")
-    failed = tuple([await _log(ctx, change, name) for name in change.failed])
+    logs = [(name, await ctx.forge.check_log(change.number, name)) for name in change.failed]
+    failed = tuple(FailedCheck(name, log.text, log.path) for name, log in logs)
     print_of = fingerprint(failed)
     if change.fingerprints.count(print_of) >= SAME_FAILURE - 1:
         return ChangeBlocked(
@@ -46,14 +47,6 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ch
             return await _judge(ctx, change, result, print_of)
         case _:
             assert_never(result)
-
-
-async def _log(ctx: Context, change: ChangeState, check: str) -> FailedCheck:
-    """Return a check's log for the fixer, and keep it where the whole of it can be read."""
-    text = await ctx.forge.check_log(change.number, check)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", check)[:60]
-    path = ctx.logs / "checks" / f"{change.id}-{change.head[:12]}-{name}.txt"
-    return FailedCheck(check, text, str(path))
 
 
 async def _session(

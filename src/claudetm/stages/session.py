@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from claudetm.errors import RepositoryError
 from claudetm.plan.model import Complexity
 from claudetm.ports.agent import Objection, Role, SessionReport, SessionRequest
 from claudetm.prompts.answers import Answer, InvalidAnswer, parse, schema
@@ -112,9 +113,9 @@ def _objection(seat: Seat) -> Objection:
     async def objection(answer: Mapping[str, Any]) -> str:
         try:
             parse(seat.role, answer)
-        except InvalidAnswer as error:
+            return await seat.objection(answer) if seat.objection is not None else ""
+        except (InvalidAnswer, RepositoryError) as error:
             return str(error)
-        return await seat.objection(answer) if seat.objection is not None else ""
 
     return objection
 
@@ -135,7 +136,11 @@ async def _judged(seat: Seat, report: SessionReport) -> tuple[Outcome, str, Answ
         answer = parse(seat.role, report.answer or {})
     except InvalidAnswer as error:
         return Outcome.NO_ANSWER, str(error), None
-    if seat.proof is not None and (reason := await seat.proof(answer)):
+    try:
+        reason = await seat.proof(answer) if seat.proof is not None else ""
+    except RepositoryError as error:
+        reason = str(error)
+    if reason:
         return Outcome.CONTRADICTED, reason, None
     return Outcome.ANSWERED, _summary(report.answer or {}), answer
 

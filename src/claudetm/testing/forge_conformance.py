@@ -104,7 +104,7 @@ class ForgeConformance:
         pull = await world.settled((await opened(world, RED)).number)
         failed = [c for c in pull.checks if c.state is CheckState.FAILED]
         assert failed
-        assert await world.forge.check_log(pull.number, failed[0].name)
+        assert (await world.forge.check_log(pull.number, failed[0].name)).text
 
     async def test_a_base_that_moved_is_behind(self, world: ForgeWorld) -> None:
         """And merging what was tested with the old one is refused."""

@@ -19,6 +19,7 @@ from claudetm.ports.agent import Progress, SessionReport, SessionRequest
 from claudetm.ports.commands import CommandRequest, CommandResult
 from claudetm.ports.forge import (
     BaseChanged,
+    CheckLog,
     HeadChanged,
     MergeConflict,
     MergeDone,
@@ -456,9 +457,9 @@ class MemoryForge:
         """Say whether the checks run once more."""
         return self.rerunnable and self.pulls[number].tested[0] == head
 
-    async def check_log(self, number: int, check: str) -> str:
+    async def check_log(self, number: int, check: str) -> CheckLog:
         """Return a check's log."""
-        return self.logs.get(check, f"{check} of #{number} failed")
+        return CheckLog(self.logs.get(check, f"{check} of #{number} failed"))
 
     async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
         """Merge exactly what was tested."""

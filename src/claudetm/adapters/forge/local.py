@@ -20,6 +20,7 @@ from claudetm.errors import ForgeError
 from claudetm.ports.commands import Commands
 from claudetm.ports.forge import (
     BaseChanged,
+    CheckLog,
     HeadChanged,
     MergeConflict,
     MergeDone,
@@ -241,11 +242,11 @@ class LocalForge:
         self._journal.rerun(number, head)
         return True
 
-    async def check_log(self, number: int, check: str) -> str:
-        """Return the end of the log that a check of the newest tested head left; "" when there is none."""
+    async def check_log(self, number: int, check: str) -> CheckLog:
+        """Return the log that a check of the newest tested head left."""
         self._journal.refresh()
         results = [r for rows in self._journal.pull(number).results.values() for r in rows if r.name == check]
-        return _tail(Path(results[-1].log)) if results else ""
+        return CheckLog(_tail(Path(results[-1].log)), results[-1].log) if results else CheckLog()
 
     async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
         """Merge exactly `head`, tested with `base`, by a merge commit or ("squash") a single one."""
