@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from claudetm.adapters.git.git import check_version
+from claudetm.adapters.git.run_repository import RunRepository
 from claudetm.adapters.git.user_repository import NO_IDENTITY, inspect, locate
 from claudetm.errors import RepositoryError
 from claudetm.ports.repository import Landed, Merged, NotLanded, Pushed
@@ -299,3 +300,17 @@ async def test_a_merge_in_progress_is_not_disturbed(user: Path, tmp_path: Path) 
     landed = await world.repository.land(head, "main")
     assert isinstance(landed, NotLanded)
     assert "MERGE_HEAD" in landed.reason
+
+
+async def test_a_run_begun_in_a_linked_worktree_lands_there(user: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "linked"
+    git(user, "worktree", "add", "-q", "-b", "side", str(linked))
+    before, found = fingerprint(user), inspect(linked)
+    run = RunRepository(tmp_path / "run", found.refs, "r1", found.base)
+    head = commit(await run.open_worktree("c1", BRANCH, run.base), {"a.txt": "a\n"})
+    assert await run.adopt("c1") == head
+    assert await run.land(head, "side") == Landed("checkout_updated")
+    assert (linked / "a.txt").read_text() == "a\n"
+    assert git(linked, "status", "--porcelain") == git(user, "status", "--porcelain") == ""
+    moved = {name for name, digest in fingerprint(user).items() if before.get(name) != digest}
+    assert {m for m in moved if "worktrees/linked" not in m} <= {".git/refs/heads/side", ".git/logs/refs/heads/side"}

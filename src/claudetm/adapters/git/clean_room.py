@@ -20,7 +20,8 @@ from claudetm.ports.repository import Commit, Conflicted
 
 MOST_COMMITS: Final = 200
 MOST_LOOSE: Final = 200
-"""Beyond this the room is packed once: each clone made from it links every object file."""
+"""Beyond this a driver packs the room when it starts: each clone made from it links every object file."""
+_LOOSE: Final = f"{'[0-9a-f]' * 2}/{'[0-9a-f]' * 38}*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,14 @@ class CleanRoom:
     def ref(self, name: str) -> str:
         """Return where a ref stands, or ""."""
         return self.git.run("rev-parse", "--verify", "-q", name, accept=(0, 1)).text
+
+    def pack_loose(self) -> None:
+        """Pack loose objects where they are many. Only while no clone is being made: they would vanish under it."""
+        loose = [f"{p.parent.name}{p.name}" for p in self.objects.glob(_LOOSE)]
+        if len(loose) > MOST_LOOSE:
+            ids = "".join(f"{i}\n" for i in loose)
+            self.git.run("pack-objects", "-q", str(self.objects / "pack" / "pack"), stdin=ids.encode())
+            self.git.run("prune-packed", "-q")
 
     # what is read
 
@@ -192,6 +201,7 @@ def open_clean_room(path: Path, user_git_dir: Path, base: str, author: str, excl
         _clone(fresh, user_git_dir)
         _furnish(CleanRoom(fresh, author), user_git_dir, base)
         fresh.rename(path)
+    room.pack_loose()
     (path / "info").mkdir(exist_ok=True)
     (path / "info" / "exclude").write_text("".join(f"/{_literal(e)}\n" for e in excludes))
     return room
@@ -220,8 +230,6 @@ def _furnish(room: CleanRoom, user_git_dir: Path, base: str) -> None:
     if not room.has(commit_id(base)):
         room.take(user_git_dir / "objects", base, ())
     room.keep(START, base)
-    if sum(1 for _ in room.objects.glob("[0-9a-f][0-9a-f]/*")) > MOST_LOOSE:
-        room.git.run("repack", "-d", "-q")
 
 
 START: Final = "refs/claudetm/start"
