@@ -24,8 +24,8 @@ from claudetm.testing.memory import (
     MemoryRepository,
 )
 from claudetm.workflow.events import RunStarted
-from claudetm.workflow.limits import Policy, policy_to_data
 from claudetm.workflow.outcomes import Outcome, Usage
+from claudetm.workflow.policy import Policy, policy_to_data
 from claudetm.workflow.records import Record
 from claudetm.workflow.run import Run, fold
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from claudetm.errors import ConfigError
-from claudetm.workflow.limits import Policy, policy_from_data
+from claudetm.workflow.policy import Policy, policy_from_data
 
 FILE_VERSION: Final = 1
 TIERS: Final = ("opus", "sonnet", "haiku", "fable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
@@ -94,15 +95,14 @@ def test_the_orchestrator_needs_at_most_150_mb() -> None:
     code = (
         "import resource, claudetm.bootstrap.driving, claudetm.cli.views, claudetm.cli.start\n"
         "import git, claude_agent_sdk, jinja2\n"
-        "from benchmarks_engine import whole_run\n"
+        "from test_engine import whole_run\n"
         "whole_run(400)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
     )
     here = Path(__file__).parent
-    code = code.replace("benchmarks_engine", "test_engine")
     paths = f"{here}:{here.parent}"
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={"PYTHONPATH": paths}
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}
     )
     megabytes = int(done.stdout.split()[-1])
     print(f"\npeak {megabytes} MB")

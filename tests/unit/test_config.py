@@ -13,7 +13,7 @@ import pytest
 
 from claudetm.config import KEYS, policy, resolve, user_file
 from claudetm.errors import ConfigError
-from claudetm.workflow.limits import Policy
+from claudetm.workflow.policy import Policy
 
 
 def written(path: Path, data: Any) -> Path:

@@ -17,14 +17,11 @@ from claudetm.workflow.limits import (
     TRANSIENT_LIMIT,
     Blocked,
     Go,
-    Policy,
-    Tally,
     Wait,
     may_start,
-    policy_from_data,
-    policy_to_data,
 )
 from claudetm.workflow.outcomes import CHARGED, NEEDS_THE_USER, POISON, RESUMABLE, Outcome, Usage
+from claudetm.workflow.policy import Policy, Tally, policy_from_data, policy_to_data
 from claudetm.workflow.run import fold
 from claudetm.workflow.stages import Phase, Stage
 from story import Story, at, change, working

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from claudetm.workflow import events as e
-from claudetm.workflow.limits import Policy, Wait
+from claudetm.workflow.limits import Wait
 from claudetm.workflow.observe import Act, Verdict, observe, verdict
+from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import Check, CheckState, Comment, PullRequest, PullRequestState, Thread
 from claudetm.workflow.stages import PULL_REQUEST_STAGES, Stage
 from claudetm.workflow.transitions import CHANGE, Origin

@@ -15,8 +15,8 @@ from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.ports.commands import CommandRequest
 from claudetm.ports.store import Command
 from claudetm.testing.memory import GREEN, PENDING, RED
-from claudetm.workflow.limits import Policy
 from claudetm.workflow.outcomes import Outcome, Usage
+from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import Check, CheckState, PullRequest
 from claudetm.workflow.stages import Phase, Stage
 from world import World, answered, change_of, honest, play, proposal, subject_of, task, work

@@ -23,7 +23,7 @@ from claudetm.config import Resolved, policy, resolve, user_file
 from claudetm.engine.commit import Writer
 from claudetm.errors import ConfigError, JournalError, UsageError
 from claudetm.workflow.events import RunStarted
-from claudetm.workflow.limits import Policy, policy_to_data
+from claudetm.workflow.policy import Policy, policy_to_data
 from claudetm.workflow.run import Run, UnreadableRecord
 
 GOAL_BYTES: Final = 65_536

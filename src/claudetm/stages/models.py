@@ -6,7 +6,7 @@ from typing import Final
 
 from claudetm.plan.model import Complexity
 from claudetm.ports.agent import Role
-from claudetm.workflow.limits import Policy
+from claudetm.workflow.policy import Policy
 
 _BY_ROLE: Final = {
     Role.PLANNER: ("opus", "high"),

@@ -1,15 +1,14 @@
-"""What a run may spend and how often it may try: the policy, what was tried so far, and the decision from both.
+"""What a run may spend and how often it may try: the decision from its policy and what was tried so far.
 
 Pure: the policy was journalled, the tallies are folded, the time is an argument.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from claudetm.workflow.outcomes import CHARGED, NEEDS_THE_USER, POISON, RESUMABLE, Outcome
+from claudetm.workflow.outcomes import NEEDS_THE_USER, RESUMABLE, Outcome
 
 if TYPE_CHECKING:
     from claudetm.workflow.run import Run
@@ -20,95 +19,6 @@ TRANSIENT_LIMIT: Final = 10
 BACKOFF_FIRST: Final = 15.0  # seconds
 BACKOFF_MOST: Final = 900.0
 RESET_JITTER: Final = 20.0  # seconds after a usage limit's reset, so that not everybody calls at once
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The settings a run goes by. Journalled at the start; None is unlimited; times are in seconds."""
-
-    model: str = ""  # overrides the choice by complexity
-    models: Mapping[str, str] = field(default_factory=dict)  # tier -> the model's id
-    auto_merge: bool = True
-    merge_method: str = "merge"
-    land: bool = True
-    approve_plan: bool = False
-    pause_on_pr: bool = False
-    verify: bool = True
-    self_review: bool = True
-    review_wait: float = 0.0
-    reviews_required: int = 0
-    review_rounds: int = 3
-    checks: tuple[str, ...] = ()
-    checks_none: str = "block"  # block | pass
-    checks_grace: float = 60.0
-    checks_timeout: float = 3600.0
-    setup: tuple[str, ...] = ()
-    copy: tuple[str, ...] = ()
-    sessions: int | None = None
-    cost_usd: float | None = None
-    session_cost_usd: float = 10.0
-    turns: int = 200
-    session_seconds: float = 3600.0
-    idle_seconds: float = 600.0
-    attempts: int = 3
-    fix_rounds: int = 3
-    verify_rounds: int = 2
-    updates: int = 5
-    poll_seconds: float = 30.0
-    sandbox: str = "auto"  # auto | on | off
-    trust_project_settings: bool = False
-
-
-_FIELDS: Final = {f.name: f for f in fields(Policy)}
-
-
-def policy_from_data(data: Mapping[str, Any], base: Policy | None = None) -> Policy:
-    """Return `base` with the JSON values of `data` laid over it; unknown keys are passed over."""
-    known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in _FIELDS}
-    return replace(base or Policy(), **known)
-
-
-def policy_to_data(policy: Policy) -> dict[str, Any]:
-    """Return the policy as JSON values."""
-    values = {name: getattr(policy, name) for name in _FIELDS}
-    return {
-        k: list(v) if isinstance(v, tuple) else dict(v) if isinstance(v, Mapping) else v for k, v in values.items()
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """What was tried at one subject (a task, a fix, the plan) since it began or was unblocked."""
-
-    attempts: int = 0  # sessions that had their chance
-    poison: int = 0  # lost or crashed, in a row
-    transient: int = 0  # overloaded or not started, in a row
-    overflows: int = 0
-    last_id: str = ""
-    last_outcome: Outcome | None = None
-    last_time: float = 0.0
-    last_detail: str = ""
-
-    def after(self, session: str, outcome: Outcome, time: float, detail: str, *, waits: bool) -> Tally:
-        """Return the tally after one more session; `waits` says whether a usage limit's reset lies ahead."""
-        answered = outcome is Outcome.ANSWERED
-        # a usage limit with no reset to wait for would else be asked again at once, for ever
-        streak = {Outcome.OVERLOADED, Outcome.START_FAILED} | (set() if waits else {Outcome.USAGE_LIMIT})
-        return Tally(
-            attempts=self.attempts + (answered or outcome in CHARGED),
-            poison=self.poison + 1 if outcome in POISON else 0,
-            transient=self.transient + 1 if outcome in streak else 0,
-            overflows=self.overflows + (outcome is Outcome.CONTEXT_OVERFLOW),
-            last_id=session,
-            last_outcome=outcome,
-            last_time=time,
-            last_detail=detail,
-        )
-
-    def resumed(self) -> Tally:
-        """Return the tally once a person has seen to what concerns the whole run; attempts still count."""
-        outcome = None if self.last_outcome in NEEDS_THE_USER else self.last_outcome
-        return replace(self, transient=0, last_outcome=outcome)
 
 
 @dataclass(frozen=True, slots=True)

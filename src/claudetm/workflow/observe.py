@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import assert_never
 
 from claudetm.workflow import events as e
-from claudetm.workflow.limits import Policy, Wait
+from claudetm.workflow.limits import Wait
+from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
 from claudetm.workflow.run import ChangeState
 from claudetm.workflow.stages import PULL_REQUEST_STAGES, Stage

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from claudetm.plan.model import Change, Plan, Task, plan_from_data
-from claudetm.workflow.limits import Policy, Tally, policy_from_data
 from claudetm.workflow.outcomes import Outcome, Usage, usage_from_data
+from claudetm.workflow.policy import Policy, Tally, policy_from_data
 from claudetm.workflow.records import SCHEMA, Record
 from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Halt, Phase, Stage
 
