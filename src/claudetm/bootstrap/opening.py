@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import secrets
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+import platformdirs
+
 from claudetm.adapters.commands import detect
 from claudetm.adapters.git.user_refs import UserRefs
 from claudetm.adapters.git.user_repository import UserRepository, inspect, locate
-from claudetm.adapters.store.directory import NAME, StateDirectory
+from claudetm.adapters.store.directory import NAME, StateDirectory, disk
 from claudetm.adapters.store.journal import Faults, FileJournal
-from claudetm.adapters.store.lock import Lock, acquire
+from claudetm.adapters.store.lock import Lock, LockHeld, acquire, holder
 from claudetm.bootstrap.clock import SystemClock
+from claudetm.bootstrap.texts import check_goal, check_text
 from claudetm.config import Resolved, policy, resolve, user_file
 from claudetm.engine.commit import Writer
-from claudetm.errors import ConfigError, JournalError, UsageError
+from claudetm.errors import ConfigError, JournalError, StoreError, UsageError
 from claudetm.workflow.events import RunStarted
 from claudetm.workflow.policy import Policy, policy_to_data
 from claudetm.workflow.run import Run, UnreadableRecord
 
-GOAL_BYTES: Final = 65_536
 KILL_AT: Final = "CLAUDETM_KILL_AT"
 """`before:N` or `after:N`: the driver kills itself around the journal's N-th record. For rehearsing a crash."""
 REHEARSAL_POLL: Final = 2.0  # seconds; nothing is far away in a rehearsal
@@ -40,7 +44,7 @@ class Wish:
 
     goal: str
     criteria: tuple[str, ...] = ()
-    base: str = ""
+    base: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     rehearsal: str = ""
 
@@ -62,43 +66,130 @@ class Opened:
 
 
 def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
-    """Begin a run in the repository that `where` lies in. Raises ClaudetmError, in one sentence."""
+    """Begin a run in the repository that `where` lies in; `notice` is told what to know of it.
+
+    Raises ClaudetmError, in one sentence; nothing has changed then, on the disk or the screen.
+    """
     goal = check_goal(wish.goal)
-    user = inspect(where, wish.base or None)
+    criteria = tuple(check_text("criterion", c, "--criteria takes a statement that must hold") for c in wish.criteria)
+    user = inspect(where, wish.base)
     state = StateDirectory(user.root / NAME)
     state.refuse_foreign()
+    if state.root.is_dir():
+        if (driver := holder(state.lock)) is not None:
+            raise LockHeld(driver)
+        _finished(state)
+    elif os.path.lexists(state.root):
+        raise StoreError(f"{state.root} is not a directory of its own; move it away.")
     resolved = _configuration(state, user, wish.settings)
     if (target := resolved["git.target_branch"]) and not wish.base and target != user.target:
         user = inspect(where, target)
-    for sentence in (*user.notes, *resolved.ignored):
-        notice(sentence)
+    said = [*user.notes, *resolved.ignored]
     started = RunStarted(
         run=time.strftime("%m%d-%H%M-") + secrets.token_hex(2),
         goal=goal,
         target=user.target,
         base=user.base,
-        settings=policy_to_data(_policy(resolved, user, wish, notice)),
-        criteria=wish.criteria,
-        forge=_forge(resolved["forge"], user, notice),
+        settings=policy_to_data(_policy(resolved, user, wish, said.append)),
+        criteria=criteria,
+        forge=_forge(resolved["forge"], user, said.append),
         rehearsal=_rehearsal(wish.rehearsal),
         author=user.author,
     )
-    state.create(user.common_dir)
-    return _open(state, user.refs, started)
+    opened = _open(state, user.refs, started)
+    for sentence in said:
+        notice(sentence)
+    return opened
 
 
 def _open(state: StateDirectory, user: UserRefs, started: RunStarted) -> Opened:
-    lock = acquire(state.lock, started.run)
+    undo = _Undo(state, user.git_dir, run_folder(user.root, started.run))
     try:
+        state.create(user.git_dir)
+        with disk(undo.folder):
+            undo.folder.mkdir(parents=True, mode=0o700)
+        lock = acquire(state.lock, started.run)
+    except LockHeld:
+        undo.remove_folder()
+        raise
+    except StoreError:
+        undo()
+        raise
+    try:
+        for folder in (state.root, undo.folder):
+            _probe(folder)
         _make_way(state)
         journal = FileJournal(state.journal, lock, faults=fault_point())
         run = Run()
         asyncio.run(Writer(run, journal, SystemClock()).append(started))
         state.write_start(started.goal, started.criteria)
     except BaseException:
+        undo()
         lock.release()
         raise
     return Opened(state, user, lock, journal, run)
+
+
+class _Undo:
+    """Removes what a start has made when it fails: a disk that is full or read-only is left as it was."""
+
+    def __init__(self, state: StateDirectory, git_dir: Path, folder: Path) -> None:
+        self.folder = folder  # the run's own
+        self._state = state
+        own = (
+            state.inbox,
+            state.logs,
+            state.lock,
+            state.journal,
+            state.root / "goal.txt",
+            state.root / "criteria.txt",
+        )
+        self._ours = [path for path in own if not path.exists()]
+        self._root_is_ours = not state.root.exists()
+        self._exclude = git_dir / "info" / "exclude"
+        self._info_is_ours = not self._exclude.parent.exists()
+        self._length = self._exclude.stat().st_size if self._exclude.exists() else -1
+
+    def __call__(self) -> None:
+        for path in self._ours:
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+        with suppress(OSError):
+            if self._root_is_ours:
+                self._state.root.rmdir()
+        with suppress(OSError):
+            if self._length < 0:
+                self._exclude.unlink(missing_ok=True)
+                if self._info_is_ours:
+                    self._exclude.parent.rmdir()
+            elif self._exclude.stat().st_size > self._length:
+                os.truncate(self._exclude, self._length)
+        self.remove_folder()
+
+    def remove_folder(self) -> None:
+        """Remove the run's own folder, and those above it that are empty then."""
+        with suppress(OSError):
+            for path in (self.folder, self.folder.parent, self.folder.parent.parent):
+                path.rmdir()
+
+
+def _probe(folder: Path) -> None:
+    """Raise StoreError when a few pages cannot be written below the folder: better now than in the middle."""
+    draft = folder / f".probe-{secrets.token_hex(6)}"
+    with disk(draft):
+        try:
+            draft.write_bytes(bytes(_PROBE_BYTES))
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+_PROBE_BYTES: Final = 1 << 16
+
+
+def run_folder(root: Path, run: str) -> Path:
+    """Return where a run's own repository lies, outside the user's. `root` is the user's worktree."""
+    name = f"{root.name}-{hashlib.sha256(str(root).encode(errors='surrogateescape')).hexdigest()[:8]}"
+    return platformdirs.user_state_path("claudetm") / name / run
 
 
 def reopen(where: Path) -> Opened:
@@ -138,20 +229,6 @@ def folded(journal: FileJournal, state: StateDirectory) -> Run:
     return run
 
 
-def check_goal(goal: str) -> str:
-    """Return the goal without blanks around it. Raises UsageError for what cannot be one."""
-    if "\0" in goal:
-        raise UsageError("The goal holds a NUL character; leave it out")
-    if len(goal.encode(errors="replace")) > GOAL_BYTES:
-        raise UsageError(
-            f"The goal is longer than {GOAL_BYTES // 1024} KiB; put the details into a file of the repository"
-            " and name it in the goal"
-        )
-    if not goal.strip():
-        raise UsageError('The goal is empty; say what shall be true at the end: claudetm start "…"')
-    return goal.strip()
-
-
 def fault_point() -> Faults:
     """Return what is called around each append: nothing, or the kill that `CLAUDETM_KILL_AT` asks for."""
     wanted = os.environ.get(KILL_AT, "")
@@ -165,8 +242,14 @@ def fault_point() -> Faults:
 
 def _make_way(state: StateDirectory) -> None:
     """Archive a finished run; refuse to begin over one that is not."""
+    if (old := _finished(state)) is not None:
+        state.archive(old.id or "unknown")
+
+
+def _finished(state: StateDirectory) -> Run | None:
+    """Return the finished run that lies in the directory, or None. Raises UsageError for one that is not finished."""
     if not state.journal.exists():
-        return
+        return None
     old = Run()
     try:
         for record in FileJournal(state.journal).read():
@@ -178,7 +261,7 @@ def _make_way(state: StateDirectory) -> None:
             f"The run {old.id} is not finished ({old.phase}): `claudetm resume` carries it on,"
             " `claudetm stop --cancel` gives it up"
         )
-    state.archive(old.id or "unknown")
+    return old
 
 
 def _configuration(state: StateDirectory, user: UserRepository, flags: Mapping[str, Any]) -> Resolved:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from io import TextIOWrapper
 
 import typer
 from typer.exceptions import TyperException
 
 from claudetm.cli import context, demo, logs, pause, plan, progress, resume, say, start, status, stop
-from claudetm.errors import ClaudetmError
+from claudetm.errors import ClaudetmError, StoreError
+
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE})
+"""What the machine refuses: no bug of ours, wherever it strikes."""
+
+_MEND = "mend that, then call the same again"
 
 SUCCESS, FAILED, STOPPED, BUG = 0, 1, 2, 3
 
@@ -44,22 +51,39 @@ def _options(
 
 def run() -> None:
     """Run the command line and exit with its code: 0 success, 1 known error, 2 stopped and resumable, 3 a bug."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a path or a narrow locale must not end a command
     sys.exit(_guarded())
 
 
 def _guarded() -> int:
     try:
-        return int(app(standalone_mode=False) or SUCCESS)
+        code = int(app(standalone_mode=False) or SUCCESS)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code  # noqa: TRY300 - the flush can fail as the command can
     except TyperException as error:
-        return _tell(f"{error.format_message().rstrip('.')}; see `claudetm --help`")
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "claudetm"
+        return _tell(f"{' '.join(error.format_message().split()).rstrip('.')}; see `{path} --help`")
+    except StoreError as error:
+        sentence = str(error).rstrip(".")
+        return _tell(sentence if ";" in sentence else f"{sentence}; {_MEND}")
     except ClaudetmError as error:
         return _tell(str(error))
     except KeyboardInterrupt:
         print("claudetm: interrupted; `claudetm resume` carries on", file=sys.stderr)
         return STOPPED
+    except SystemExit:
+        return SUCCESS  # rich's way to end when whoever read along has gone
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SUCCESS
+    except OSError as error:
+        if error.errno in _OF_THE_DISK:
+            return _tell(f"{error.filename or 'A file'}: {error.strerror}; {_MEND}")
+        return _report_bug(error)
     except Exception as error:  # noqa: BLE001 - the outermost boundary
         return _report_bug(error)
 
@@ -67,7 +91,7 @@ def _guarded() -> int:
 def _tell(sentence: str) -> int:
     from claudetm.redact import printable
 
-    print(f"claudetm: {printable(sentence)}", file=sys.stderr)
+    print(f"claudetm: {' '.join(printable(sentence).split())}", file=sys.stderr)
     return FAILED
 
 

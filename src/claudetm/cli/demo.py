@@ -31,9 +31,11 @@ def command(
     import tempfile
 
     from claudetm.bootstrap.opening import Wish
+    from claudetm.cli.driving import lines
     from claudetm.cli.start import run
     from claudetm.errors import UsageError
 
+    lines(log_level)
     where = folder.resolve() if folder is not None else Path(tempfile.mkdtemp(prefix="claudetm-demo-")) / "greet"
     if where.exists() and any(where.iterdir()):
         raise UsageError(f"{where} is not empty; name a folder that is not there yet")

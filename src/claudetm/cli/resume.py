@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
 
@@ -20,6 +18,7 @@ def command(
     """Carry a run on: after a pause, a block that was seen to, a crash or kill -9."""
     from claudetm.bootstrap.opening import reopen
     from claudetm.cli.driving import drive_to_end, lines
+    from claudetm.cli.state import here
     from claudetm.config import KEYS, resolve
 
     flags = {
@@ -33,4 +32,4 @@ def command(
     resolved = resolve(given)
     raised = {KEYS[name].field: resolved[name] for name in given}
     screen = lines(log_level)
-    raise typer.Exit(drive_to_end(reopen(Path.cwd()), screen, raised))
+    raise typer.Exit(drive_to_end(reopen(here()), screen, raised))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def command(
     goal: str = typer.Argument(help="What shall be true at the end. `-` reads it from standard input."),
     criteria: list[str] = typer.Option([], "--criteria", help="A statement that must hold at the end (repeatable)."),
-    base: str = typer.Option("", "--base", help="The branch to begin from and to land on (the current one)."),
+    base: str = typer.Option(None, "--base", help="The branch to begin from and to land on (the current one)."),
     model: str = typer.Option(
         None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
     ),
@@ -41,7 +41,10 @@ def command(
 ) -> None:
     """Plan the goal as pull requests, work them, merge what was tested, verify the result."""
     from claudetm.bootstrap.opening import Wish
+    from claudetm.bootstrap.texts import check_text
+    from claudetm.cli.state import here
 
+    check = [check_text("check", c, 'name a command, as in --check "make test"') for c in check]
     settings: dict[str, Any] = {
         "model": model,
         "forge": forge,
@@ -60,13 +63,18 @@ def command(
         "trust_project_settings": trust,
     }
     wish = Wish(_read(goal), tuple(criteria), base, settings, rehearse)
-    raise typer.Exit(run(wish, Path.cwd(), log_level))
+    raise typer.Exit(run(wish, here(), log_level))
 
 
 def _read(goal: str) -> str:
+    """Return the goal, from standard input for `-`; no more is read of that than a goal may be long."""
     import sys
 
-    return sys.stdin.read() if goal == "-" else goal
+    from claudetm.bootstrap.texts import GOAL_BYTES
+
+    if goal != "-" or sys.stdin is None:
+        return goal.removeprefix("-") if goal == "-" else goal
+    return sys.stdin.buffer.read(GOAL_BYTES + 1).decode(errors="surrogateescape")
 
 
 def run(wish: Wish, where: Path, log_level: str = "normal") -> int:

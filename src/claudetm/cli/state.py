@@ -18,15 +18,23 @@ _ANSWER_SECONDS: Final = 5.0
 _STEP_SECONDS: Final = 0.05
 
 
+def here() -> Path:
+    """Return the working directory. UsageError when it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("The working directory is gone; go to one that is there") from None
+
+
 def find() -> StateDirectory:
     """Return the state directory of the repository that the working directory lies in. UsageError without one."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
+    start = here()
+    for folder in (start, *start.parents):
         if (folder / NAME).is_dir():
             return StateDirectory(folder / NAME)
         if (folder / ".git").exists():
             break
-    raise UsageError(f'There is no run in {here}: `claudetm start "goal"` begins one')
+    raise UsageError(f'There is no run in {start}: `claudetm start "goal"` begins one')
 
 
 def load(state: StateDirectory) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -54,7 +55,11 @@ class Lines:
         seconds = time.monotonic() - self._began
         line = " ".join(redact(printable(text)).split())
         line = line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
-        print(f"{seconds:7.1f}s {change:<4} {line}", flush=True)
+        try:
+            print(f"{seconds:7.1f}s {change:<4} {line}", flush=True)
+        except BrokenPipeError:
+            # whoever read along has gone; the run goes on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(run: Run, kind: str, data: Mapping[str, Any]) -> str:
