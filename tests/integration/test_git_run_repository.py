@@ -143,22 +143,6 @@ async def test_a_snapshot_keeps_odd_trees_and_repeats_itself(run: RunRepository)
     assert (kept.ref, other.ref) == ("refs/claudetm/r1/snapshots/c1-1", "refs/claudetm/r1/snapshots/c1-2")
 
 
-async def test_many_loose_objects_are_packed_when_a_driver_starts(user: Path, tmp_path: Path) -> None:
-    commit(user, {f"f{n}.txt": f"{n}\n" for n in range(250)})
-    run = make_run(user, tmp_path / "state")
-    path = await run.open_worktree("c1", BRANCH, run.base)
-    assert list(run.room.objects.glob("[0-9a-f][0-9a-f]/*")) == []
-    for n in range(3):
-        commit(path, {f"g{n}.{i}.txt": f"{n} {i}\n" for i in range(80)})
-        head = await run.adopt("c1")
-    assert len(list(run.room.objects.glob("[0-9a-f][0-9a-f]/*"))) > 200
-    again = make_run(user, tmp_path / "state")
-    assert len(await again.commits(run.base, head)) == 3
-    assert list(run.room.objects.glob("[0-9a-f][0-9a-f]/*")) == []
-    await again.open_worktree("c2", "claudetm/r1/c2", head)
-    assert (await again.state("c2")).clean
-
-
 NAMES = st.text("ab. \n\té*?[]\\\"'", min_size=1, max_size=6).filter(lambda n: n not in {".", ".."} and n.strip("/"))
 TREES = st.dictionaries(
     st.lists(NAMES, min_size=1, max_size=3).map("/".join), st.binary(max_size=40) | st.none(), max_size=6
@@ -382,3 +366,10 @@ async def test_large_trees_are_looked_at_quickly(user: Path, tmp_path: Path) -> 
         assert (await run.state("c1")).modified == ("d7/f700.txt",)
         times.append(time.perf_counter() - began)
     assert min(times) < 0.1
+
+
+async def test_a_run_is_found_again_through_another_path_to_it(user: Path, tmp_path: Path) -> None:
+    run = make_run(user, tmp_path / "state")
+    await run.open_worktree("c1", BRANCH, run.base)
+    (tmp_path / "link").symlink_to(tmp_path / "state")
+    assert (await make_run(user, tmp_path / "link").state("c1")).refused == ""

@@ -19,9 +19,6 @@ from claudetm.errors import RepositoryError
 from claudetm.ports.repository import Commit, Conflicted
 
 MOST_COMMITS: Final = 200
-MOST_LOOSE: Final = 200
-"""Beyond this a driver packs the room when it starts: each clone made from it links every object file."""
-_LOOSE: Final = f"{'[0-9a-f]' * 2}/{'[0-9a-f]' * 38}*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,9 @@ class CleanRoom:
         return self.path / "objects"
 
     @property
-    def alternates(self) -> str:
-        """The content of objects/info/alternates: "" unless the user's repository borrows objects itself."""
-        file = self.objects / "info" / "alternates"
-        return file.read_text() if file.exists() else ""
+    def lent(self) -> str:
+        """The content of objects/info/alternates in a clone: it borrows the clean room's objects."""
+        return f"{self.objects}\n"
 
     # objects that come in
 
@@ -64,14 +60,6 @@ class CleanRoom:
     def ref(self, name: str) -> str:
         """Return where a ref stands, or ""."""
         return self.git.run("rev-parse", "--verify", "-q", name, accept=(0, 1)).text
-
-    def pack_loose(self) -> None:
-        """Pack loose objects where they are many. Only while no clone is being made: they would vanish under it."""
-        loose = [f"{p.parent.name}{p.name}" for p in self.objects.glob(_LOOSE)]
-        if len(loose) > MOST_LOOSE:
-            ids = "".join(f"{i}\n" for i in loose)
-            self.git.run("pack-objects", "-q", str(self.objects / "pack" / "pack"), stdin=ids.encode())
-            self.git.run("prune-packed", "-q")
 
     # what is read
 
@@ -147,13 +135,14 @@ class CleanRoom:
     # clones and checkouts
 
     def lay_out(self, folder: Path, commit: str, branch: str = "") -> None:
-        """Make a repository of its own in a new folder: hard-linked objects, the tags, no remote; checked out.
+        """Make a repository of its own in a new folder: borrowed objects, the tags, no remote; checked out.
 
         On `branch`, or detached where that is "". Needs no configuration, so none of it can be somebody else's.
         """
         inner = folder / ".git"
-        shutil.copytree(self.objects, inner / "objects", copy_function=_link, ignore=_UNFINISHED)
-        (inner / "info").mkdir()
+        for name in ("objects/info", "objects/pack", "info"):
+            (inner / name).mkdir(parents=True)
+        (inner / "objects" / "info" / "alternates").write_text(self.lent)
         (inner / "refs" / "heads").mkdir(parents=True)
         (inner / "config").write_text(self._clone_config())
         (inner / "packed-refs").write_text("".join(self._packed_tags()))
@@ -189,8 +178,7 @@ class CleanRoom:
 def open_clean_room(path: Path, user_git_dir: Path, base: str, author: str, excludes: Sequence[str]) -> CleanRoom:
     """Return the clean room at `path`, made from the user's repository when it is not there yet. Idempotent.
 
-    The objects are copied, not linked: a linked file would let an agent write into the user's own. `excludes` are
-    paths that no status, snapshot or commit of a run takes up.
+    Its objects are hard links to the user's. `excludes` are paths that no status or snapshot takes up.
     """
     require_version()
     room = CleanRoom(path, author)
@@ -201,7 +189,6 @@ def open_clean_room(path: Path, user_git_dir: Path, base: str, author: str, excl
         _clone(fresh, user_git_dir)
         _furnish(CleanRoom(fresh, author), user_git_dir, base)
         fresh.rename(path)
-    room.pack_loose()
     (path / "info").mkdir(exist_ok=True)
     (path / "info" / "exclude").write_text("".join(f"/{_literal(e)}\n" for e in excludes))
     return room
@@ -213,7 +200,7 @@ def _clone(fresh: Path, user_git_dir: Path) -> None:
     trust.write_text(f'[safe]\n\tdirectory = "{user_git_dir}"\n')
     source = Git(user_git_dir).having(GIT_CONFIG_GLOBAL=str(trust))
     try:
-        source.run("clone", "--bare", "--local", "--no-hardlinks", "--template=", "-q", str(user_git_dir), str(fresh))
+        source.run("clone", "--bare", "--local", "--template=", "-q", str(user_git_dir), str(fresh))
     except GitFailed as e:
         raise RepositoryError(f"The repository at {user_git_dir} cannot be copied: {e}") from e
     finally:
@@ -233,20 +220,11 @@ def _furnish(room: CleanRoom, user_git_dir: Path, base: str) -> None:
 
 
 START: Final = "refs/claudetm/start"
-_UNFINISHED: Final = shutil.ignore_patterns("tmp_*", "*.lock", "*.keep")
 
 
 def _literal(path: str) -> str:
     """Return a path as a pattern of .gitignore that matches it alone."""
     return "".join(f"\\{c}" if c in "\\*?[]! #" else c for c in path)
-
-
-def _link(source: str, target: str) -> None:
-    """Hard-link a file; copy it where the file system cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def remove_tree(path: Path) -> None:

@@ -19,7 +19,7 @@ _DEPTH: Final = 5
 
 
 def head_of(worktree: Path, alternates: str) -> str:
-    """Return the commit id that the clone's HEAD names. `alternates` is what we wrote ("" for no such file).
+    """Return the commit id that the clone's HEAD names. `alternates` is what we wrote there.
 
     Raises RepositoryError, naming what is wrong, for a clone that cannot be trusted or read.
     """

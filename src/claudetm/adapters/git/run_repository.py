@@ -77,7 +77,7 @@ class RunRepository:
 
         `copy_files` are paths below the user's checkout that go into each fresh worktree and never into a commit.
         """
-        self.folder = folder
+        self.folder = folder.resolve()  # clones name it in their alternates, and that text is compared
         self.user = user
         self.run = run
         self.base = commit_id(base)
@@ -232,14 +232,8 @@ class RunRepository:
         await _in_thread(self._bring, change, commit)
 
     def _bring(self, change: str, commit: str) -> None:
-        view = self._view(change)
-        with self._locks[change]:
-            head = view.sync()
-            packs = self._path(change) / ".git" / "objects" / "pack"
-            packs.mkdir(exist_ok=True)
-            # the clean room's git writes into the clone's folder: no git reads the clone's configuration
-            wanted = f"{self._ensure(commit)}\n^{head}\n".encode()
-            self.room.git.run("pack-objects", "--revs", "-q", str(packs / "pack"), stdin=wanted)
+        self._view(change)
+        self._ensure(commit)  # what is in the clean room, a clone can read
 
     def _refuse_private(self, commit: str) -> None:
         if self._private and (found := self.room.touched(commit, self.base, self._private)):

@@ -51,7 +51,7 @@ class WorktreeView:
 
     def sync(self) -> str:
         """Take over what the agent committed; return its head. Raises RepositoryError for a bent clone."""
-        head, known = head_of(self.worktree, self.room.alternates), self.known()
+        head, known = head_of(self.worktree, self.room.lent), self.known()
         if head != known:
             self.room.take(self.worktree / ".git" / "objects", head, (START, known))
             (self.folder / "index.lock").unlink(missing_ok=True)
