@@ -183,6 +183,17 @@ async def test_checks_report_pending_then_their_result_and_run_once(world: Local
     assert len(world.commands.requests) == 1
 
 
+async def test_two_reads_at_once_start_the_checks_once(tmp_path: Path) -> None:
+    world = LocalForgeWorld(tmp_path, ("test -e quick || sleep 60",))
+    pull = await opened(world, {"a.txt": "a\n"})
+    await asyncio.wait_for(world.commands.began.wait(), 10)
+    await world.push("c1", {"quick": "q\n"})
+    await asyncio.gather(*(read(world, pull.number) for _ in range(3)))
+    await asyncio.wait_for(world.settled(pull.number), 20)
+    assert len(world.commands.requests) == 2
+    await world.forge.close()
+
+
 async def test_other_check_commands_are_due_at_once(world: LocalForgeWorld) -> None:
     pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
     world.settings = CheckSettings(("false", "true"), world.state / "logs")

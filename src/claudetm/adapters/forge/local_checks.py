@@ -80,7 +80,7 @@ class LocalChecks:
         running = self._running.get(pull.number)
         if running and (running.task.done() or running.head != head):
             await self.end(pull.number)
-            running = None
+            running = self._running.get(pull.number)  # another read may have started them meanwhile
         tested, results = self._recorded(pull, head)
         if not running and not self._complete(results):
             running, results = self._start(pull, head, base), {}
