@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from claudetm.adapters.agent.containment import Containment, View, sweep
 from claudetm.adapters.agent.environment import agent_environment
 from claudetm.adapters.agent.gate import ANSWER, Bounds, Gate, tools
 from claudetm.adapters.agent.messages import Ending, Reading, describe, one_line
+from claudetm.adapters.agent.scratch import clear, scratch
 from claudetm.adapters.agent.transcript import Transcript
 from claudetm.errors import AgentError
 from claudetm.ports.agent import WRITERS, Progress, SessionReport, SessionRequest
@@ -103,9 +103,11 @@ class ClaudeAgent:
         return dataclasses.replace(report, transcript=f"{transcript.path.parent.name}/{transcript.path.name}")
 
     async def sweep(self, run: str) -> int:
-        """End every process that sessions of this run left behind; return how many there were."""
+        """End what sessions of this run left behind, and remove its folders; return how many processes there were."""
         folders = [f for f in (self._settings.home, self._settings.workspace) if f is not None]
-        return await sweep(run, folders=folders)
+        ended = await sweep(run, folders=folders)
+        await asyncio.to_thread(clear, run)
+        return ended
 
     async def charge(self, session: str) -> Usage | None:
         """Return what the transcript of a session whose driver died shows that it used, or None."""
@@ -141,7 +143,7 @@ class ClaudeAgent:
     def _options(self, request: SessionRequest, gate: Gate, tap: _Tap) -> Iterator[ClaudeAgentOptions]:
         s = self._settings
         s.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(prefix="claudetm-session-") as name:
+        with scratch(request.run) as name:
             tmp = Path(name)
             system = tmp / "system.md"
             system.write_text(request.system, encoding="utf-8")
@@ -238,7 +240,7 @@ class _Tap:
         """Begin a conversation."""
         self.reading = Reading(self._before)
         words = {"system": request.system, "prompt": request.prompt, "says": list(request.says)}
-        self._transcript.write("Started", {"role": request.role, "at": time.time(), **words})
+        self._transcript.write("Started", {"role": request.role, "model": request.model, "at": time.time(), **words})
 
     def grumble(self, line: str) -> None:
         """Take a line of the CLI's stderr."""

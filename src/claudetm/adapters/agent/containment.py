@@ -18,7 +18,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from claudetm.adapters.agent.environment import MARKER, SESSION_MARKER, TOOL_FOLDERS
+from claudetm.adapters.agent.scratch import scratch
 from claudetm.errors import AgentError
 
 _REAPER: Final = Path(__file__).with_name("reaper.py")
@@ -70,7 +70,7 @@ class Containment:
         Arguments given to the file are appended to the program's. It must be started by this process, from a thread
         that lives as long as the program (PR_SET_PDEATHSIG follows threads). The file is gone afterwards.
         """
-        with tempfile.TemporaryDirectory(prefix="claudetm-") as folder:
+        with scratch(environment.get(MARKER, "")) as folder:
             spec, script = Path(folder, "spec.json"), Path(folder, "launch")
             argv = [*self._mounts(view, environment), *program] if self.bwrap else list(program)
             argv[0] = shutil.which(argv[0], path=environment.get("PATH")) or argv[0]

@@ -31,6 +31,7 @@ _PRICES: Final = (
     ("opus-5", 4.0, 20.0),
 )
 _DEAREST: Final = (15.0, 75.0)
+_CHARACTERS: Final = 3  # of text to a token: few, as other languages and code take more tokens than English prose
 _CACHE_READ, _CACHE_WRITE = 0.1, 1.25  # parts of the price of a token in
 
 
@@ -97,7 +98,8 @@ class Transcript:
 def charge(logs: Path, session: str) -> Usage | None:
     """Return what the last conversation of the session used, or None where there is no transcript.
 
-    The CLI's result where it came; else the sum over the model's calls, each counted once, at list price.
+    The CLI's result where it came; else the sum over the model's calls, each counted once, at list price. Before the
+    first call has reported, it is under way: then what it was sent counts.
     """
     return _read(logs, session)[0] if _path(logs, session).exists() else None
 
@@ -110,11 +112,11 @@ def reported(logs: Path, session: str) -> Usage:
 def _read(logs: Path, session: str) -> tuple[Usage, Usage]:
     calls: dict[str, Usage] = {}
     result: Usage | None = None
-    said = Usage()
+    said = asked = Usage()
     for line in _lines(_path(logs, session)):
         match line.get("type"):
             case "Started":
-                calls, result = {}, None
+                calls, result, asked = {}, None, _asked(line)
             case "Used":
                 calls[str(line.get("call"))] = estimate(str(line.get("model")), line.get("tokens") or {})
             case "ResultMessage":
@@ -122,7 +124,16 @@ def _read(logs: Path, session: str) -> tuple[Usage, Usage]:
                 result, said = spent(total, said, sum(calls.values(), Usage())), total
             case _:
                 pass
-    return sum(calls.values(), Usage()) if result is None else result, said
+    if result is not None:
+        return result, said
+    return sum(calls.values(), Usage()) if calls else asked, said
+
+
+def _asked(started: Mapping[str, Any]) -> Usage:
+    """Return what the words of a conversation's opening cost to send: the least that its first call uses."""
+    words = [started.get("system"), started.get("prompt"), *(started.get("says") or ())]
+    tokens = sum(len(str(w)) for w in words if w) // _CHARACTERS
+    return dataclasses.replace(estimate(str(started.get("model")), {"input_tokens": tokens}), turns=0)
 
 
 def _path(logs: Path, session: str) -> Path:

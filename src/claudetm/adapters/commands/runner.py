@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import anyio
 
 from claudetm.adapters.agent.containment import Containment, View, sweep
 from claudetm.adapters.agent.environment import MARKER, SESSION_MARKER, command_environment
+from claudetm.adapters.agent.scratch import scratch
 from claudetm.ports.commands import CommandRequest, CommandResult
 
 _TAIL: Final = 64 * 1024  # bytes of output in a result
@@ -66,7 +66,7 @@ class CommandRunner:
     def _launcher(self, request: CommandRequest) -> Iterator[tuple[Path, dict[str, str]]]:
         s = self._settings
         s.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(prefix="claudetm-command-") as name:
+        with scratch(s.run) as name:
             marks = {MARKER: s.run, SESSION_MARKER: str(uuid.uuid4())}
             environment = {
                 **command_environment(
