@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import logging
 import os
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import platformdirs
 
 from claudetm import __version__
 from claudetm.adapters.agent import containment
@@ -27,10 +25,11 @@ from claudetm.adapters.git.git import identity
 from claudetm.adapters.git.run_repository import RunRepository
 from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews
 from claudetm.bootstrap.clock import SystemClock
-from claudetm.bootstrap.opening import Opened
+from claudetm.bootstrap.opening import Opened, run_folder
 from claudetm.engine import inbox
 from claudetm.engine.commit import Listener, Writer
 from claudetm.engine.loop import Driver, Ending
+from claudetm.errors import StoreError
 from claudetm.ports.agent import Progress
 from claudetm.ports.store import Command
 from claudetm.prompts.render import Prompts
@@ -47,20 +46,14 @@ class Screen:
     wait: Callable[[Wait], None] = lambda _wait: None
 
 
-def run_folder(opened: Opened) -> Path:
-    """Return where the run's own repository lies, outside the user's."""
-    root = opened.user.root
-    name = f"{root.name}-{hashlib.sha256(str(root).encode()).hexdigest()[:8]}"
-    return platformdirs.user_state_path("claudetm") / name / opened.run.id
-
-
 async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None = None) -> Ending:
     """Drive the run; `resume` holds raised limits when it is carried on. The caller closes `opened`."""
     run, state = opened.run, opened.state
     views = RunViews(FileViews(state.root))
     writer = Writer(run, opened.journal, SystemClock(), (views, screen.event))
-    folder = run_folder(opened)
+    folder = run_folder(opened.user.root, run.id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    logging.getLogger("claude_agent_sdk").addHandler(logging.NullHandler())  # what it says is in the session's end
     async with _model(run.rehearsal) as environment:
         context = _context(opened, folder, environment, writer, screen)
         if resume is not None:
@@ -147,5 +140,6 @@ class _signals:  # noqa: N801 - a block
         if self._context.stop.is_set():
             raise KeyboardInterrupt
         why = "interrupted (Ctrl+C)" if number == signal.SIGINT else "ended by SIGTERM"
-        self._box.send(Command(str(uuid.uuid4()), "stop", {"reason": why}))
         self._context.stop.set()
+        with suppress(StoreError):  # a state directory that is gone ends the driver by itself
+            self._box.send(Command(str(uuid.uuid4()), "stop", {"reason": why}))

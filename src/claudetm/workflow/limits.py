@@ -58,9 +58,10 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
         return Wait(None, run.halt.reason, person=True)
     if tally.last_outcome in NEEDS_THE_USER:
         return _needs_the_user(tally.last_outcome)
+    last = f"; the last: {tally.last_detail}" if tally.last_detail else ""
     if tally.poison >= POISON_LIMIT:
         return Blocked(
-            f"{subject}: {tally.poison} sessions in a row died; it is quarantined",
+            f"{subject}: {tally.poison} sessions in a row died; it is quarantined{last}",
             "claudetm logs, then claudetm resume",
         )
     if tally.overflows >= OVERFLOW_LIMIT:
@@ -70,7 +71,6 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
             f"the model's service failed {tally.transient} times in a row", "claudetm resume", whole_run=True
         )
     if tally.attempts >= policy.attempts:
-        last = f"; the last: {tally.last_detail}" if tally.last_detail else ""
         return Blocked(
             f"{subject}: {tally.attempts} attempts came to nothing{last}", "claudetm logs, then claudetm resume"
         )

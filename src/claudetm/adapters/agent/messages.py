@@ -1,7 +1,7 @@
 """What the SDK says, in our words: progress, usage, and the one outcome of a session.
 
-The tables were measured against the CLI; its enumerations are open, so whatever is unknown ends as CRASHED or
-OVERLOADED, never as an answer.
+The tables were measured against the CLI; its enumerations are open, so whatever is unknown ends as CRASHED, without
+an answer from the service as OVERLOADED, never as an answer.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ class Reading:
             or _REASON.get(result.terminal_reason or "")
             or _LABEL.get(self._label)
             or _SUBTYPE.get(result.subtype)
-            or _of_words(text, result.terminal_reason or "")
+            or _of_words(text, "" if status else result.terminal_reason or "")
         )
 
     def _of_pressure(self, status: int, text: str) -> Outcome | None:
