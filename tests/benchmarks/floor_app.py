@@ -19,7 +19,22 @@ def _table() -> None:
     Console(highlight=False).print(table)
 
 
-for name in ("start", "resume", "pause", "stop", "status", "plan", "progress", "context", "logs", "say", "demo"):
+for name in (
+    "start",
+    "resume",
+    "pause",
+    "stop",
+    "status",
+    "plan",
+    "progress",
+    "context",
+    "logs",
+    "say",
+    "undo",
+    "clean",
+    "config",
+    "demo",
+):
     app.command(name, help="Do something that takes a line to say.")(_table)
 
 if __name__ == "__main__":

@@ -401,7 +401,23 @@ def test_a_run_on_a_bad_disk_can_be_looked_at_and_not_carried_on(
 
 # --- terminals -------------------------------------------------------------------------------------------------
 
-COMMANDS = ("", "start", "resume", "pause", "stop", "status", "plan", "progress", "context", "logs", "say", "demo")
+COMMANDS = (
+    "",
+    "start",
+    "resume",
+    "pause",
+    "stop",
+    "status",
+    "plan",
+    "progress",
+    "context",
+    "logs",
+    "say",
+    "undo",
+    "clean",
+    "config",
+    "demo",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

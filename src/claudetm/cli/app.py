@@ -10,7 +10,22 @@ from io import TextIOWrapper
 import typer
 from typer.exceptions import TyperException
 
-from claudetm.cli import context, demo, logs, pause, plan, progress, resume, say, start, status, stop
+from claudetm.cli import (
+    clean,
+    config,
+    context,
+    demo,
+    logs,
+    pause,
+    plan,
+    progress,
+    resume,
+    say,
+    start,
+    status,
+    stop,
+    undo,
+)
 from claudetm.errors import ClaudetmError, StoreError
 
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE})
@@ -28,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (start, resume, pause, stop, status, plan, progress, context, logs, say, demo):
+for module in (start, resume, pause, stop, status, plan, progress, context, logs, say, undo, clean, config, demo):
     app.command(module.__name__.rsplit(".", 1)[-1])(module.command)
 
 

@@ -13,13 +13,15 @@ from typing import Any
 
 from claudetm.errors import RepositoryError
 from claudetm.plan.model import Complexity
-from claudetm.ports.agent import Objection, Role, SessionReport, SessionRequest
+from claudetm.ports.agent import WRITERS, Objection, Role, SessionReport, SessionRequest
 from claudetm.prompts.answers import Answer, InvalidAnswer, parse, schema
 from claudetm.prompts.briefs import Brief
 from claudetm.stages.context import Context
+from claudetm.stages.worktree import keep
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import Blocked, Go, Wait, may_start
 from claudetm.workflow.outcomes import Outcome
+from claudetm.workflow.stages import FINAL_STAGES
 
 Proof = Callable[[Answer], Awaitable[str]]
 """Returns what contradicts an answer now that the session is over, as a sentence; "" when nothing does."""
@@ -104,7 +106,16 @@ async def _hold(ctx: Context, seat: Seat, brief: Brief, go: Go) -> Answered | Wa
             learnings,
         )
     )
+    if outcome is Outcome.INTERRUPTED and seat.role in WRITERS:
+        await _keep(ctx, seat.change)
     return Wait(0.0, detail) if answer is None else Answered(answer, report)
+
+
+async def _keep(ctx: Context, change_id: str) -> None:
+    """Keep what a stopped session had not committed: the user may never come back to its worktree."""
+    change = ctx.run.changes.get(change_id)
+    if change is not None and change.stage not in FINAL_STAGES:
+        await keep(ctx, change, "a session was stopped")
 
 
 def _objection(seat: Seat) -> Objection:
