@@ -143,12 +143,23 @@ def run(
     *,
     stdin: bytes = b"",
     accept: tuple[int, ...] = (0,),
+    inherits: tuple[int, ...] = (),
 ) -> Done:
-    """Run one git command line. Raises GitFailed with git's last line of complaint, or that it took too long."""
+    """Run one git command line. Raises GitFailed with git's last line of complaint, or that it took too long.
+
+    It inherits the descriptors: a lock on one is held until it has ended, also when we are killed before.
+    """
     name = next(a for a in command[1:] if not a.startswith("-") and "=" not in a)
     try:
         done = subprocess.run(
-            command, env=environment, cwd=cwd, input=stdin, capture_output=True, timeout=SECONDS, check=False
+            command,
+            env=environment,
+            cwd=cwd,
+            input=stdin,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+            pass_fds=inherits,
         )
     except subprocess.TimeoutExpired as e:
         raise GitFailed(f"git {name} did not end within {SECONDS:.0f} seconds.") from e

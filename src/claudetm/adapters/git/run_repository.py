@@ -27,6 +27,7 @@ from claudetm.adapters.git import snapshots
 from claudetm.adapters.git.clean_room import START, CleanRoom, open_clean_room, remove_tree
 from claudetm.adapters.git.clone import unlock
 from claudetm.adapters.git.git import commit_id, transfer
+from claudetm.adapters.git.landing import Landing, held
 from claudetm.adapters.git.user_refs import Ref, UserRefs, ours
 from claudetm.adapters.git.worktree_view import WorktreeView
 from claudetm.errors import RepositoryError
@@ -415,6 +416,10 @@ class RunRepository:
         return await _in_thread(self._land, commit, target)
 
     def _land(self, commit: str, target: str) -> Landed | NotLanded:
+        with held(self.folder / "landing") as landing:
+            return self._land_now(commit, target, landing)
+
+    def _land_now(self, commit: str, target: str, landing: Landing) -> Landed | NotLanded:
         base = f"refs/heads/claudetm/{self.run}/base"
         found = self.user.list(f"refs/heads/{target}", base)
         at = found.get(f"refs/heads/{target}")
@@ -428,7 +433,7 @@ class RunRepository:
             first = "" if at.worktree else f"git switch {target} && "
             return NotLanded(f"{target} has moved on by itself", f"{first}git merge {named}")
         self._faults(f"land:before:{target}")
-        return self.user.land(commit, target, at, named)
+        return self.user.land(commit, target, at, named, landing)
 
 
 def _synced(view: WorktreeView) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from claudetm.adapters.git.git import QUIET, Git, GitFailed, commit_id, identity, run
+from claudetm.adapters.git.landing import Landing, take_back
 from claudetm.errors import RepositoryError
 from claudetm.ports.repository import Landed, NotLanded
 
@@ -68,10 +69,11 @@ class UserRefs:
     def _update(self, name: str, commit: str, old: str) -> None:
         self.git.run("update-ref", "--no-deref", "-m", "claudetm", name, commit_id(commit), old)
 
-    def land(self, commit: str, target: str, at: Ref, named: str) -> Landed | NotLanded:
+    def land(self, commit: str, target: str, at: Ref, named: str, landing: Landing) -> Landed | NotLanded:
         """Fast-forward the target from `at` to a commit that descends from it; `named` is how a person says it.
 
         Where it is checked out in the user's own worktree and nothing there is modified, the checkout goes along.
+        What a driver that was killed here had begun to write is no modification.
         """
         if not at.worktree:
             return self._land_ref(commit, target, at, named)
@@ -79,9 +81,12 @@ class UserRefs:
         command = f"git {'' if here else f'-C {at.worktree} '}merge --ff-only {named}"
         if not here:
             return NotLanded(f"{target} is checked out in {at.worktree}", command)
+        if landing.begun:
+            take_back(self._in_checkout, self.root, {self._own_git_dir(), self.git_dir}, at.commit, landing.begun)
         if reason := self._unclean():
             return NotLanded(reason, command)
-        return self._land_checkout(commit, command)
+        landing.begin(commit)
+        return self._land_checkout(commit, command, landing)
 
     def _land_ref(self, commit: str, target: str, at: Ref, named: str) -> Landed | NotLanded:
         try:
@@ -101,13 +106,13 @@ class UserRefs:
         ]
         return f"the checkout is in the middle of something ({busy[0]})" if busy else ""
 
-    def _land_checkout(self, commit: str, command: str) -> Landed | NotLanded:
+    def _land_checkout(self, commit: str, command: str, landing: Landing) -> Landed | NotLanded:
         """Let git move branch, index and files. Files that git does not track are never overwritten."""
         options = ("--ff-only", "--no-autostash", "--no-overwrite-ignore", "--no-verify-signatures", "--quiet")
         original = self._own_git_dir() / "ORIG_HEAD"
         before = original.read_bytes() if original.exists() else None
         try:
-            self._in_checkout("merge", *options, commit_id(commit))
+            self._in_checkout("merge", *options, commit_id(commit), inherits=(landing.descriptor,))
         except GitFailed as e:
             original.unlink(missing_ok=True)  # git writes it before it looks whether it can move
             if before is not None:
@@ -119,12 +124,13 @@ class UserRefs:
         """Return the git directory of the user's own worktree, which may be a linked one."""
         return Path(os.fsdecode(self._in_checkout("rev-parse", "--absolute-git-dir").removesuffix(b"\n")))
 
-    def _in_checkout(self, *arguments: str) -> bytes:
+    def _in_checkout(self, *arguments: str, stdin: bytes = b"", inherits: tuple[int, ...] = ()) -> bytes:
         """Run git in the user's worktree, under their own configuration (their filters apply), hooks off."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
         options = (*QUIET, "-c", "submodule.recurse=false", "-c", "merge.stat=false")
-        return run(["git", *options, *arguments], environment | identity(self.author), self.root).out
+        command = ["git", *options, *arguments]
+        return run(command, environment | identity(self.author), self.root, stdin=stdin, inherits=inherits).out
 
 
 def ours(ref: str) -> str:
