@@ -194,6 +194,12 @@ class ForgeConformance:
         assert [(t.id, t.path, len(t.comments), t.unanswered) for t in threads] == [(thread, "a.txt", 1, True)]
         assert threads[0].comments[0].ours
 
+    async def test_a_remark_that_asks_for_nothing_waits_for_no_answer(self, world: ForgeWorld) -> None:
+        """A minor finding is there to be read."""
+        number = (await opened(world, {"a.txt": "a\n"})).number
+        await world.forge.note(number, Note("m1", "A thought.", path="a.txt", line=1, blocking=False))
+        assert not (await read(world, number)).unanswered
+
     async def test_a_reply_answers_a_person(self, world: ForgeWorld) -> None:
         """And can close the conversation."""
         number = (await opened(world, {"a.txt": "a\n"})).number

@@ -448,7 +448,7 @@ class MemoryForge:
             old,
             comments=(*old.comments, Comment("claudetm", note.body, ours=True)),
             resolved=note.resolve,
-            unanswered=not note.thread,
+            unanswered=not note.thread and note.blocking,
         )
         self.notes[note.marker] = thread
         return thread
