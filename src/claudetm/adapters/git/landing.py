@@ -1,4 +1,4 @@
-"""The one step that writes into the user's checkout, made safe to die in: written down first, and undone if cut short.
+"""The one step that writes into the user's checkout, made safe to die in: written down first, undone if cut short.
 
 Only what git itself had written for that landing is taken back. A file that holds anything else is the user's.
 """
