@@ -83,18 +83,12 @@ def scenario(folder: Path, *turns: Mapping[str, Any], **session: Any) -> Path:
     return path
 
 
-BORROW = python(
-    "os.makedirs(git + '/objects/info', exist_ok=True); open(git + '/objects/info/alternates', 'w').write('/nowhere')"
-)
 DAMAGE = python(
     "h = os.popen('git rev-parse HEAD').read().strip(); f = os.path.join(git, 'objects', h[:2], h[2:]); "
     "os.chmod(f, 0o600); open(f, 'w').write('x')"
 )
 BORROW = python(
     "os.makedirs(git + '/objects/info', exist_ok=True); open(git + '/objects/info/alternates', 'w').write('/nowhere')"
-)
-DAMAGE = python(
-    "h = os.popen('git rev-parse HEAD').read().strip(); f = git + '/objects/' + h[:2] + '/' + h[2:]; os.chmod(f, 0o600); open(f, 'w').write('x')"
 )
 QUICK = {
     "CLAUDE_CODE_MAX_RETRIES": "1",
