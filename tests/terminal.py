@@ -37,6 +37,7 @@ class Terminal:
         folders = {"HOME": "", "XDG_STATE_HOME": "state", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache"}
         own = {name: str(self.home / path) for name, path in folders.items()}
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        inherited["PATH"] = f"{CLAUDETM.parent}:{inherited['PATH']}"
         return {**inherited, **own, "TMPDIR": str(self.home / "tmp"), **self.extra}
 
     @property

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from claudetm.bootstrap.driving import Screen, drive
-from claudetm.bootstrap.opening import Opened
+from claudetm.bootstrap.opening import Opened, run_folder
 from claudetm.cli.views import Lines, conclude
 from claudetm.credentials import undumpable
-from claudetm.errors import UsageError
+from claudetm.errors import ClaudetmError, StoreError, UsageError
 
 LEVELS = ("quiet", "normal", "verbose")
 
@@ -28,5 +29,21 @@ def drive_to_end(opened: Opened, screen: Lines, resume: Mapping[str, Any] | None
     try:
         told = Screen(screen.event, screen.progress, screen.wait)
         return conclude(opened.run, asyncio.run(drive(opened, told, resume)))
+    except (ClaudetmError, OSError) as error:
+        if opened.state.journal.exists():
+            raise
+        raise _bereft(opened) from error
     finally:
         opened.close()
+
+
+def _bereft(opened: Opened) -> StoreError:
+    """Keep the journal of a run whose state directory was deleted; return what is told."""
+    root, journal = opened.state.root, opened.state.journal
+    kept = run_folder(opened.user.root, opened.run.id) / journal.name
+    if not opened.journal.rescue(kept):
+        return StoreError(f'{root} was deleted under the running driver; `claudetm start "goal"` begins anew')
+    back = f"mkdir -p {shlex.quote(str(root))} && cp {shlex.quote(str(kept))} {shlex.quote(str(journal))}"
+    return StoreError(
+        f"{root} was deleted under the running driver; put it back with `{back}`, then `claudetm resume`"
+    )

@@ -33,14 +33,14 @@ def _list(user: UserRefs) -> None:
     from claudetm.redact import printable
 
     form = "--format=%(refname)  %(creatordate:format:%Y-%m-%d %H:%M)  %(subject)"
-    refs = user.git.text("for-each-ref", form, "refs/claudetm/*/snapshots/").strip()
+    refs = user.git.text("for-each-ref", form, "refs/claudetm/*/snapshots/*").strip()
     print(printable(refs) if refs else "There are no snapshots: nothing has been set aside.")
 
 
 def _find(user: UserRefs, snapshot: str) -> str:
     from claudetm.errors import UsageError
 
-    refs = user.list("refs/claudetm/*/snapshots/")
+    refs = user.list("refs/claudetm/*/snapshots/*")
     found = [n for n in refs if n == snapshot or n.endswith(f"/{snapshot}")]
     if len(found) != 1:
         what = "more than one snapshot" if found else "no snapshot"

@@ -205,7 +205,7 @@ class FileJournal:
                 pass
         if self._descriptor < 0:
             with disk(self.path):
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
                 self._descriptor = os.open(self.path, flags, 0o600)
                 self._sync_directory()
         return self._end or (0, 0)
@@ -249,6 +249,18 @@ class FileJournal:
             os.fsync(self._descriptor)
         except OSError:
             self._lost_track = reason
+
+    def rescue(self, path: Path) -> bool:
+        """Write what the journal holds to another file, also when its own was deleted; False if it is not open.
+
+        Raises StoreError.
+        """
+        if self._descriptor < 0:
+            return False
+        with disk(path):
+            path.write_bytes(os.pread(self._descriptor, os.fstat(self._descriptor).st_size, 0))
+            path.chmod(0o600)
+        return True
 
     def close(self) -> None:
         """Close the file. The lock stays with whoever took it."""
