@@ -84,10 +84,11 @@ def test_a_pause_lets_the_session_finish_and_what_is_said_reaches_the_next(perso
     slow.write_text(LOUD.read_text(encoding="utf-8").replace("delay: 5", "delay: 10"), encoding="utf-8")
     process = start(person, scenario=str(slow))
     wait_for(lambda: "DriverStarted" in kinds(person), "a driver")
-    for command in (("start", "Another goal", "--rehearse", "demo"), ("resume",)):
-        second = person(*command)
-        assert second.returncode == 1
-        assert f"process {process.pid} on " in second.stderr
+    second: tuple[str, ...]
+    for second in (("start", "Another goal", "--rehearse", "demo"), ("resume",)):
+        refused = person(*second)
+        assert refused.returncode == 1
+        assert f"process {process.pid} on " in refused.stderr
     for command in (("status", "--json"), ("plan", "--json")):
         assert json.loads(person(*command).stdout)
     assert f"driven by process {process.pid}" in person("status").stdout
