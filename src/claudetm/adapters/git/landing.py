@@ -52,7 +52,7 @@ def take_back(git: InCheckout, root: Path, git_dirs: set[Path], at: str, commit:
     as soon as one file holds what neither commit accounts for.
     """
     for lock in (d / name for d in git_dirs for name in ("index.lock", "HEAD.lock")):
-        if lock.exists() and not _in_use(lock):
+        if lock.exists() and not in_use(lock):
             lock.unlink()
     if not git("diff-index", "--cached", "--name-only", commit_id(commit)):
         git("read-tree", "--reset", commit_id(at))  # the index alone; the files are looked at below
@@ -90,7 +90,7 @@ def _content(git: InCheckout, name: str, commit: str) -> bytes | None:
     return git("cat-file", "--filters", f"{commit}:{name}") if git("ls-tree", commit, "--", name) else None
 
 
-def _in_use(path: Path) -> bool:
+def in_use(path: Path) -> bool:
     """Whether any process has the file open."""
     inode = path.stat()
     for folder in Path("/proc").glob("[0-9]*/fd"):

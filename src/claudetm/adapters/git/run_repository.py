@@ -11,6 +11,7 @@ Each method runs in a thread. Each can be killed at any point and called again.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ from claudetm.adapters.git import snapshots
 from claudetm.adapters.git.clean_room import START, CleanRoom, open_clean_room, remove_tree
 from claudetm.adapters.git.clone import unlock
 from claudetm.adapters.git.git import commit_id, transfer
-from claudetm.adapters.git.landing import Landing, held
+from claudetm.adapters.git.landing import Landing, held, in_use
 from claudetm.adapters.git.user_refs import Ref, UserRefs, ours
 from claudetm.adapters.git.worktree_view import WorktreeView
 from claudetm.errors import RepositoryError
@@ -103,6 +104,7 @@ class RunRepository:
     @cached_property
     def _room(self) -> CleanRoom:
         self._sweep_checkouts()
+        self._sweep_locks()
         path = self.folder / "clean-room.git"
         return open_clean_room(path, self.user.git_dir, self.base, self.user.author, self.copy_files)
 
@@ -120,6 +122,15 @@ class RunRepository:
             pid = path.name.partition("-")[0]
             if not (pid.isdigit() and _alive(int(pid))):
                 remove_tree(path)
+
+    def _sweep_locks(self) -> None:
+        """Remove the lock files that a killed git left on what is ours: every later git would be refused."""
+        refs = [self.user.git_dir / "refs" / kind / self.run for kind in ("heads/claudetm", "claudetm")]
+        room = self.folder / "clean-room.git"
+        found = [f.rglob("*.lock") for f in (*refs, room / "refs", self.folder / "views")]
+        for lock in itertools.chain(room.glob("*.lock"), *found):
+            if not in_use(lock):
+                lock.unlink(missing_ok=True)
 
     def _path(self, change: str) -> Path:
         if not _NAME.fullmatch(change):
