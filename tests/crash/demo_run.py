@@ -180,7 +180,7 @@ class Demo:
             "landed": self.git("rev-parse", "main") == self.git("rev-parse", base),
             "commits": sorted(self.git("log", "--format=%s", base).splitlines()),
             "merges": self.git("rev-list", "--merges", "--count", base),
-            "refs": self.git("for-each-ref", "--format=%(refname)").replace(run, "RUN").splitlines(),
+            "refs": [r for r in self._refs() if "/snapshots/" not in r],  # kept where a session was stopped
             "pulls": [[p["number"], p["change"]] for p in self.forge("opened")],
             "config": (dot_git / "config").read_text(),
             "git directory": sorted(p.name for p in dot_git.iterdir()),
@@ -191,6 +191,9 @@ class Demo:
             "receipts": {c["criterion"]: c["verdict"] for c in self.events("CriterionChecked")},
             "last": self.records[-1]["type"],
         }
+
+    def _refs(self) -> list[str]:
+        return self.git("for-each-ref", "--format=%(refname)").replace(self.run, "RUN").splitlines()
 
     def leftovers(self) -> Mapping[str, list[str]]:
         """Return what should not be there once a run is over."""

@@ -34,7 +34,7 @@ def working(demo: Demo) -> str:
     return busy()
 
 
-@pytest.mark.parametrize(("when", "step"), [("after", 4), ("before", 5)])
+@pytest.mark.parametrize(("when", "step"), [("after", 4), ("before", 9)])
 def test_drivers_that_die_every_few_records_get_there_together(
     demo: Demo, undisturbed: Undisturbed, when: str, step: int
 ) -> None:
