@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -12,6 +13,8 @@ def main() -> None:
 
         sys.stdout.write(f"claudetm {__version__}\n")
         return
+    # Nothing that is imported is ever garbage: a command that only looks ends before a collection could pay.
+    gc.disable()
     from claudetm.credentials import withdraw
 
     withdraw()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -78,7 +79,9 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a path or a narrow locale must not end a command
-    sys.exit(_guarded())
+    code = _guarded()
+    gc.freeze()  # the interpreter's last collection would look through everything that is about to go anyway
+    sys.exit(code)
 
 
 def _guarded() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -26,6 +27,7 @@ def lines(level: str) -> Lines:
 def drive_to_end(opened: Opened, screen: Lines, resume: Mapping[str, Any] | None = None) -> int:
     """Drive the run to where it can go no further; return the exit code."""
     undumpable()
+    gc.enable()
     try:
         told = Screen(screen.event, screen.progress, screen.wait)
         return conclude(opened.run, asyncio.run(drive(opened, told, resume)))

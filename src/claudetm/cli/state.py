@@ -11,7 +11,6 @@ from typing import Any, Final
 from claudetm.adapters.store.directory import NAME, FileInbox, StateDirectory
 from claudetm.adapters.store.journal import FileJournal
 from claudetm.errors import JournalError, UsageError
-from claudetm.ports.store import Command
 from claudetm.workflow.run import Run, UnreadableRecord
 
 _ANSWER_SECONDS: Final = 5.0
@@ -59,6 +58,7 @@ def send(state: StateDirectory, name: str, arguments: Mapping[str, Any]) -> str:
     A live driver takes it from the inbox; without one the command takes the lock and does the same.
     """
     from claudetm.adapters.store.lock import holder
+    from claudetm.ports.store import Command
 
     run = load(state)
     if run.finished:
@@ -85,6 +85,7 @@ def _apply_here(state: StateDirectory, command_id: str, name: str, arguments: Ma
     from claudetm.bootstrap.clock import SystemClock
     from claudetm.engine import inbox
     from claudetm.engine.commit import Writer
+    from claudetm.ports.store import Command
 
     with acquire(state.lock) as lock:
         journal = FileJournal(state.journal, lock)
