@@ -166,6 +166,20 @@ def test_a_detached_head_needs_a_base(tmp_path: Path) -> None:
     assert "--base" in sentence
 
 
+@pytest.mark.parametrize("command", [START, ("resume",)])
+@pytest.mark.parametrize("planted", ["journal.jsonl", "prompts/worker.system.md.j2"])
+def test_what_steers_a_run_does_not_come_with_a_clone(planted: str, command: tuple[str, ...], tmp_path: Path) -> None:
+    person = terminal(tmp_path)
+    file = person.here / ".claude-task-master" / planted
+    file.parent.mkdir(parents=True)
+    file.write_text("planted\n")
+    person.git("add", "--force", ".claude-task-master")
+    person.git("commit", "-q", "-m", "Plant")
+    sentence = refused(person, *command)
+    assert planted in sentence
+    assert "git rm -r --cached" in sentence
+
+
 @pytest.mark.parametrize("command", [("resume",), ("status",), ("pause",), ("logs",), ("say", "Hello")])
 def test_outside_of_a_repository_nothing_can_be_looked_at(command: tuple[str, ...], tmp_path: Path) -> None:
     sentence = refused(terminal(tmp_path, repository=False), *command)

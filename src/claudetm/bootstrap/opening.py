@@ -18,7 +18,7 @@ import platformdirs
 
 from claudetm.adapters.commands import detect
 from claudetm.adapters.git.user_refs import UserRefs
-from claudetm.adapters.git.user_repository import UserRepository, inspect, locate
+from claudetm.adapters.git.user_repository import UserRepository, inspect, locate, refuse_tracked
 from claudetm.adapters.store.directory import NAME, StateDirectory, disk
 from claudetm.adapters.store.journal import Faults, FileJournal
 from claudetm.adapters.store.lock import Lock, LockHeld, acquire, holder
@@ -74,6 +74,7 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
     criteria = tuple(check_text("criterion", c, "--criteria takes a statement that must hold") for c in wish.criteria)
     user = inspect(where, wish.base)
     state = StateDirectory(user.root / NAME)
+    refuse_tracked(where, NAME, state.config.name)
     state.refuse_foreign()
     if state.root.is_dir():
         if (driver := holder(state.lock)) is not None:
@@ -196,6 +197,7 @@ def reopen(where: Path) -> Opened:
     """Take the lock of the run in the repository that `where` lies in. Raises ClaudetmError, in one sentence."""
     root, common = locate(where)
     state = StateDirectory(root / NAME)
+    refuse_tracked(where, NAME, state.config.name)
     state.refuse_foreign()
     if not state.journal.exists():
         raise UsageError('There is nothing to resume here: `claudetm start "goal"` begins a run')

@@ -66,6 +66,22 @@ def locate(path: Path) -> tuple[Path, Path]:
         return Path(str(repo.working_tree_dir)), Path(repo.common_dir).resolve()
 
 
+def refuse_tracked(path: Path, folder: str, allowed: str) -> None:
+    """Raise RepositoryError when git tracks anything below `folder` but the one file that a project may share.
+
+    A journal says which commands run and a prompt says what agents do: neither may come with a clone.
+    """
+    with _opened(path) as repo:
+        root = Path(str(repo.working_tree_dir))
+        listed = str(repo.git.ls_files("-z", "--", str(root / folder))).split("\0")
+    found = [name for name in listed if name and name != f"{folder}/{allowed}"]
+    if found:
+        raise RepositoryError(
+            f"git tracks {found[0]}, so what steers a run could come from whoever wrote this repository: "
+            f"look at it, then git rm -r --cached {folder}."
+        )
+
+
 def _opened(path: Path) -> git.Repo:
     import git
 
