@@ -166,6 +166,15 @@ def test_a_detached_head_needs_a_base(tmp_path: Path) -> None:
     assert "--base" in sentence
 
 
+def test_a_prompt_of_the_users_that_cannot_be_used_is_found_before_anything_begins(tmp_path: Path) -> None:
+    person = terminal(tmp_path)
+    prompts = person.here / ".claude-task-master" / "prompts"
+    prompts.mkdir(parents=True)
+    (prompts / "worker.user.md.j2").write_text("{{ task\n")
+    sentence = refused(person, *START)
+    assert "worker.user.md.j2, line 1" in sentence
+
+
 @pytest.mark.parametrize("command", [START, ("resume",)])
 @pytest.mark.parametrize("planted", ["journal.jsonl", "prompts/worker.system.md.j2"])
 def test_what_steers_a_run_does_not_come_with_a_clone(planted: str, command: tuple[str, ...], tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from claudetm.bootstrap.texts import check_goal, check_text
 from claudetm.config import Resolved, policy, resolve, user_file
 from claudetm.engine.commit import Writer
 from claudetm.errors import ConfigError, JournalError, StoreError, UsageError
+from claudetm.prompts.render import Prompts
 from claudetm.workflow.events import RunStarted
 from claudetm.workflow.policy import Policy, policy_to_data
 from claudetm.workflow.run import Run, UnreadableRecord
@@ -82,6 +83,7 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
         _finished(state)
     elif os.path.lexists(state.root):
         raise StoreError(f"{state.root} is not a directory of its own; move it away.")
+    Prompts(state.prompts).check()
     resolved = _configuration(state, user, wish.settings)
     if (target := resolved["git.target_branch"]) and not wish.base and target != user.target:
         user = inspect(where, target)
