@@ -331,3 +331,10 @@ def test_a_setting_that_cannot_be_is_refused(person: Terminal, arguments: tuple[
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1), refused
     assert says in refused.stderr
     assert bytes_of(person.here) == before
+
+
+def test_a_run_goes_on_when_whoever_read_along_has_gone(person: Terminal, quick: str) -> None:
+    command = ("start", "Greet loudly", "--rehearse", quick, "--no-review")
+    done = person(*command, wrap=("bash", "-o", "pipefail", "-c", '"$@" | head -n 1', "sh"))
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert kinds(person)[-1] == "GoalVerified"
