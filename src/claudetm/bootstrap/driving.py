@@ -77,8 +77,7 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
     policy = run.policy
     contained = containment.choose(policy.sandbox)
     repository = RunRepository(folder, user, run.id, run.base, policy.copy)
-    readable = [folder, user.root]
-    commands = CommandRunner(RunnerSettings(run.id, folder / "commands-home", contained, readable))
+    commands = CommandRunner(RunnerSettings(run.id, folder / "commands-home", contained, [folder]))
     who = identity(user.author)
     agent = ClaudeAgent(
         AgentSettings(

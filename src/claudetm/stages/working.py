@@ -12,6 +12,7 @@ from typing import Any, assert_never
 from claudetm.errors import RepositoryError
 from claudetm.plan.model import Task
 from claudetm.ports.agent import Role
+from claudetm.ports.repository import Commit
 from claudetm.prompts.answers import Answer, VerifierAnswer, WorkerAnswer
 from claudetm.prompts.briefs import ConfirmBrief, DoneTask, WorkerBrief
 from claudetm.stages.brief import common
@@ -174,12 +175,20 @@ async def _brief(ctx: Context, change: ChangeState, task: Task, cwd: str) -> Wor
         ),
         from_commit=begun,
         head=state.head,
-        commits=tuple(await ctx.repository.commits(begun, await ctx.repository.adopt(change.id))),
+        commits=await _commits(ctx, change, begun),
         modified=state.modified,
         untracked=state.untracked,
         attempt=tally.attempts + 1,
         previous=tally.last_detail,
     )
+
+
+async def _commits(ctx: Context, change: ChangeState, begun: str) -> tuple[Commit, ...]:
+    """Return what was committed since `begun`; nothing where it cannot be taken over."""
+    try:
+        return tuple(await ctx.repository.commits(begun, await ctx.repository.adopt(change.id)))
+    except RepositoryError:
+        return ()
 
 
 async def _conclude(ctx: Context, change: ChangeState) -> ChangeReady | ChangeEmpty:

@@ -21,9 +21,7 @@ async def prepare(ctx: Context, change: ChangeState) -> Path:
     fresh = await repository.worktree(change.id) is None
     path = await repository.open_worktree(change.id, change.branch, change.head)
     if not fresh and (reason := await _unusable(ctx, change)):
-        await keep(ctx, change, reason)
-        path = await repository.reset_worktree(change.id, change.branch, change.head)
-        fresh = True
+        fresh = await _replace(ctx, change, reason)
     if fresh and (failure := await set_up(ctx, path, change.id)) and not ctx.stop.is_set():
         raise RepositoryError(failure)
     return path
@@ -37,6 +35,16 @@ async def _unusable(ctx: Context, change: ChangeState) -> str:
         return str(error)
     on_the_way = await ctx.repository.contains(head, change.head)
     return "" if on_the_way else "the branch moved on without the worktree"
+
+
+async def _replace(ctx: Context, change: ChangeState, reason: str) -> bool:
+    """Put a fresh worktree in its place, unless what lies there cannot be kept: a session has to mend that."""
+    try:
+        await keep(ctx, change, reason)
+    except RepositoryError:
+        return False
+    await ctx.repository.reset_worktree(change.id, change.branch, change.head)
+    return True
 
 
 async def keep(ctx: Context, change: ChangeState, why: str) -> None:
