@@ -217,7 +217,7 @@ LIARS = (
         "damages its objects",
         (bash(f"{WORK}; {DAMAGE}"), DONE),
         C,
-        "",
+        "cannot be taken over",
     ),
 )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
-from claudetm.errors import RepositoryError
 from claudetm.ports.agent import Role
 from claudetm.ports.forge import Note
 from claudetm.ports.repository import Pushed, PushRefused
@@ -134,10 +133,7 @@ async def _unproven(ctx: Context, change: ChangeState, threads: Sequence[Thread]
     state = await tidy(ctx, change)
     if state.refused or state.modified:
         return state.refused or f"There are uncommitted changes: {', '.join(state.modified[:10])}."
-    try:
-        head = await ctx.repository.adopt(change.id)
-    except RepositoryError as error:
-        return str(error)
+    head = await ctx.repository.adopt(change.id)
     fixed = any(r.outcome == "fixed" for r in answer.replies)
     return await nothing_shown(ctx, change.head, head) if fixed or head != change.head else ""
 

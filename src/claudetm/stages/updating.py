@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, assert_never
 
-from claudetm.errors import RepositoryError
 from claudetm.ports.agent import Role
 from claudetm.ports.repository import Conflicted, Merged, Pushed, PushRefused
 from claudetm.prompts.answers import Answer, UpdaterAnswer
@@ -102,10 +101,7 @@ async def _shortfall(ctx: Context, change: ChangeState, base: str) -> str:
     state = await ctx.repository.state(change.id)
     if state.refused or state.modified:
         return state.refused or f"There are uncommitted changes: {', '.join(state.modified[:10])}."
-    try:
-        head = await ctx.repository.adopt(change.id)
-    except RepositoryError as error:
-        return str(error)
+    head = await ctx.repository.adopt(change.id)
     for side, commit in (("the branch", change.head), ("the base", base)):
         if not await ctx.repository.contains(head, commit):
             return f"The merge lacks {side}: {commit} is not an ancestor of HEAD."

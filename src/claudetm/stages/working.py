@@ -99,10 +99,7 @@ async def unproven(ctx: Context, change: ChangeState, begun: str) -> str:
         return f"The repository cannot be taken as it is: {state.refused.rstrip('.')}."
     if state.modified:
         return f"There are uncommitted changes: {', '.join(state.modified[:10])}. Commit or revert them."
-    try:
-        head = await ctx.repository.adopt(change.id)
-    except RepositoryError as error:
-        return str(error)
+    head = await ctx.repository.adopt(change.id)
     return await nothing_shown(ctx, begun, head)
 
 
