@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import Final
 
 SECRET_NAMES: Final = (
@@ -30,7 +31,7 @@ def withdraw() -> None:
     `/proc/PID/environ` shows what a process was started with, so removing them from `os.environ` is not enough.
     """
     if pipe := os.environ.pop(_PIPE, ""):
-        with os.fdopen(int(pipe)) as stream:
+        with suppress(OSError, ValueError), os.fdopen(int(pipe)) as stream:  # a stranger's value is no credential
             _held.update(json.load(stream))
         return
     found = {name: value for name in SECRET_NAMES if (value := os.environ.get(name))}

@@ -263,7 +263,7 @@ def _finished(state: StateDirectory) -> Run | None:
     if old.seq and not old.finished:
         raise UsageError(
             f"The run {old.id} is not finished ({old.phase}): `claudetm resume` carries it on,"
-            " `claudetm stop --cancel` gives it up"
+            " `claudetm clean` puts it away"
         )
     return old
 

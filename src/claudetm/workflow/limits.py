@@ -65,7 +65,9 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
             "claudetm logs, then claudetm resume",
         )
     if tally.overflows >= OVERFLOW_LIMIT:
-        return Blocked(f"{subject}: the conversation outgrew the model's context twice", "claudetm plan edit")
+        return Blocked(
+            f"{subject}: the conversation outgrew the model's context twice", 'claudetm say "…", then claudetm resume'
+        )
     if tally.transient >= TRANSIENT_LIMIT:
         return Blocked(
             f"the model's service failed {tally.transient} times in a row", "claudetm resume", whole_run=True
