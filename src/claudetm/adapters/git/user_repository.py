@@ -73,7 +73,8 @@ def refuse_tracked(path: Path, folder: str, allowed: str) -> None:
     """
     with _opened(path) as repo:
         root = Path(str(repo.working_tree_dir))
-        listed = str(repo.git.ls_files("-z", "--", str(root / folder))).split("\0")
+        quiet = repo.git(c="core.fsmonitor=false")  # whoever reads the index asks it
+        listed = str(quiet.ls_files("-z", "--", str(root / folder))).split("\0")
     found = [name for name in listed if name and name != f"{folder}/{allowed}"]
     if found:
         raise RepositoryError(
