@@ -160,6 +160,30 @@ def test_three_lost_sessions_in_a_row_quarantine_the_task() -> None:
     asyncio.run(story())
 
 
+def test_a_conversation_that_cannot_be_resumed_hides_no_streak_of_deaths() -> None:
+    async def story() -> None:
+        world = World(proposal({"id": "c1", "title": "One", "tasks": [task()]}))
+
+        async def dies(w: World, request: SessionRequest) -> SessionReport:
+            if request.role is not Role.WORKER:
+                return await honest(w, request)
+            if request.resume:
+                return SessionReport(Outcome.RESUME_FAILED)
+            w.kill_at = f"#{len(w.points) + 1}"
+            w.fault("killed in the session")
+            return await honest(w, request)
+
+        world.play = dies
+        for _ in range(3):
+            with pytest.raises(BaseException, match="killed in the session"):
+                await world.drive()
+            world.kill_at = ""
+        assert await world.drive() is Ending.BLOCKED
+        assert "quarantined" in (world.run.halt.reason if world.run.halt else "")
+
+    asyncio.run(story())
+
+
 # --- what people and forges do meanwhile -----------------------------------------------------------------------
 
 

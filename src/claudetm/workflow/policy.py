@@ -81,9 +81,11 @@ class Tally:
         answered = outcome is Outcome.ANSWERED
         # a usage limit with no reset to wait for would else be asked again at once, for ever
         streak = {Outcome.OVERLOADED, Outcome.START_FAILED} | (set() if waits else {Outcome.USAGE_LIMIT})
+        # a conversation that cannot be carried on says nothing about the work: it ends no streak
+        kept = self.poison if outcome is Outcome.RESUME_FAILED else 0
         return Tally(
             attempts=self.attempts + (answered or outcome in CHARGED),
-            poison=self.poison + 1 if outcome in POISON else 0,
+            poison=self.poison + 1 if outcome in POISON else kept,
             transient=self.transient + 1 if outcome in streak else 0,
             overflows=self.overflows + (outcome is Outcome.CONTEXT_OVERFLOW),
             last_id=session,
