@@ -45,11 +45,7 @@ async def careful(world: World, request: SessionRequest) -> SessionReport:
         return answered(work("fixed", cause="A typo", reproduced=True))
     pull = world.forge.by_branch(world.repository.worktrees[change].branch)
     threads = [t for t in pull.threads.values() if t.unanswered and not t.resolved] if pull else []
-    # pushed already by a driver that died before it replied: there is nothing left to fix
-    tree = world.repository.worktrees[change]
-    pushed = there and world.repository.branches.get(tree.branch) == tree.head
-    outcome = "declined" if pushed else "fixed"
-    replies = [{"thread_id": t.id, "outcome": outcome, "text": "Done."} for t in threads]
+    replies = [{"thread_id": t.id, "outcome": "fixed", "text": "Done."} for t in threads]
     return answered({"replies": replies, "checks": []})
 
 

@@ -135,7 +135,8 @@ async def _unproven(ctx: Context, change: ChangeState, threads: Sequence[Thread]
         return state.refused or f"There are uncommitted changes: {', '.join(state.modified[:10])}."
     head = await ctx.repository.adopt(change.id)
     fixed = any(r.outcome == "fixed" for r in answer.replies)
-    return await nothing_shown(ctx, change.head, head) if fixed or head != change.head else ""
+    # since the remarks came, not since the head: a driver that died after its push has fixed them already
+    return await nothing_shown(ctx, change.asked_at or change.head, head) if fixed or head != change.head else ""
 
 
 async def _answer(

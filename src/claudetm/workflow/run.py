@@ -82,6 +82,7 @@ class ChangeState:
     merged_by: str = ""
     tasks: dict[str, TaskState] = field(default_factory=dict)
     threads: tuple[str, ...] = ()
+    asked_at: str = ""  # the head when the remarks came that are not answered yet
     failed: tuple[str, ...] = ()
     reviewed_head: str = ""  # the head that the reviewer role read last
     rerun_heads: frozenset[str] = frozenset()
@@ -615,13 +616,15 @@ def _self_reviewed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 
 @_folds("ReviewsReceived")
 def _reviews_received(run: Run, data: Mapping[str, Any], _record: Record) -> None:
-    run.changes[data["change"]].threads = tuple(data["threads"])
+    change = run.changes[data["change"]]
+    change.threads = tuple(data["threads"])
+    change.asked_at = change.asked_at or change.head
 
 
 @_folds("ReviewsAnswered")
 def _reviews_answered(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
-    change.threads, change.review_rounds = (), change.review_rounds + 1
+    change.threads, change.asked_at, change.review_rounds = (), "", change.review_rounds + 1
     run.forget(f"{change.id}:respond")
     _head(change, data["head"], record.time)
 
