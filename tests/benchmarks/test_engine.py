@@ -102,7 +102,11 @@ def test_the_orchestrator_needs_at_most_150_mb() -> None:
     here = Path(__file__).parent
     paths = f"{here}:{here.parent}"
     done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths}
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
     )
     megabytes = int(done.stdout.split()[-1])
     print(f"\npeak {megabytes} MB")
