@@ -6,6 +6,7 @@ reviewer role that is declined with a reason is closed with it, a person's is le
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
@@ -61,9 +62,11 @@ async def _post(ctx: Context, change: ChangeState, answer: ReviewerAnswer) -> in
     """Write what blocks as threads; a first round's minor findings too, as remarks that ask for nothing."""
     later_round = change.review_rounds > 0
     posted = [f for f in answer.findings if f.severity == "blocking" or (f.severity == "minor" and not later_round)]
-    for n, finding in enumerate(posted, start=1):
+    for finding in posted:
         blocking = finding.severity == "blocking"
-        marker = f"finding:{change.id}:{change.head[:12]}:{n}"
+        # by what it says: a review that is held again after a crash finds other things, in another order
+        said = hashlib.sha256(f"{finding.path}\n{finding.line}\n{finding.claim}".encode()).hexdigest()[:16]
+        marker = f"finding:{change.id}:{change.head[:12]}:{finding.severity}:{said}"
         text = f"{finding.claim}\n\n{finding.failure}"
         await ctx.forge.note(
             change.number, Note(marker, text, path=finding.path, line=finding.line, blocking=blocking)
