@@ -145,6 +145,10 @@ class Repository(Protocol):
         """Whether the ancestor is reachable from the descendant."""
         ...
 
+    async def merge_base(self, a: str, b: str) -> str:
+        """Return the best common ancestor of two commits, or "" for unrelated ones."""
+        ...
+
     def checkout(self, commit: str) -> AbstractAsyncContextManager[Path]:
         """Return a throw-away checkout of the commit, made from the clean room, gone at exit."""
         ...

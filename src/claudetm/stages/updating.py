@@ -117,8 +117,9 @@ async def _lost(
     """
     differ = ctx.repository.changed_paths
     head = await ctx.repository.adopt(change.id)
-    changed = {*await differ(change.base, base), *await differ(change.base, change.head)}
-    if gone := sorted(changed - {*await differ(change.base, head)}):
+    fork = await ctx.repository.merge_base(base, change.head)  # what it was tested with, the branch need not have
+    changed = {*await differ(fork, base), *await differ(fork, change.head)}
+    if gone := sorted(changed - {*await differ(fork, head)}):
         return f"The merge takes back what a side has changed: {', '.join(gone[:10])}."
     kept = {f.path: f.kept for f in answer.files}
     for side, commit in (("ours", change.head), ("theirs", base)):

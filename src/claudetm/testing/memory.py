@@ -280,10 +280,9 @@ class MemoryRepository:
         mine = self.ancestors(ours)
         if theirs in mine:
             return Merged(ours)
-        others = self.ancestors(theirs)
-        if ours in others:
+        if ours in self.ancestors(theirs):
             return Merged(theirs)
-        fork = next(c for c in self._first_parents(ours) if c in others)
+        fork = await self.merge_base(ours, theirs)
         o, a, b = self.nodes[fork].tree, self.nodes[ours].tree, self.nodes[theirs].tree
         tree: dict[str, str] = {}
         clash = []
@@ -299,6 +298,11 @@ class MemoryRepository:
     async def contains(self, descendant: str, ancestor: str) -> bool:
         """Whether the ancestor is reachable from the descendant."""
         return descendant == ancestor or ancestor in self.ancestors(descendant)
+
+    async def merge_base(self, a: str, b: str) -> str:
+        """Return a common ancestor that no other one descends from, or ""."""
+        both = self.ancestors(a) & self.ancestors(b)
+        return min(both - {p for c in both for p in self.nodes[c].parents}, default="")
 
     @asynccontextmanager
     async def checkout(self, commit: str) -> AsyncIterator[Path]:

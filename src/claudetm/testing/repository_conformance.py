@@ -199,6 +199,20 @@ class RepositoryConformance:
         assert await repo.merge(merged.commit, theirs, "Again") == merged
         assert await repo.merge(world.first, ours, "Ahead") == Merged(ours)
 
+    async def test_the_merge_base_is_the_newest_commit_that_both_sides_have(self, world: RepositoryWorld) -> None:
+        """A merge moves it on; of two commits in a row it is the older one."""
+        repo = world.repository
+        await repo.open_worktree("c1", BRANCH, world.first)
+        ours = world.work("c1", {"a.txt": "a\n"})
+        await repo.adopt("c1")
+        theirs = world.push_by_person("main", {"p.txt": "p\n"})
+        assert await repo.branch_tip("main") == theirs
+        assert await repo.merge_base(ours, theirs) == await repo.merge_base(theirs, ours) == world.first
+        assert await repo.merge_base(ours, world.first) == world.first
+        merged = await repo.merge(ours, theirs, "Merge main")
+        assert isinstance(merged, Merged)
+        assert await repo.merge_base(merged.commit, theirs) == theirs
+
     async def test_a_conflict_names_its_paths(self, world: RepositoryWorld) -> None:
         """And nothing is made."""
         repo = world.repository

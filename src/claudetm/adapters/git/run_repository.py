@@ -300,6 +300,10 @@ class RunRepository:
         """Whether the ancestor is reachable from the descendant."""
         return await self._in_room(CleanRoom.contains, descendant, ancestor)
 
+    async def merge_base(self, a: str, b: str) -> str:
+        """Return the best common ancestor of two commits, or "" for unrelated ones."""
+        return await self._in_room(CleanRoom.relation, a, b)
+
     async def read_file(self, commit: str, path: str) -> str | None:
         """Return a file of a commit as text, or None."""
         return await self._in_room(CleanRoom.read_file, commit, path)
