@@ -8,11 +8,13 @@ from typing import Final
 
 import pytest
 
+from claudetm.cli.views import Lines
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.ports.forge import Note
-from claudetm.testing.memory import MemoryForge
+from claudetm.testing.memory import GREEN, MemoryForge
 from claudetm.workflow.policy import Policy
+from claudetm.workflow.pull_request import Check, PullRequest
 from world import Killed, World, answered, honest, proposal, task
 
 ONE: Final = proposal({"id": "c1", "title": "Greet", "tasks": [task("Say hello")]})
@@ -66,3 +68,56 @@ def test_a_review_held_again_after_a_crash_posts_what_only_it_found() -> None:
         asyncio.run(world.drive())
     assert asyncio.run(world.drive()) is Ending.VERIFIED
     assert threads(world) == ["A1", "B1"]
+
+
+def test_a_head_that_is_not_read_is_not_told_as_reviewed(capsys: pytest.CaptureFixture[str]) -> None:
+    world = reviewing(found("A1"), found("A2"), policy=replace(REVIEWED, review_rounds=1))
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    read, skipped = [r for r in world.records if r.type == "SelfReviewed"]
+    assert (read.data["findings"], read.data["skipped"]) == (1, "")
+    assert skipped.data["skipped"] == "rounds used up"
+    assert world.run.changes["c1"].reviewed_head == read.data["head"] != skipped.data["head"]
+    for record in (read, skipped):
+        Lines().event(world.run, record)
+    told = capsys.readouterr().out
+    assert "reviewed: 1 findings" in told
+    assert "not reviewed: rounds used up" in told
+
+
+def test_a_review_that_is_off_says_so_and_has_read_nothing() -> None:
+    world = reviewing(policy=replace(REVIEWED, self_review=False))
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    [record] = [r for r in world.records if r.type == "SelfReviewed"]
+    assert record.data["skipped"] == "off"
+    assert not world.run.changes["c1"].reviewed_head
+
+
+def declined(world: World, number: int = 1) -> SessionReport:
+    """Return a responder's answer that declines every open remark."""
+    waiting = [t for t in world.forge.pulls[number].threads.values() if t.unanswered]
+    replies = [{"thread_id": t.id, "outcome": "declined", "text": "README.md:1 is right."} for t in waiting]
+    return answered({"replies": replies, "checks": []})
+
+
+def test_rounds_of_people_do_not_use_up_the_reviewers() -> None:
+    remarks = ["First.", "Second."]
+
+    async def play(w: World, request: SessionRequest) -> SessionReport:
+        return declined(w) if request.role is Role.RESPONDER else await honest(w, request)
+
+    def checks(pull: PullRequest) -> tuple[Check, ...]:
+        if world.count("ReviewsAnswered") == 2 and "more.txt" not in world.repository.nodes[pull.head].tree:
+            world.repository.push_by_person(pull.branch, {"more.txt": "more"})
+        elif remarks and world.count("ReviewsAnswered") == 2 - len(remarks):
+            world.forge.remark(1, remarks.pop(0))
+        for i, thread in world.forge.pulls[1].threads.items():
+            world.forge.pulls[1].threads[i] = replace(thread, resolved=not thread.unanswered)
+        return GREEN
+
+    world = World(plan=ONE, policy=replace(REVIEWED, review_rounds=2), play=play)
+    world.forge.checks = checks
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    change = world.run.changes["c1"]
+    assert change.review_rounds == 2
+    assert change.reviewed_head == change.head == world.repository.branches[change.branch]
+    assert world.repository.nodes[change.head].subject == "A person's commit"

@@ -83,6 +83,11 @@ def _session_end(_run: Run, data: Mapping[str, Any]) -> str:
     return f"session ended: {data['outcome']}{detail}, ${cost:.2f}"
 
 
+def _review(_run: Run, data: Mapping[str, Any]) -> str:
+    skipped = data.get("skipped", "")
+    return f"not reviewed: {skipped}" if skipped else f"reviewed: {data['findings']} findings"
+
+
 def _criterion(run: Run, data: Mapping[str, Any]) -> str:
     text = next((c.text for c in run.plan.criteria if c.id == data["criterion"]), "")
     return f"criterion {data['criterion']} {data['verdict']}: {text}"
@@ -104,7 +109,7 @@ _WORDS: Final[Mapping[str, Callable[[Run, Mapping[str, Any]], str]]] = {
     "ChecksFailed": lambda _, d: f"checks failed at {d['head'][:10]}: {', '.join(d['failed'])}",
     "ChecksRerun": lambda *_: "checks run once more",
     "FixPushed": lambda _, d: f"fix pushed: {d['cause']}",
-    "SelfReviewed": lambda _, d: f"reviewed: {d['findings']} findings",
+    "SelfReviewed": _review,
     "ReviewsReceived": lambda _, d: f"{len(d['threads'])} remarks to answer",
     "ReviewsAnswered": lambda _, d: f"{len(d['answered'])} remarks answered",
     "ConflictFound": lambda *_: "conflicts with the base",

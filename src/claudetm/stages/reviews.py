@@ -28,9 +28,8 @@ from claudetm.workflow.run import ChangeState
 
 async def review(ctx: Context, change: ChangeState) -> SelfReviewed | ChangeBlocked | Wait:
     """Let the reviewer role read the head, unless it is off, has read it, or has had its rounds."""
-    policy = ctx.run.policy
-    if not policy.self_review or change.reviewed_head == change.head or change.review_rounds >= policy.review_rounds:
-        return SelfReviewed(change.id, change.head)
+    if skipped := _skipped(ctx, change):
+        return SelfReviewed(change.id, change.head, skipped=skipped)
     pull = await ctx.pull(change.number)
     subject = f"{change.id}:review"
     async with ctx.repository.checkout(change.head) as tree:
@@ -58,9 +57,18 @@ async def review(ctx: Context, change: ChangeState) -> SelfReviewed | ChangeBloc
             return SelfReviewed(change.id, change.head, await _post(ctx, change, result.answer))
 
 
+def _skipped(ctx: Context, change: ChangeState) -> str:
+    """Return why the head is not read by the reviewer role now, or ""."""
+    if not ctx.run.policy.self_review:
+        return "off"
+    if change.reviewed_head == change.head:
+        return "read before"
+    return "rounds used up" if change.self_reviews >= ctx.run.policy.review_rounds else ""
+
+
 async def _post(ctx: Context, change: ChangeState, answer: ReviewerAnswer) -> int:
     """Write what blocks as threads; a first round's minor findings too, as remarks that ask for nothing."""
-    later_round = change.review_rounds > 0
+    later_round = change.self_reviews > 0
     posted = [f for f in answer.findings if f.severity == "blocking" or (f.severity == "minor" and not later_round)]
     for finding in posted:
         blocking = finding.severity == "blocking"

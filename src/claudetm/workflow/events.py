@@ -353,10 +353,11 @@ class FixPushed(ChangeEvent):
 
 @dataclass(frozen=True, slots=True)
 class SelfReviewed(ChangeEvent):
-    """The reviewer role has read `head`, or is off; its findings stand as threads."""
+    """The reviewer role has read `head`, or it was skipped; its findings stand as threads."""
 
     head: str
     findings: int = 0
+    skipped: str = ""  # why the head was not read now: "off", "read before", "rounds used up"
 
 
 @dataclass(frozen=True, slots=True)

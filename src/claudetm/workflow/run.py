@@ -89,7 +89,8 @@ class ChangeState:
     fingerprints: tuple[str, ...] = ()  # of the failures that fixes were pushed for
     causes: tuple[str, ...] = ()  # what those fixes took to be the cause
     fix_rounds: int = 0
-    review_rounds: int = 0
+    review_rounds: int = 0  # of answers to remarks, whoever's
+    self_reviews: int = 0  # how often the reviewer role has read it
     updates: int = 0
     snapshots: int = 0
 
@@ -610,7 +611,8 @@ def _fix_pushed(run: Run, data: Mapping[str, Any], record: Record) -> None:
 @_folds("SelfReviewed")
 def _self_reviewed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     change = run.changes[data["change"]]
-    change.reviewed_head = data["head"]
+    if not data.get("skipped"):
+        change.reviewed_head, change.self_reviews = data["head"], change.self_reviews + 1
     run.forget(f"{change.id}:review")
 
 
@@ -665,7 +667,7 @@ def _change_blocked(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 def _change_unblocked(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.hold, change.adopting, change.since = None, True, record.time
-    change.fix_rounds = change.review_rounds = change.updates = 0
+    change.fix_rounds = change.review_rounds = change.self_reviews = change.updates = 0
     change.fingerprints, change.rerun_heads = (), frozenset()
     run.forget_change(change)
 
