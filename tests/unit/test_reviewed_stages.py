@@ -121,3 +121,55 @@ def test_rounds_of_people_do_not_use_up_the_reviewers() -> None:
     assert change.review_rounds == 2
     assert change.reviewed_head == change.head == world.repository.branches[change.branch]
     assert world.repository.nodes[change.head].subject == "A person's commit"
+
+
+# --- what the responder asks -----------------------------------------------------------------------------------
+
+
+def test_a_question_about_the_reviewers_finding_goes_to_the_user_and_is_answered_after_the_resume() -> None:
+    world = reviewing(found("Unclear"))
+    honest_enough = world.play
+    told: list[tuple[str, ...]] = []
+
+    async def play(w: World, request: SessionRequest) -> SessionReport:
+        if request.role is not Role.RESPONDER:
+            return await honest_enough(w, request)
+        told.append(tuple(request.says))
+        if request.says:
+            return await honest(w, request)
+        world.repository.work("c1", {"half.txt": "half"}, "Fix what is clear")
+        return answered({"replies": [{"thread_id": "t1.1", "outcome": "question", "text": "Which?"}], "checks": []})
+
+    world.play = play
+    assert asyncio.run(world.drive()) is Ending.BLOCKED
+    hold = world.run.changes["c1"].hold
+    assert hold is not None
+    assert "Which?" in hold.reason
+    assert hold.next == 'claudetm say "…", then claudetm resume'
+    world.inbox.send("say", text="The second.")
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    assert told == [(), ("The second.",)]
+    [thread] = world.forge.pulls[1].threads.values()
+    assert thread.resolved
+    assert world.tree()["half.txt"] == "half"
+
+
+def test_what_to_do_next_about_a_disagreement_is_never_empty() -> None:
+    async def play(w: World, request: SessionRequest) -> SessionReport:
+        if request.role is Role.RESPONDER:
+            w.forge.remark(1, "Once more.")
+            return declined(w)
+        return await honest(w, request)
+
+    world = World(plan=ONE, policy=Policy(self_review=False, review_rounds=1, poll_seconds=30.0), play=play)
+
+    def checks(_pull: PullRequest) -> tuple[Check, ...]:
+        if not world.forge.pulls[1].threads:
+            world.forge.remark(1, "Why?")
+        return GREEN
+
+    world.forge.checks = checks
+    assert asyncio.run(world.drive()) is Ending.BLOCKED
+    hold = world.run.changes["c1"].hold
+    assert hold is not None
+    assert hold.next == "look at memory://1, then claudetm resume"

@@ -1,7 +1,8 @@
 """reviewing and addressing_reviews: a fresh mind reads the diff before people do; every remark gets an answer.
 
 Findings stand as threads at the forge, found again by their marker. Only what was fixed is resolved; a remark of the
-reviewer role that is declined with a reason is closed with it, a person's is left to the person.
+reviewer role that is declined with a reason is closed with it, a person's is left to the person. What the responder
+does not understand of the reviewer role's, the user is asked.
 """
 
 from __future__ import annotations
@@ -90,7 +91,11 @@ async def respond(ctx: Context, change: ChangeState) -> ReviewsAnswered | Change
         return ReviewsAnswered(change.id, change.head)
     if change.review_rounds >= ctx.run.policy.review_rounds:
         said = "; ".join(t.comments[-1].body[:200] for t in threads if t.comments)
-        return ChangeBlocked(change.id, f"no agreement after {change.review_rounds} review rounds: {said}", pull.url)
+        return ChangeBlocked(
+            change.id,
+            f"no agreement after {change.review_rounds} review rounds: {said}",
+            f"look at {pull.url or pull.branch}, then claudetm resume",
+        )
     result = await _session(ctx, change, threads)
     match result:
         case Wait():
@@ -153,7 +158,14 @@ async def _unproven(ctx: Context, change: ChangeState, threads: Sequence[Thread]
 async def _answer(
     ctx: Context, change: ChangeState, threads: Sequence[Thread], answer: ResponderAnswer
 ) -> ReviewsAnswered | ChangeBlocked:
-    """Push what was fixed, then write the replies."""
+    """Push what was fixed, then write the replies; a question about our own remark goes to the user first."""
+    known = {t.id: t for t in threads}
+    asked = [r.text for r in answer.replies if r.outcome == "question" and _is_ours(known.get(r.thread_id))]
+    if asked:
+        # nobody would answer it in the thread; left without a reply, the responder meets it again after `resume`
+        return ChangeBlocked(
+            change.id, f"the responder asks: {' '.join(asked)}", 'claudetm say "…", then claudetm resume'
+        )
     head = await ctx.repository.adopt(change.id)
     match await ctx.repository.push(change.branch, head):
         case PushRefused(at, reason):
@@ -163,6 +175,10 @@ async def _answer(
             return ReviewsAnswered(change.id, head, tuple(t.id for t in threads))
 
 
+def _is_ours(thread: Thread | None) -> bool:
+    return thread is not None and bool(thread.comments) and thread.comments[0].ours
+
+
 async def _reply(
     ctx: Context, change: ChangeState, threads: Sequence[Thread], answer: ResponderAnswer, head: str
 ) -> None:
@@ -170,8 +186,7 @@ async def _reply(
     for reply in answer.replies:
         if (thread := known.get(reply.thread_id)) is None:
             continue
-        ours = bool(thread.comments) and thread.comments[0].ours
-        resolve = reply.outcome == "fixed" or (reply.outcome == "declined" and ours)
+        resolve = reply.outcome == "fixed" or (reply.outcome == "declined" and _is_ours(thread))
         text = f"{reply.text}\n\nFixed in {head}." if reply.outcome == "fixed" else reply.text
         marker = f"reply:{thread.id}:{len(thread.comments)}"
         await ctx.forge.note(change.number, Note(marker, text, thread.id, resolve=resolve))
