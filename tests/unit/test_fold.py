@@ -87,7 +87,10 @@ def test_raised_limits_and_changed_settings_lie_over_the_old_ones() -> None:
 def test_the_users_words_are_unread_until_a_session_gets_them() -> None:
     story = at(Stage.WORKING).tell(e.MessageAdded("Mind the tests"), e.MessageAdded("And the docs"))
     assert list(story.run.unread) == ["Mind the tests", "And the docs"]
-    story.tell(example(e.SessionStarted, "c1"), e.MessageAdded("One more"))
+    story.session(Outcome.OVERLOADED, "c1.t1", "c1")
+    assert list(story.run.unread) == ["Mind the tests", "And the docs"], "a session that never ran heard nothing"
+    story.tell(e.SessionStarted("s9", "worker", "c1.t1", "c1"), e.MessageAdded("One more"))
+    story.tell(e.SessionEnded("s9", "c1.t1", Outcome.ANSWERED, "c1"))
     assert list(story.run.unread) == ["One more"]
 
 

@@ -56,14 +56,15 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
     logging.getLogger("claude_agent_sdk").addHandler(logging.NullHandler())  # what it says is in the session's end
     async with _model(run.rehearsal) as environment:
         context = _context(opened, folder, environment, writer, screen)
+        box = FileInbox(state.inbox)
         if resume is not None:
+            await inbox.take(writer, box)  # what was said before the resume goes before it
             await inbox.apply(writer, Command(str(uuid.uuid4()), "resume", resume))
 
         def waiting(wait: Wait) -> None:
             views.flush()
             screen.wait(wait)
 
-        box = FileInbox(state.inbox)
         driver = Driver(context, writer, box, __version__, os.getpid(), on_wait=waiting)
         with _signals(context, box):
             try:

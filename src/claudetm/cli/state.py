@@ -81,17 +81,30 @@ def send(state: StateDirectory, name: str, arguments: Mapping[str, Any]) -> str:
 def _apply_here(state: StateDirectory, command_id: str, name: str, arguments: Mapping[str, Any]) -> str:
     import asyncio
 
+    from claudetm.adapters.agent import transcript
+    from claudetm.adapters.agent.containment import sweep
     from claudetm.adapters.store.lock import acquire
     from claudetm.bootstrap.clock import SystemClock
     from claudetm.engine import inbox
     from claudetm.engine.commit import Writer
     from claudetm.ports.store import Command
+    from claudetm.workflow.outcomes import Usage
 
     with acquire(state.lock) as lock:
         journal = FileJournal(state.journal, lock)
         run = load(state)
         lock.name(run.id)
         writer = Writer(run, journal, SystemClock())
-        if reason := asyncio.run(inbox.apply(writer, Command(command_id, name, arguments))):
+
+        async def take() -> str:
+            if name == "cancel":  # no driver will come back to see to this
+                await sweep(run.id)
+                await writer.charge_lost(charge)
+            return await inbox.apply(writer, Command(command_id, name, arguments))
+
+        async def charge(session: str) -> Usage | None:
+            return transcript.charge(state.logs, session)
+
+        if reason := asyncio.run(take()):
             raise UsageError(reason.rstrip("."))
     return "done"

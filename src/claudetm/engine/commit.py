@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from claudetm.ports.clock import Clock
 from claudetm.ports.store import Journal
-from claudetm.workflow.events import Event, event_to_data
+from claudetm.workflow.events import Event, SessionEnded, event_to_data
 from claudetm.workflow.legality import edge
+from claudetm.workflow.outcomes import Outcome, Usage
 from claudetm.workflow.records import Record
 from claudetm.workflow.run import Run
+from claudetm.workflow.stages import FINAL_STAGES
 
 Listener = Callable[[Run, Record], None]
+Charge = Callable[[str], Awaitable[Usage | None]]
 
 
 class Writer:
@@ -39,3 +42,11 @@ class Writer:
         for listener in self._listeners:
             listener(self.run, record)
         return record
+
+    async def charge_lost(self, charge: Charge) -> None:
+        """End the sessions whose driver died: each costs what its transcript shows, else what it had reserved."""
+        for s in list(self.run.open_sessions.values()):
+            usage = await charge(s.id) or Usage(cost_usd=s.reserved)
+            owner = self.run.changes.get(s.change)
+            change = s.change if owner and owner.stage not in FINAL_STAGES else ""
+            await self.append(SessionEnded(s.id, s.subject, Outcome.LOST, change, usage, "its driver died"))

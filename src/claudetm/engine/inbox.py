@@ -13,8 +13,9 @@ from claudetm.plan.model import plan_from_data
 from claudetm.ports.store import Command, Inbox
 from claudetm.workflow import events as e
 from claudetm.workflow.legality import IllegalEvent
+from claudetm.workflow.outcomes import NEEDS_THE_USER
 from claudetm.workflow.run import Run
-from claudetm.workflow.stages import Stage
+from claudetm.workflow.stages import Phase, Stage
 
 STOPPED: Final = "stopped by the user"
 PAUSED: Final = "paused by the user"
@@ -27,11 +28,19 @@ def _resume(run: Run, arguments: Mapping[str, Any]) -> Sequence[e.Event]:
     events += [
         e.ChangeUnblocked(c.id) for c in run.active.values() if c.hold is not None and c.stage is not Stage.ABANDONED
     ]
-    if run.halt is not None:
-        approve = run.phase == "planned" and run.policy.approve_plan
-        events += [e.PlanApproved("user")] if approve else []
+    if run.phase == Phase.PLANNED and run.policy.approve_plan and run.halted_at > run.proposed_at:
+        events.append(e.PlanApproved("user"))  # it was shown: the run halted upon it
+    needs_the_user = any(t.last_outcome in NEEDS_THE_USER for t in run.tallies.values())
+    if run.halt is not None or needs_the_user:
         events.append(e.RunResumed())
     return events
+
+
+def _halt(run: Run, arguments: Mapping[str, Any], reason: str) -> Sequence[e.Event]:
+    """Pause; what halts the run already stays, with its reason."""
+    if run.halt is not None:
+        raise IllegalEvent(f"The run is {run.halt.kind} already: {run.halt.reason.rstrip('.')}.")
+    return [e.RunPaused(arguments.get("reason", reason))]
 
 
 _RAISABLE: Final = frozenset(
@@ -39,8 +48,8 @@ _RAISABLE: Final = frozenset(
 )
 
 _COMMANDS: Final[Mapping[str, Callable[[Run, Mapping[str, Any]], Sequence[e.Event]]]] = {
-    "pause": lambda _run, a: [e.RunPaused(a.get("reason", PAUSED))],
-    "stop": lambda _run, a: [e.RunPaused(a.get("reason", STOPPED))],
+    "pause": lambda run, a: _halt(run, a, PAUSED),
+    "stop": lambda run, a: _halt(run, a, STOPPED),
     "cancel": lambda _run, a: [e.RunCancelled(a.get("reason", ""))],
     "resume": _resume,
     "approve": lambda _run, _a: [e.PlanApproved("user")],
@@ -67,7 +76,7 @@ async def apply(writer: Writer, command: Command) -> str:
         for n, event in enumerate(events, start=1):
             # the last event alone carries the id: a command that was cut short is applied again, whole
             await writer.append(event, command.id if n == len(events) else "")
-    except (IllegalEvent, KeyError, ValueError, TypeError) as error:
+    except (IllegalEvent, KeyError, ValueError, TypeError, AttributeError) as error:
         reason = str(error) if isinstance(error, IllegalEvent) else f"The command is malformed: {error!r}."
         if not run.finished:
             await writer.append(e.CommandRefused(command.name, reason), command.id)

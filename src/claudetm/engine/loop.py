@@ -21,10 +21,9 @@ from claudetm.stages.context import Context
 from claudetm.workflow import events as e
 from claudetm.workflow.legality import IllegalEvent
 from claudetm.workflow.limits import Wait
-from claudetm.workflow.outcomes import Outcome, Usage
 from claudetm.workflow.pull_request import PullRequest
 from claudetm.workflow.run import Run
-from claudetm.workflow.stages import FINAL_STAGES, Halt, Phase, Stage
+from claudetm.workflow.stages import Halt, Phase, Stage
 
 INBOX_SECONDS: Final = 0.5  # how long a command may lie before it is noticed
 _REFUSALS_ALLOWED: Final = 3
@@ -72,11 +71,7 @@ class Driver:
         await agent.sweep(run.id)
         if not run.finished:
             await self.writer.append(e.DriverStarted(self.version, self.pid))
-        for s in list(run.open_sessions.values()):
-            usage = await agent.charge(s.id) or Usage(cost_usd=s.reserved)
-            owner = run.changes.get(s.change)
-            change = s.change if owner and owner.stage not in FINAL_STAGES else ""
-            await self.writer.append(e.SessionEnded(s.id, s.subject, Outcome.LOST, change, usage, "its driver died"))
+        await self.writer.charge_lost(agent.charge)
 
     def _ending(self) -> Ending | None:
         run = self.context.run
@@ -90,7 +85,7 @@ class Driver:
 
     async def _step(self, look: _Look) -> None:
         run, now = self.context.run, self.context.clock.now()
-        match next_step(run, look.pulls, look.waits_at(now), now):
+        match next_step(run, look.pulls, look.waits_at(now), now, await look.base()):
             case Emit(event):
                 await self._emit(event, look)
             case Perform(change):
@@ -102,14 +97,8 @@ class Driver:
                 await look.rest(wait, self.inbox)
 
     async def _emit(self, event: e.Event, look: _Look) -> None:
-        opened = isinstance(event, e.ChecksAwaited) and self._stage(event.change) is Stage.PR_CREATED
         await self.writer.append(event)
         look.changed(e.change_of(event))
-        if opened and self.context.run.policy.pause_on_pr:
-            await self.writer.append(e.RunPaused("a pull request was opened (pause_on_pr)"))
-
-    def _stage(self, change: str) -> Stage:
-        return self.context.run.changes[change].stage
 
     async def _perform(self, change_id: str, look: _Look) -> None:
         """Run a handler to its end; commands are taken while it works, a stop reaches it."""
@@ -156,7 +145,7 @@ class Driver:
         applied = await commands.take(self.writer, self.inbox)
         if applied:
             look.waits.clear()
-        if applied & commands.INTERRUPTING:
+        if applied & commands.INTERRUPTING and self._ending() is not None:
             self.context.stop.set()
 
 
@@ -201,8 +190,13 @@ class _Look:
         if not self.stale or run.phase is not Phase.WORKING:
             return
         numbers = [c.number for c in run.active.values() if c.number]
-        self.pulls = await self._context.forge.read(numbers) if numbers else {}
+        self.pulls = await self._context.forge.read(numbers)
         self.stale = False
+
+    async def base(self) -> str:
+        """Return what the forge's branch has come to, once nothing more will be merged into it."""
+        run = self._context.run
+        return await self._context.forge.base() if run.phase is Phase.WORKING and run.settled else ""
 
     def changed(self, change_id: str) -> None:
         """Forget what a change waited for; a new stage may need a new look."""

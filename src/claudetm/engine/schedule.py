@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from claudetm.workflow import events as e
-from claudetm.workflow.limits import Wait
+from claudetm.workflow.limits import Blocked, Go, Wait, may_start
 from claudetm.workflow.observe import Act, observe
 from claudetm.workflow.pull_request import PullRequest
 from claudetm.workflow.run import ChangeState, Run
@@ -45,8 +45,14 @@ _NEAREST_FIRST: Final = (
 )
 
 
-def next_step(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait], now: float) -> Step:
-    """Return the one next thing. `waits` holds what handlers asked to wait for, by change id ("" for the run)."""
+def next_step(
+    run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait], now: float, base: str = ""
+) -> Step:
+    """Return the one next thing.
+
+    `waits` holds what handlers asked to wait for, by change id ("" for the run); `base` is the forge's base, read
+    once every change is settled.
+    """
     match run.phase:
         case Phase.PLANNING | Phase.VERIFYING:
             return waits.get("") or Perform()
@@ -57,14 +63,14 @@ def next_step(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wa
         case Phase.PLANNED:
             return Emit(e.PlanApproved())
         case Phase.WORKING:
-            return _work(run, pulls, waits, now)
+            return _work(run, pulls, waits, now, base)
         case Phase.VERIFIED | Phase.CANCELLED:
             return Wait(None, "the run is over")
         case _:
             assert_never(run.phase)
 
 
-def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait], now: float) -> Step:
+def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait], now: float, base: str) -> Step:
     if run.stranded:
         change = next(iter(run.stranded.values()))
         given_up = [d for d in change.plan.depends_on if run.changes[d].stage is Stage.ABANDONED]
@@ -72,6 +78,8 @@ def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait],
     acts: list[ChangeState] = []
     found: list[Wait] = []
     for change in run.active.values():
+        if change.stage is Stage.PR_CREATED and run.policy.pause_on_pr and run.halted_at < change.opened_at:
+            return Emit(e.RunPaused(f"pull request #{change.number} was opened (pause_on_pr)"))
         match observe(change, pulls.get(change.number), run.policy, now):
             case e.Event() as event:
                 return Emit(event)
@@ -84,11 +92,17 @@ def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait],
                 found.append(wait)
     if acts:
         return Perform(min(acts, key=lambda c: _NEAREST_FIRST.index(c.stage)).id)
+    found += [waits[i] for i in run.startable if i in waits]
     if free := [i for i in run.startable if i not in waits]:
-        return Perform(min(free, key=run.position))
-    found += [waits[i] for i in run.startable]
+        first = min(free, key=run.position)
+        # what could not be worked on would only grow old
+        match may_start(run, run.changes[first].plan.tasks[0].id, now):
+            case Wait() as wait:
+                found.append(wait)
+            case Go() | Blocked():
+                return Perform(first)
     if run.settled:
-        return Emit(e.VerificationStarted(run.tip))
+        return Emit(e.VerificationStarted(base or run.tip))
     return _soonest(found)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claudetm.errors import RepositoryError
+from claudetm.errors import AgentError, RepositoryError
 from claudetm.plan.model import Complexity
 from claudetm.ports.agent import WRITERS, Objection, Role, SessionReport, SessionRequest
 from claudetm.prompts.answers import Answer, InvalidAnswer, parse, schema
@@ -21,6 +21,7 @@ from claudetm.stages.worktree import keep
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import Blocked, Go, Wait, may_start
 from claudetm.workflow.outcomes import Outcome
+from claudetm.workflow.run import LISTENERS
 from claudetm.workflow.stages import FINAL_STAGES
 
 Proof = Callable[[Answer], Awaitable[str]]
@@ -68,7 +69,7 @@ async def _hold(ctx: Context, seat: Seat, brief: Brief, go: Go) -> Answered | Wa
 
     model, effort = choose(seat.role, seat.complexity, go.attempt, ctx.run.policy)
     resume = go.resume if seat.resumable else ""
-    says = ctx.run.unread
+    says = ctx.run.unread if seat.role in LISTENERS else ()
     request = SessionRequest(
         id=resume or str(uuid.uuid4()),
         role=seat.role,
@@ -90,7 +91,12 @@ async def _hold(ctx: Context, seat: Seat, brief: Brief, go: Go) -> Answered | Wa
     await ctx.record(
         e.SessionStarted(request.id, seat.role, seat.subject, seat.change, go.reserve, model, bool(resume))
     )
-    report = await ctx.agent.converse(request, ctx.progress, ctx.stop)
+    try:
+        report = await ctx.agent.converse(request, ctx.progress, ctx.stop)
+    except AgentError as error:
+        failed = e.SessionEnded(request.id, seat.subject, Outcome.START_FAILED, seat.change, detail=str(error))
+        await ctx.record(failed)
+        raise
     outcome, detail, answer = await _judged(seat, report)
     learnings = tuple(getattr(answer, "learnings", ()))
     await ctx.record(

@@ -67,11 +67,25 @@ async def _session(ctx: Context, change: ChangeState, task: Task) -> WorkerAnswe
     begun = change.tasks[task.id].from_commit
 
     async def objection(answer: Mapping[str, Any]) -> str:
-        return await unfinished_business(ctx, change, begun) if answer.get("outcome") == "done" else ""
+        match answer.get("outcome"):
+            case "done":
+                return await unfinished_business(ctx, change, begun)
+            case "already_true":
+                return await worked_on(ctx, change, begun)
+            case _:
+                return ""
 
     async def proof(answer: Answer) -> str:
-        done = isinstance(answer, WorkerAnswer) and answer.outcome == "done"
-        return await unproven(ctx, change, begun) if done else ""
+        assert isinstance(answer, WorkerAnswer)  # noqa: S101 - the role decides the answer's form
+        match answer.outcome:
+            case "done":
+                return await unproven(ctx, change, begun)
+            case "already_true":
+                return await worked_on(ctx, change, begun)
+            case "unfinished" | "blocked":
+                return ""
+            case _:
+                assert_never(answer.outcome)
 
     seat = Seat(Role.WORKER, task.id, path, change.id, task.complexity, objection, proof)
     result = await converse(ctx, seat, await _brief(ctx, change, task, str(path)))
@@ -101,6 +115,16 @@ async def unproven(ctx: Context, change: ChangeState, begun: str) -> str:
         return f"There are uncommitted changes: {', '.join(state.modified[:10])}. Commit or revert them."
     head = await ctx.repository.adopt(change.id)
     return await nothing_shown(ctx, begun, head)
+
+
+async def worked_on(ctx: Context, change: ChangeState, begun: str) -> str:
+    """Return what shows that the task was not true before, but worked on; "" when nothing does."""
+    state = await ctx.repository.state(change.id)
+    if not state.clean:
+        return f"There are uncommitted changes: {', '.join((*state.modified, *state.untracked)[:10])}."
+    if await ctx.repository.changed_paths(begun, await ctx.repository.adopt(change.id)):
+        return "There are commits since the task began, maybe of a session before you: say `done` when they do it."
+    return ""
 
 
 async def nothing_shown(ctx: Context, begun: str, head: str) -> str:

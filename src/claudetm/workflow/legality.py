@@ -9,6 +9,7 @@ from typing import Final
 
 from claudetm.plan.model import Plan, problems
 from claudetm.workflow import events as e
+from claudetm.workflow.policy import unusable
 from claudetm.workflow.run import Run
 from claudetm.workflow.stages import Phase, Stage
 from claudetm.workflow.transitions import CHANGE, RUN
@@ -48,6 +49,8 @@ def _refusal(run: Run, event: e.Event) -> str:
     if e.change_of(event) and run.phase is not Phase.WORKING and not isinstance(event, _ALWAYS):
         return f"Changes stand still while the run is {run.phase}."
     match event:
+        case e.LimitsRaised(values) | e.SettingsChanged(values):
+            return unusable(values)
         case e.VerificationStarted() if not run.settled:
             return "Not every change is settled."
         case e.PlanProposed():

@@ -59,7 +59,7 @@ def observe(change: ChangeState, pull: PullRequest | None, policy: Policy, now: 
         case Stage.WAITING_CI:
             return _waiting_ci(change, pull, policy, now)
         case Stage.CI_FAILED:
-            return _ci_failed(change, pull)
+            return _ci_failed(change, pull, policy, now)
         case Stage.REVIEWING:
             return _gate(change, pull) or Act()
         case Stage.WAITING_REVIEWS:
@@ -166,14 +166,20 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
 
 
 def _running_since(change: ChangeState) -> float:
-    """Return when the checks of this head can have begun; a push starts them anew."""
-    return max(change.since, change.head_since)
+    """Return since when the checks of this head are waited for: a push starts them anew, a new driver looks anew."""
+    return max(change.since, change.head_since, change.watched_since)
 
 
-def _ci_failed(change: ChangeState, pull: PullRequest) -> e.Event | Act:
+def _ci_failed(change: ChangeState, pull: PullRequest, policy: Policy, now: float) -> e.Event | Act | Wait:
     if pull.conflicting:
         return e.ConflictFound(change.id, pull.head)
-    return _passed(change, pull) if verdict(pull) is Verdict.PASSED else Act()
+    match verdict(pull):
+        case Verdict.PASSED:
+            return _passed(change, pull)
+        case Verdict.PENDING:
+            return Wait(now + policy.poll_seconds, "the checks are running again")
+        case Verdict.FAILED | Verdict.NONE:
+            return Act()
 
 
 def _waiting_reviews(change: ChangeState, pull: PullRequest, policy: Policy, now: float) -> e.Event | Wait:

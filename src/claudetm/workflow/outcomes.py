@@ -53,6 +53,15 @@ CHARGED: Final = frozenset(
 POISON: Final = frozenset({Outcome.LOST, Outcome.CRASHED})
 """Three in a row, and what they worked on is quarantined."""
 
+NEVER_RAN: Final = NEEDS_THE_USER | {
+    Outcome.LOST,
+    Outcome.START_FAILED,
+    Outcome.OVERLOADED,
+    Outcome.USAGE_LIMIT,
+    Outcome.RESUME_FAILED,
+}
+"""The session may not have heard what it was told."""
+
 RESUMABLE: Final = frozenset(
     {
         Outcome.LOST,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
@@ -53,6 +54,31 @@ def policy_from_data(data: Mapping[str, Any], base: Policy | None = None) -> Pol
     """Return `base` with the JSON values of `data` laid over it; unknown keys are passed over."""
     known: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in _FIELDS}
     return replace(base or Policy(), **known)
+
+
+def unusable(data: Mapping[str, Any]) -> str:
+    """Return why these JSON values cannot be laid over a policy, as a sentence, or ""."""
+    default = Policy()
+    for name, value in data.items():
+        if name not in _FIELDS:
+            return f"There is no setting {name}."
+        standing = getattr(default, name)
+        if value is None and name in _UNLIMITED:
+            continue
+        if isinstance(standing, bool) or isinstance(value, bool):
+            usable = isinstance(standing, bool) and isinstance(value, bool)
+        elif isinstance(standing, int | float) or name in _UNLIMITED:
+            usable = isinstance(value, int | float) and math.isfinite(value) and value >= 0
+        elif isinstance(standing, tuple):
+            usable = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+        else:
+            usable = isinstance(value, Mapping if isinstance(standing, Mapping) else str)
+        if not usable:
+            return f"{value!r} is no value of the setting {name}."
+    return ""
+
+
+_UNLIMITED: Final = frozenset({"sessions", "cost_usd"})
 
 
 def policy_to_data(policy: Policy) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from claudetm.plan.model import Change, Plan, Task, plan_from_data
-from claudetm.workflow.outcomes import Outcome, Usage, usage_from_data
+from claudetm.workflow.outcomes import NEVER_RAN, Outcome, Usage, usage_from_data
 from claudetm.workflow.policy import Policy, Tally, policy_from_data
 from claudetm.workflow.records import SCHEMA, Record
 from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Halt, Phase, Stage
 
 LEARNINGS_KEPT: Final = 30
+LISTENERS: Final = frozenset({"planner", "worker", "fixer", "responder", "updater"})
+"""Roles that the user's own words are for: those that decide or change something."""
 
 
 class UnreadableRecord(Exception):  # noqa: N818 - the journal's fault, not the program's
@@ -68,6 +70,7 @@ class ChangeState:
     plan: Change
     stage: Stage = Stage.QUEUED
     since: float = 0.0  # when the stage was entered
+    watched_since: float = 0.0  # when a driver took it over
     hold: Obstacle | None = None
     accepted: bool = False  # its abandonment is final
     conceded: bool = False  # the user resumed although it is closed: closed still, it is dropped
@@ -77,6 +80,7 @@ class ChangeState:
     head: str = ""  # the commit the forge has, or shall have
     head_since: float = 0.0
     number: int = 0
+    opened_at: int = 0  # the seq at which the pull request was there
     url: str = ""
     merge_commit: str = ""
     merged_by: str = ""
@@ -124,6 +128,7 @@ class OpenSession:
     change: str
     reserved: float
     started: float
+    seq: int  # of its start: what the user had said by then, it was told
 
 
 @dataclass(slots=True)
@@ -145,9 +150,11 @@ class Run:
     time: float = 0.0
     seq: int = 0
     halt: Obstacle | None = None
+    halted_at: int = 0  # the seq of the last halt
     user_criteria: tuple[str, ...] = ()
     plan: Plan = field(default_factory=Plan)
     plan_seq: int = 0  # the seq of the last event that changed the plan
+    proposed_at: int = 0  # the seq of the proposal that stands
     guards: tuple[str, ...] = ()
     plan_findings: tuple[str, ...] = ()  # why the last proposal was refused
     plan_refusals: int = 0
@@ -344,7 +351,6 @@ def _folds(*names: str) -> Callable[[_Fold], _Fold]:
 
 @_folds(
     "BaseMoved",
-    "DriverStarted",
     "PlanApproved",
     "ChangeEmpty",
     "ConflictFound",
@@ -354,6 +360,12 @@ def _folds(*names: str) -> Callable[[_Fold], _Fold]:
 )
 def _only_the_edge(_run: Run, _data: Mapping[str, Any], _record: Record) -> None:
     """Nothing but the step itself."""
+
+
+@_folds("DriverStarted")
+def _driver_started(run: Run, _data: Mapping[str, Any], record: Record) -> None:
+    for change in run.active.values():
+        change.watched_since = record.time
 
 
 @_folds("CommandRefused")
@@ -374,7 +386,7 @@ def _run_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
 
 @_folds("PlanProposed")
 def _plan_proposed(run: Run, data: Mapping[str, Any], record: Record) -> None:
-    run.guards = tuple(data.get("guards", ()))
+    run.guards, run.proposed_at = tuple(data.get("guards", ())), record.seq
     run.plan_findings, run.plan_refusals = (), 0
     run.forget("plan")
     run.set_plan(plan_from_data(data["plan"]), record.seq)
@@ -389,7 +401,7 @@ def _plan_refused(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 
 @_folds("PlanRejected")
 def _plan_rejected(run: Run, data: Mapping[str, Any], record: Record) -> None:
-    run.plan_findings = (data["reason"],)
+    run.plan_findings, run.refused_plan = (data["reason"],), None
     run.set_plan(Plan(), record.seq)
 
 
@@ -446,26 +458,30 @@ def _goal_verified(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 
 
 @_folds("RunPaused")
-def _run_paused(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+def _run_paused(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.halt = Obstacle(data["reason"], data.get("next", "claudetm resume"), Halt.PAUSED)
+    run.halted_at = record.seq
 
 
 @_folds("RunBlocked")
-def _run_blocked(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+def _run_blocked(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.halt = Obstacle(data["reason"], data.get("next", "claudetm resume"), Halt.BLOCKED)
+    run.halted_at = record.seq
 
 
 @_folds("RunResumed")
 def _run_resumed(run: Run, _data: Mapping[str, Any], _record: Record) -> None:
-    if run.halt is not None and run.halt.kind is Halt.BLOCKED:
-        run.verify_rounds = 0
+    if run.halt is not None:
+        for change in run.active.values():
+            change.conceded = change.stage is Stage.ABANDONED
+        if run.halt.kind is Halt.BLOCKED:
+            run.verify_rounds, run.failing = 0, ()
+            run.receipts = {i: r for i, r in run.receipts.items() if r.verdict == "holds"}
     run.halt = None
     run.plan_refusals = 0
     for subject in ("plan", "verify", "extend"):
         run.forget(subject)
     run.tallies = {subject: tally.resumed() for subject, tally in run.tallies.items()}
-    for change in run.active.values():
-        change.conceded = change.stage is Stage.ABANDONED
 
 
 @_folds("RunCancelled")
@@ -491,7 +507,6 @@ def _message_added(run: Run, data: Mapping[str, Any], record: Record) -> None:
 @_folds("SessionStarted")
 def _session_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.sessions += 1
-    run.messages_read = record.seq
     run.open_sessions[data["id"]] = OpenSession(
         data["id"],
         data["role"],
@@ -499,12 +514,13 @@ def _session_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
         data.get("change", ""),
         float(data.get("reserved", 0.0)),
         record.time,
+        record.seq,
     )
 
 
 @_folds("SessionEnded")
 def _session_ended(run: Run, data: Mapping[str, Any], record: Record) -> None:
-    run.open_sessions.pop(data["id"], None)
+    session = run.open_sessions.pop(data["id"], None)
     run.used += usage_from_data(data.get("usage", {}))
     outcome = Outcome(data["outcome"])
     resets_at = float(data.get("resets_at") or 0.0)
@@ -514,6 +530,8 @@ def _session_ended(run: Run, data: Mapping[str, Any], record: Record) -> None:
     )
     if waits:
         run.usage_resets_at = resets_at
+    if session is not None and session.role in LISTENERS and outcome not in NEVER_RAN:
+        run.messages_read = max(run.messages_read, session.seq)
     for text in data.get("learnings", ()):
         run.learnings.pop(text, None)  # the newest stands last
         run.learnings[text] = None
@@ -564,7 +582,7 @@ def _task_skipped(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 @_folds("PullRequestOpened")
 def _pull_request_opened(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
-    change.number, change.url = data["number"], data.get("url", "")
+    change.number, change.url, change.opened_at = data["number"], data.get("url", ""), record.seq
     _head(change, data["head"], record.time)
 
 
