@@ -13,8 +13,10 @@ from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.ports.forge import Note
 from claudetm.testing.memory import GREEN, MemoryForge
+from claudetm.workflow import events as e
 from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import Check, PullRequest
+from story import STARTED, Story, change, plan
 from world import Killed, World, answered, honest, proposal, task
 
 ONE: Final = proposal({"id": "c1", "title": "Greet", "tasks": [task("Say hello")]})
@@ -173,3 +175,13 @@ def test_what_to_do_next_about_a_disagreement_is_never_empty() -> None:
     hold = world.run.changes["c1"].hold
     assert hold is not None
     assert hold.next == "look at memory://1, then claudetm resume"
+
+
+# --- plans -----------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_that_a_person_rejects_is_not_told_beside_an_older_refused_one() -> None:
+    old = plan(change("c1"), change("c2"))
+    run = Story(*STARTED, e.PlanRefused(("Too large.",), old), e.PlanProposed(plan()), e.PlanRejected("No.")).run
+    assert run.refused_plan is None
+    assert run.plan_findings == ("No.",)
