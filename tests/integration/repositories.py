@@ -142,6 +142,7 @@ class ShellCommands:
                 os.killpg(shell.pid, signal.SIGKILL)
         output, _ = await reading
         if request.log:
+            request.log.parent.mkdir(parents=True, exist_ok=True)
             request.log.write_bytes(output)
         digest = hashlib.sha256(output).hexdigest()
         code = shell.returncode if ended else None

@@ -63,7 +63,7 @@ class PullRequest:
     head: str
     base: str = ""  # the base's tip now
     tested_base: str = ""  # the base's tip that the checks ran with, where the forge knows it
-    url: str = ""
+    url: str = ""  # where a person finds it; the local forge says the branch
     state: PullRequestState = PullRequestState.OPEN
     merge_commit: str = ""
     by: str = ""  # who merged or closed it

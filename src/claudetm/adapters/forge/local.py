@@ -100,14 +100,19 @@ class LocalForge:
 
     async def base(self) -> str:
         """Return the tip of claudetm/<run>/base, made when absent, the user's target taken in when it moved."""
+        return self._tip(await self._current())
+
+    async def _current(self) -> Refs:
+        """Return the refs, with the base brought up to date first; one look when it is."""
         for _ in range(_TRIES):
             refs = await self._refs()
             tip = self._tip(refs)
-            wanted = await self._with_target(refs, tip) if tip else await self._restored(refs)
-            if wanted == tip or (not self._checked_out(refs) and await self._swap_base(wanted, tip)):
-                return wanted
             if self._checked_out(refs):
-                return tip
+                return refs
+            wanted = await self._with_target(refs, tip) if tip else await self._restored(refs)
+            if wanted == tip:
+                return refs
+            await self._swap_base(wanted, tip)
         raise ForgeError(f"{self._branch} keeps being moved by somebody else.")
 
     def _tip(self, refs: Refs) -> str:
@@ -133,6 +138,8 @@ class LocalForge:
         if self._target not in refs or await self._contains(tip, refs[self._target].commit):
             return tip
         target = refs[self._target].commit
+        if await self._clash(tip, target):
+            return tip
         name = self._target.removeprefix("refs/heads/")
         merged = await self._repository.merge(tip, target, f"Merge {name} into {self._branch}\n")
         return tip if isinstance(merged, Conflicted) else merged.commit
@@ -140,13 +147,13 @@ class LocalForge:
     # reading
 
     async def read(self, numbers: Sequence[int]) -> Mapping[int, PullRequest]:
-        """Return pull requests as they are now; checks that are due are started."""
+        """Return pull requests as they are now; checks that are due are started.
+
+        The user's target is looked at, too: a branch that a person merges into their own is merged.
+        """
         self._journal.refresh()
         pulls = [self._journal.pull(n) for n in numbers]
-        refs = await self._refs()
-        if self._base not in refs:
-            await self.base()
-            refs = await self._refs()
+        refs = await self._current()
         return {p.number: await self._read(p, refs) for p in pulls}
 
     async def find(self, branch: str) -> PullRequest | None:
@@ -172,6 +179,7 @@ class LocalForge:
             head,
             base,
             tested,
+            pull.branch,  # what a person names to git, where others have an address
             conflicting=conflicting,
             behind=tested != base,
             forward=await self._contains(head, ours),
@@ -187,6 +195,7 @@ class LocalForge:
             pull.branch,
             head,
             base,
+            url=pull.branch,
             state=ended.state,
             merge_commit=ended.commit,
             by=ended.by,
