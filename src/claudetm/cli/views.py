@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +17,8 @@ from claudetm.workflow.records import Record
 from claudetm.workflow.run import Run
 
 _CODES: Final = {Ending.VERIFIED: 0, Ending.PAUSED: 2, Ending.BLOCKED: 1, Ending.CANCELLED: 1}
-_WIDEST: Final = 110
+_WIDEST: Final = 160  # characters of a line that goes into a file
+_LONG_SECONDS: Final = 10.0  # a shorter wait is only the time to the next look
 
 
 class Lines:
@@ -25,6 +27,8 @@ class Lines:
     def __init__(self, level: str = "normal") -> None:
         self._level = level
         self._began = time.monotonic()
+        at_terminal = sys.stdout is not None and sys.stdout.isatty()
+        self._width = shutil.get_terminal_size().columns if at_terminal else _WIDEST
         self._waited = ""
 
     def notice(self, sentence: str) -> None:
@@ -48,15 +52,17 @@ class Lines:
         """Print why nothing happens, once."""
         if self._level != "quiet" and wait.why != self._waited:
             self._waited = wait.why
-            until = f" (until {time.strftime('%H:%M:%S', time.localtime(wait.until))})" if wait.until else ""
+            long = wait.until is not None and wait.until > time.time() + _LONG_SECONDS
+            until = f" (until {time.strftime('%H:%M:%S', time.localtime(wait.until))})" if long else ""
             self._print("", f"waiting: {wait.why}{until}")
 
     def _print(self, change: str, text: str) -> None:
         seconds = time.monotonic() - self._began
         line = " ".join(redact(printable(text)).split())
-        line = line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"
+        line = f"{seconds:7.1f}s {change:<4} {line}"
+        line = line if len(line) <= self._width else f"{line[: self._width - 1]}…"
         try:
-            print(f"{seconds:7.1f}s {change:<4} {line}", flush=True)
+            print(line, flush=True)
         except BrokenPipeError:
             # whoever read along has gone; the run goes on
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
