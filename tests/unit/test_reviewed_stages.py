@@ -185,3 +185,57 @@ def test_a_plan_that_a_person_rejects_is_not_told_beside_an_older_refused_one() 
     run = Story(*STARTED, e.PlanRefused(("Too large.",), old), e.PlanProposed(plan()), e.PlanRejected("No.")).run
     assert run.refused_plan is None
     assert run.plan_findings == ("No.",)
+
+
+def planners(world: World) -> int:
+    """Return how many sessions planned."""
+    return sum(r.role is Role.PLANNER for r in world.agent.requests)
+
+
+def drafted(world: World) -> list[object]:
+    return [r.data["plan"] for r in world.records if r.type in {"PlanDrafted", "PlanProposed"}]
+
+
+def test_a_driver_killed_while_the_criteria_run_goes_on_with_the_same_plan() -> None:
+    world = World(plan=ONE)
+    before = world.exit_code
+    kills = [Killed("in a criterion")]
+
+    def exit_code(command: str) -> int:
+        if kills:
+            raise kills.pop()
+        return before(command)
+
+    world.commands.answer = lambda request: exit_code(request.command)
+    with pytest.raises(Killed):
+        asyncio.run(world.drive())
+    world.plan = proposal({"id": "other", "title": "Another", "tasks": [task("Say bye")]})
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    assert planners(world) == 1
+    first, proposed = drafted(world)
+    assert first == proposed
+    assert world.run.draft is None
+
+
+def test_a_stop_while_the_criteria_run_keeps_the_plan() -> None:
+    world = World(plan=ONE)
+    before = world.exit_code
+
+    def exit_code(command: str) -> int:
+        if not world.count("RunPaused"):
+            world.context.stop.set()
+            world.inbox.send("stop", "stop-1")
+        return before(command)
+
+    plan_two = proposal(criteria=[{"text": "Hello", "command": "hello"}, {"text": "Bye", "command": "bye"}])
+    world.plan = plan_two
+    world.commands.answer = lambda request: exit_code(request.command)
+    assert asyncio.run(world.drive()) is Ending.PAUSED
+    assert world.run.phase == "planning"
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    assert planners(world) == 1
+
+
+def test_a_plan_of_guards_alone_is_drafted_refused_and_then_forgotten() -> None:
+    run = Story(*STARTED, e.PlanDrafted(plan()), e.PlanRefused(("All hold.",), plan())).run
+    assert run.draft is None

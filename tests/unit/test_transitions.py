@@ -30,7 +30,7 @@ PUBLISHING_TO_READY: Final = (
 RUN_ROWS: Final[Sequence[_Row]] = (
     ("planning", "PlanProposed", "planned"),
     ("planning", "NothingToDo", "verifying"),
-    ("planning", "PlanRefused", ""),
+    ("planning", "PlanRefused PlanDrafted", ""),
     ("planned", "PlanApproved", "working"),
     ("planned", "PlanRejected", "planning"),
     ("planned", "PlanEdited", ""),

@@ -1,6 +1,7 @@
 """planning: a session proposes the plan, code judges its form, and the criteria are run once before any work.
 
-A criterion that holds already is a guard: it must still hold at the end, but it proves nothing.
+A criterion that holds already is a guard: it must still hold at the end, but it proves nothing. Criteria can take
+long, so the proposal is on record before the first of them runs.
 """
 
 from __future__ import annotations
@@ -18,14 +19,17 @@ from claudetm.stages.context import Context
 from claudetm.stages.criteria import check
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.worktree import set_up
-from claudetm.workflow.events import NothingToDo, PlanProposed, PlanRefused, RunBlocked
+from claudetm.workflow.events import NothingToDo, PlanDrafted, PlanProposed, PlanRefused, RunBlocked
 from claudetm.workflow.limits import Blocked, Wait
 
 REFUSALS: Final = 2  # how often a proposal goes back before a merely imperfect one is taken
 
 
 async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBlocked | Wait:
-    """Propose a plan for the goal."""
+    """Propose a plan for the goal, or go on with the one that was drafted when the run was interrupted."""
+    if ctx.run.draft is not None:
+        async with ctx.repository.checkout(ctx.run.base) as tree:
+            return await _with_guards(ctx, ctx.run.draft, tree)
     files = tuple(await ctx.repository.list_files(ctx.run.base))
     async with ctx.repository.checkout(ctx.run.base) as tree:
         brief = PlannerBrief(
@@ -67,6 +71,7 @@ async def _judge(
             found = findings(proposed, files)
             if found and (not last_chance or problems(proposed)):
                 return _refuse(proposed, found, last_chance)
+            await ctx.record(PlanDrafted(proposed))
             return await _with_guards(ctx, proposed, tree)
         case _:
             assert_never(answer.outcome)

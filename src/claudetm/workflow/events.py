@@ -53,6 +53,13 @@ class DriverStarted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PlanDrafted(Event):
+    """A proposal of the right form; which of its criteria are guards is not known yet."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class PlanProposed(Event):
     """A plan that can be worked; `guards` are the criteria that held before any work."""
 

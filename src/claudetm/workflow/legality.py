@@ -53,7 +53,7 @@ def _refusal(run: Run, event: e.Event) -> str:
             return unusable(values)
         case e.VerificationStarted() if not run.settled:
             return "Not every change is settled."
-        case e.PlanProposed():
+        case e.PlanDrafted() | e.PlanProposed():
             return " ".join(problems(event.plan))
         case e.NothingToDo() if event.plan.changes:
             return "There is something to do: the plan has changes."

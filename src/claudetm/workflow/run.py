@@ -156,6 +156,7 @@ class Run:
     plan_seq: int = 0  # the seq of the last event that changed the plan
     proposed_at: int = 0  # the seq of the proposal that stands
     guards: tuple[str, ...] = ()
+    draft: Plan | None = None  # proposed, its guards not known yet
     plan_findings: tuple[str, ...] = ()  # why the last proposal was refused
     plan_refusals: int = 0
     refused_plan: Plan | None = None  # the proposal that was sent back
@@ -384,8 +385,14 @@ def _run_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.started = run.since = record.time
 
 
+@_folds("PlanDrafted")
+def _plan_drafted(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+    run.draft = plan_from_data(data["plan"])
+
+
 @_folds("PlanProposed")
 def _plan_proposed(run: Run, data: Mapping[str, Any], record: Record) -> None:
+    run.draft = None
     run.guards, run.proposed_at = tuple(data.get("guards", ())), record.seq
     run.plan_findings, run.plan_refusals = (), 0
     run.forget("plan")
@@ -394,7 +401,7 @@ def _plan_proposed(run: Run, data: Mapping[str, Any], record: Record) -> None:
 
 @_folds("PlanRefused")
 def _plan_refused(run: Run, data: Mapping[str, Any], _record: Record) -> None:
-    run.plan_findings = tuple(data["reasons"])
+    run.draft, run.plan_findings = None, tuple(data["reasons"])
     run.refused_plan = plan_from_data(data["plan"]) if data.get("plan") else None
     run.plan_refusals += 1
 

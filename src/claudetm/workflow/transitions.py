@@ -58,6 +58,7 @@ Table = Mapping[Phase | Stage, Mapping[type[e.Event], Row]]
 
 _RUN: Final[dict[Phase, dict[type[e.Event], Row]]] = {
     Phase.PLANNING: {
+        e.PlanDrafted: _noted(Phase.PLANNING),
         e.PlanProposed: _acted(Phase.PLANNED),
         e.NothingToDo: _acted(Phase.VERIFYING),
         e.PlanRefused: _acted(Phase.PLANNING),
