@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -123,11 +124,13 @@ def stand_on_the_base(world: LocalForgeWorld) -> None:
 
 @pytest.mark.parametrize("meanwhile", [nothing, conflict, moved, stand_on_the_base])
 async def test_a_read_is_one_look_at_the_refs_once_all_was_seen(
-    meanwhile: object, world: LocalForgeWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    meanwhile: Callable[[LocalForgeWorld], None],
+    world: LocalForgeWorld,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one, two = await opened(world, "c1"), await opened(world, "c2")
     await world.forge.merge(one.number, one.head, one.base, "merge")
-    assert callable(meanwhile)
     meanwhile(world)
     await world.forge.read([two.number])
     log = count_git(tmp_path, monkeypatch)
@@ -136,6 +139,32 @@ async def test_a_read_is_one_look_at_the_refs_once_all_was_seen(
     lines = log.read_text().splitlines()
     assert len(lines) == 3, lines
     assert all("for-each-ref" in line for line in lines)
+
+
+async def test_a_forge_that_reads_no_pull_request_hints_no_more_than_once_for_what_is_there(
+    world: LocalForgeWorld,
+) -> None:
+    number = (await opened(world, "c1")).number
+    await world.forge.close()
+    forge = world.driver()
+    await asyncio.wait_for(forge.hint(), 10)
+    hint = asyncio.create_task(forge.hint())
+    await asyncio.wait({hint}, timeout=0.05)
+    assert not hint.done()
+    world.remark(number, "Look here")
+    await asyncio.wait_for(hint, 10)
+
+
+async def test_reading_no_pull_request_takes_note_of_what_was_written(world: LocalForgeWorld) -> None:
+    await opened(world, "c1")
+    await world.forge.close()
+    forge = world.driver()
+    await forge.read([])
+    assert world.journal.seen == world.journal.size()
+    hint = asyncio.create_task(forge.hint())
+    await asyncio.wait({hint}, timeout=0.05)
+    assert not hint.done()
+    hint.cancel()
 
 
 # --- whole runs ------------------------------------------------------------------------------------------------

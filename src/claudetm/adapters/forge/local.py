@@ -69,6 +69,7 @@ class LocalForge:
         self._base = f"refs/heads/{self._branch}"
         self._journal = journal
         self._woken = asyncio.Event()
+        self._hinted = -1  # how long the records were at the last hint
         self._checks = LocalChecks(repository, commands, checks, journal, self._woken.set)
         self._faults = faults
         self._contained: dict[tuple[str, str], bool] = {}
@@ -299,13 +300,14 @@ class LocalForge:
         return MergeDone(commit)
 
     async def hint(self) -> None:
-        """Return when a check has reported, or somebody wrote into the records."""
-        while self._journal.size() == self._journal.seen:
+        """Return when a check has reported, or somebody wrote into the records: once, also if nobody reads them."""
+        while (size := self._journal.size()) in (self._journal.seen, self._hinted):
             try:
                 await asyncio.wait_for(self._woken.wait(), HINT_SECONDS)
             except TimeoutError:
                 continue
             break
+        self._hinted = size
         self._woken.clear()
 
     async def close(self) -> None:
