@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -12,7 +15,7 @@ from claudetm.cli.views import Lines
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.ports.forge import Note
-from claudetm.testing.memory import GREEN, MemoryForge
+from claudetm.testing.memory import GREEN, MemoryForge, MemoryRepository
 from claudetm.workflow import events as e
 from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import Check, PullRequest
@@ -239,3 +242,28 @@ def test_a_stop_while_the_criteria_run_keeps_the_plan() -> None:
 def test_a_plan_of_guards_alone_is_drafted_refused_and_then_forgotten() -> None:
     run = Story(*STARTED, e.PlanDrafted(plan()), e.PlanRefused(("All hold.",), plan())).run
     assert run.draft is None
+
+
+class NumberedCheckouts(MemoryRepository):
+    """Gives every checkout a path of its own, as the real one does."""
+
+    checkouts = 0
+
+    @asynccontextmanager
+    async def checkout(self, commit: str) -> AsyncIterator[Path]:
+        """Return a path that no other checkout has."""
+        self.checkouts += 1
+        yield Path("/memory/checkouts") / str(self.checkouts) / commit
+
+
+def test_before_the_work_no_criterion_sees_what_another_left() -> None:
+    criteria = [{"text": "Hello", "command": "hello"}, {"text": "Bye", "command": "bye"}]
+    world = World(plan=proposal(criteria=criteria), policy=Policy(self_review=False, setup=("setup",)))
+    world.repository = NumberedCheckouts({"README.md": "hello\n", "Makefile": "test:\n"}, world.fault)
+    world.forge = MemoryForge(world.repository, world.fault)
+    world.commands.answer = lambda request: 0 if request.command == "setup" or world.forge.merges else 1
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    before = [(r.command, r.cwd) for r in world.commands.requests[:4]]
+    first, second = before[0][1], before[2][1]
+    assert before == [("setup", first), ("hello", first), ("setup", second), ("bye", second)]
+    assert first != second

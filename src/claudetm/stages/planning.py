@@ -6,7 +6,6 @@ long, so the proposal is on record before the first of them runs.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final, assert_never
 
 from claudetm.plan.model import Criterion, Plan, problems
@@ -19,7 +18,7 @@ from claudetm.stages.context import Context
 from claudetm.stages.criteria import check
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.worktree import set_up
-from claudetm.workflow.events import NothingToDo, PlanDrafted, PlanProposed, PlanRefused, RunBlocked
+from claudetm.workflow.events import CriterionChecked, NothingToDo, PlanDrafted, PlanProposed, PlanRefused, RunBlocked
 from claudetm.workflow.limits import Blocked, Wait
 
 REFUSALS: Final = 2  # how often a proposal goes back before a merely imperfect one is taken
@@ -28,8 +27,7 @@ REFUSALS: Final = 2  # how often a proposal goes back before a merely imperfect 
 async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBlocked | Wait:
     """Propose a plan for the goal, or go on with the one that was drafted when the run was interrupted."""
     if ctx.run.draft is not None:
-        async with ctx.repository.checkout(ctx.run.base) as tree:
-            return await _with_guards(ctx, ctx.run.draft, tree)
+        return await _with_guards(ctx, ctx.run.draft)
     files = tuple(await ctx.repository.list_files(ctx.run.base))
     async with ctx.repository.checkout(ctx.run.base) as tree:
         brief = PlannerBrief(
@@ -41,18 +39,18 @@ async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBl
             findings=ctx.run.plan_findings,
         )
         result = await converse(ctx, Seat(Role.PLANNER, "plan", tree, resumable=False), brief)
-        match result:
-            case Wait():
-                return result
-            case Blocked(reason, next_step):
-                return RunBlocked(reason, next_step)
-            case _:
-                assert isinstance(result.answer, PlannerAnswer)  # noqa: S101 - the brief decides the answer's form
-                return await _judge(ctx, result.answer, frozenset(files), tree)
+    match result:
+        case Wait():
+            return result
+        case Blocked(reason, next_step):
+            return RunBlocked(reason, next_step)
+        case _:
+            assert isinstance(result.answer, PlannerAnswer)  # noqa: S101 - the brief decides the answer's form
+            return await _judge(ctx, result.answer, frozenset(files))
 
 
 async def _judge(
-    ctx: Context, answer: PlannerAnswer, files: frozenset[str], tree: Path
+    ctx: Context, answer: PlannerAnswer, files: frozenset[str]
 ) -> PlanProposed | PlanRefused | NothingToDo | RunBlocked | Wait:
     proposed = with_user_criteria(plan_of(answer), ctx.run.user_criteria)
     last_chance = ctx.run.plan_refusals >= REFUSALS
@@ -72,7 +70,7 @@ async def _judge(
             if found and (not last_chance or problems(proposed)):
                 return _refuse(proposed, found, last_chance)
             await ctx.record(PlanDrafted(proposed))
-            return await _with_guards(ctx, proposed, tree)
+            return await _with_guards(ctx, proposed)
         case _:
             assert_never(answer.outcome)
 
@@ -85,22 +83,28 @@ def _refuse(proposed: Plan, reasons: tuple[str, ...], last_chance: bool) -> Plan
     return PlanRefused(reasons, proposed)
 
 
-async def _with_guards(ctx: Context, proposed: Plan, tree: Path) -> PlanProposed | PlanRefused | RunBlocked | Wait:
+async def _with_guards(ctx: Context, proposed: Plan) -> PlanProposed | PlanRefused | RunBlocked | Wait:
     """Run the criteria before the work: what holds now is a guard; a plan of guards alone goes back once."""
     guards: list[str] = []
-    if ctx.run.policy.verify and any(c.command for c in proposed.criteria):
-        if failure := await set_up(ctx, tree, "criteria"):
-            return Wait(ctx.clock.now(), "stopped") if ctx.stop.is_set() else RunBlocked(failure)
-        for criterion in proposed.criteria:
-            if not criterion.command:
-                continue
-            receipt = await check(ctx, criterion, ctx.run.base, tree)
-            if receipt is None:
-                return Wait(ctx.clock.now(), "stopped")
+    for criterion in proposed.criteria if ctx.run.policy.verify else ():
+        if criterion.command:
+            receipt = await _checked(ctx, criterion)
+            if not isinstance(receipt, CriterionChecked):
+                return receipt
             guards += [criterion.id] if receipt.verdict == "holds" else []
     if guards and len(guards) == len(proposed.criteria) and not ctx.run.plan_refusals:
         return PlanRefused(("Every criterion holds before any work, so none shows that the goal is met.",), proposed)
     return PlanProposed(proposed, tuple(guards))
+
+
+async def _checked(ctx: Context, criterion: Criterion) -> CriterionChecked | RunBlocked | Wait:
+    """Judge one criterion at the base, in a checkout of its own: what its command leaves there helps no other."""
+    async with ctx.repository.checkout(ctx.run.base) as tree:
+        failure = await set_up(ctx, tree, f"criteria-{criterion.id}")
+        receipt = None if failure else await check(ctx, criterion, ctx.run.base, tree)
+    if failure and not ctx.stop.is_set():
+        return RunBlocked(failure)
+    return receipt or Wait(ctx.clock.now(), "stopped")
 
 
 def with_user_criteria(proposed: Plan, own: tuple[str, ...]) -> Plan:
