@@ -33,6 +33,7 @@ for name in (
     "undo",
     "clean",
     "config",
+    "doctor",
     "demo",
 ):
     app.command(name, help="Do something that takes a line to say.")(_table)

@@ -439,6 +439,7 @@ COMMANDS = (
     "undo",
     "clean",
     "config",
+    "doctor",
     "demo",
 )
 

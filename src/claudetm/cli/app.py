@@ -36,6 +36,7 @@ COMMANDS = (
     "undo",
     "clean",
     "config",
+    "doctor",
     "demo",
 )
 """Each is a module of this package with a function `command`, in the order of `--help`."""

@@ -202,19 +202,21 @@ class ClaudeAgent:
         return View(request.cwd, readable, writable, [config / name for name in _GUARDED])
 
     def _cli(self) -> Path:
-        """Return the CLI: the given one, the one in the SDK's wheel, or the one on PATH."""
-        import claude_agent_sdk
+        return self._settings.cli or find_cli(self._parent.get("PATH"))
 
-        bundled = Path(claude_agent_sdk.__file__).with_name("_bundled") / "claude"
-        if self._settings.cli is not None:
-            return self._settings.cli
-        if bundled.exists():
-            return bundled
-        if found := shutil.which("claude", path=self._parent.get("PATH")):
-            return Path(found).resolve()
-        raise AgentError(
-            "This build of claude-agent-sdk carries no CLI: install Claude Code so that `claude` is on PATH."
-        )
+
+def find_cli(search: str | None) -> Path:
+    """Return the CLI: the one in the SDK's wheel, else the one on the search path. Raises AgentError without."""
+    import claude_agent_sdk
+
+    bundled = Path(claude_agent_sdk.__file__).with_name("_bundled") / "claude"
+    if bundled.exists():
+        return bundled
+    if found := shutil.which("claude", path=search):
+        return Path(found).resolve()
+    raise AgentError(
+        "This build of claude-agent-sdk carries no CLI: install Claude Code so that `claude` is on PATH."
+    )
 
 
 def _effort(level: str) -> EffortLevel | None:

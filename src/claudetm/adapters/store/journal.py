@@ -276,7 +276,7 @@ def repair(path: Path, lock: Lock) -> Path | None:
     journal or is a newer version's: those are not damaged.
     """
     lock.check()
-    good = _good_length(path)
+    good = good_length(path)
     if good == path.stat().st_size:
         return None
     copy = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
@@ -289,7 +289,7 @@ def repair(path: Path, lock: Lock) -> Path | None:
     return copy
 
 
-def _good_length(path: Path) -> int:
+def good_length(path: Path) -> int:
     """Return the length in bytes of what stands before the first damage."""
     with disk(path, "read"), path.open("rb") as handle:
         scan = _Scan(path, handle)
