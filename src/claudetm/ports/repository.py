@@ -97,6 +97,14 @@ class Repository(Protocol):
         """Return the change's worktree, or None."""
         ...
 
+    async def is_set_up(self, change: str) -> bool:
+        """Whether the worktree that is there now was marked as set up. A fresh one in its place was not."""
+        ...
+
+    async def mark_set_up(self, change: str) -> None:
+        """Mark the worktree as set up, for every driver to come. Raises RepositoryError when there is none."""
+        ...
+
     async def state(self, change: str) -> WorktreeState:
         """Return what stands in the worktree. Raises RepositoryError when there is none."""
         ...

@@ -17,12 +17,10 @@ async def prepare(ctx: Context, change: ChangeState) -> Path:
 
     Raises RepositoryError when it cannot be set up.
     """
-    repository = ctx.repository
-    fresh = await repository.worktree(change.id) is None
-    path = await repository.open_worktree(change.id, change.branch, change.head)
-    if not fresh and (reason := await _unusable(ctx, change)):
-        fresh = await _replace(ctx, change, reason)
-    if fresh and (failure := await set_up(ctx, path, change.id)) and not ctx.stop.is_set():
+    path = await ctx.repository.open_worktree(change.id, change.branch, change.head)
+    if reason := await _unusable(ctx, change):
+        await _replace(ctx, change, reason)
+    if (failure := await set_up(ctx, path, change.id)) and not ctx.stop.is_set():
         raise RepositoryError(failure)
     return path
 
@@ -37,14 +35,13 @@ async def _unusable(ctx: Context, change: ChangeState) -> str:
     return "" if on_the_way else "the branch moved on without the worktree"
 
 
-async def _replace(ctx: Context, change: ChangeState, reason: str) -> bool:
+async def _replace(ctx: Context, change: ChangeState, reason: str) -> None:
     """Put a fresh worktree in its place, unless what lies there cannot be kept: a session has to mend that."""
     try:
         await keep(ctx, change, reason)
     except RepositoryError:
-        return False
+        return
     await ctx.repository.reset_worktree(change.id, change.branch, change.head)
-    return True
 
 
 async def keep(ctx: Context, change: ChangeState, why: str) -> None:
@@ -54,12 +51,16 @@ async def keep(ctx: Context, change: ChangeState, why: str) -> None:
 
 
 async def set_up(ctx: Context, path: Path, name: str) -> str:
-    """Run the set-up commands in a fresh worktree; return "" or what failed."""
+    """Run the set-up commands in a checkout; return "" or what failed. In a worktree they have to succeed once."""
+    if await ctx.repository.is_set_up(name):
+        return ""
     for n, command in enumerate(ctx.run.policy.setup, start=1):
         log = ctx.logs / "setup" / f"{name}-{n}.txt"
         result = await ctx.commands.run(CommandRequest(command, path, log=log), ctx.stop)
         if not result.ok:
             return f"the set-up command `{command}` failed (exit {result.exit_code}); see {log}"
+    if await ctx.repository.worktree(name) == path:
+        await ctx.repository.mark_set_up(name)
     return ""
 
 

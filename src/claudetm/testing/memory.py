@@ -136,6 +136,7 @@ class Worktree:
     branch: str
     head: str
     files: dict[str, str]
+    set_up: bool = False
 
 
 class MemoryRepository:
@@ -198,6 +199,15 @@ class MemoryRepository:
     async def worktree(self, change: str) -> Path | None:
         """Return the change's worktree, or None."""
         return ROOT / change if change in self.worktrees else None
+
+    async def is_set_up(self, change: str) -> bool:
+        """Whether the worktree that is there now was marked."""
+        return change in self.worktrees and self.worktrees[change].set_up
+
+    async def mark_set_up(self, change: str) -> None:
+        """Mark the worktree."""
+        await self.state(change)
+        self.worktrees[change].set_up = True
 
     async def state(self, change: str) -> WorktreeState:
         """Return what stands in the worktree."""

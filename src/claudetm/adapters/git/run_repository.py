@@ -2,7 +2,7 @@
 
     <folder>/clean-room.git     every commit, merge and push of ours
     <folder>/changes/<change>/  the agent's: worktree and clone in one
-    <folder>/views/<change>/    our index of that worktree
+    <folder>/views/<change>/    our index of that worktree, and whether it was set up
     <folder>/checkouts/         throw-away checkouts
 
 Each method runs in a thread. Each can be killed at any point and called again.
@@ -195,6 +195,14 @@ class RunRepository:
         """Return the change's worktree, or None."""
         path = self._path(change)
         return path if path.exists() else None
+
+    async def is_set_up(self, change: str) -> bool:
+        """Whether the worktree that is there now was marked as set up."""
+        return await _in_thread(lambda: self._path(change).exists() and self._view(change).is_set_up)
+
+    async def mark_set_up(self, change: str) -> None:
+        """Mark the worktree as set up."""
+        await _in_thread(lambda: self._view(change).mark_set_up())
 
     async def reset_worktree(self, change: str, branch: str, commit: str) -> Path:
         """Put a fresh worktree in the place of the old one."""

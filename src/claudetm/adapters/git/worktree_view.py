@@ -41,9 +41,23 @@ class WorktreeView:
     def begin(self, laid_out: Path, commit: str) -> None:
         """Start afresh, with the index of a checkout that was just made."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._set_up.unlink(missing_ok=True)
         (self.folder / "index.lock").unlink(missing_ok=True)
         shutil.copy2(laid_out / ".git" / "index", self.folder / "index")
         self._remember(commit)
+
+    @property
+    def _set_up(self) -> Path:
+        return self.folder / "set-up"
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether this worktree was marked as set up."""
+        return self._set_up.exists()
+
+    def mark_set_up(self) -> None:
+        """Mark it, until one is begun afresh."""
+        self._set_up.touch()
 
     def known(self) -> str:
         """Return the head that was taken over last."""
