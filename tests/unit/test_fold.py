@@ -62,7 +62,8 @@ def test_a_halt_lies_over_the_phase_until_resume(event: e.RunPaused | e.RunBlock
 def test_a_verified_run_keeps_the_command_that_is_left_to_the_user() -> None:
     run = at(Phase.VERIFYING).tell(e.GoalVerified("m1", "main is checked out and dirty", "git merge m1")).run
     assert run.finished
-    assert run.halt == Obstacle("main is checked out and dirty", "git merge m1", Halt.PAUSED)
+    assert (run.halt, run.landed) == (None, "main is checked out and dirty")
+    assert run.landing_next == "git merge m1"
 
 
 def test_refused_plans_count_until_one_is_proposed_or_the_run_is_resumed() -> None:

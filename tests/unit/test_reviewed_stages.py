@@ -11,15 +11,19 @@ from typing import Final
 
 import pytest
 
-from claudetm.cli.views import Lines
+from claudetm.adapters.store.directory import StateDirectory
+from claudetm.adapters.store.journal import encode
+from claudetm.cli.views import Lines, conclude
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.ports.forge import Note
 from claudetm.testing.memory import GREEN, MemoryForge, MemoryRepository
 from claudetm.workflow import events as e
+from claudetm.workflow.markdown import progress_markdown, state_data
 from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import Check, PullRequest
 from story import STARTED, Story, change, plan
+from terminal import terminal
 from world import Killed, World, answered, honest, proposal, task
 
 ONE: Final = proposal({"id": "c1", "title": "Greet", "tasks": [task("Say hello")]})
@@ -267,3 +271,42 @@ def test_before_the_work_no_criterion_sees_what_another_left() -> None:
     first, second = before[0][1], before[2][1]
     assert before == [("setup", first), ("hello", first), ("setup", second), ("bye", second)]
     assert first != second
+
+
+# --- what is told of a run that is verified ---------------------------------------------------------------------
+
+
+COMMAND: Final = "git merge --ff-only claudetm/r1/base"
+
+
+def left_alone() -> World:
+    """Return a world whose run is verified and not landed, as asked."""
+    world = World(plan=ONE, policy=Policy(self_review=False, land=False))
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    return world
+
+
+def test_a_verified_run_that_was_not_landed_is_told_as_verified_with_the_command_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = left_alone().run
+    assert conclude(run, Ending.VERIFIED) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("verified: ")
+    assert told.endswith(f"next: {COMMAND}\n")
+    assert f"Next: `{COMMAND}`" in progress_markdown(run)
+    assert "Paused" not in progress_markdown(run)
+    data = state_data(run)
+    assert (data["phase"], data["halt"], data["next"]) == ("verified", None, COMMAND)
+
+
+@pytest.mark.e2e
+def test_status_tells_the_command_that_is_left_and_of_no_pause(tmp_path: Path) -> None:
+    person = terminal(tmp_path)
+    state = StateDirectory(person.state)
+    state.create(person.here / ".git")
+    state.journal.write_bytes(b"".join(encode(r) for r in left_alone().records))
+    state.lock.touch()
+    told = person("status").stdout
+    assert f"next: {COMMAND}" in told
+    assert "paused" not in told

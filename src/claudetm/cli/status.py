@@ -58,6 +58,8 @@ def _print_status(run: Run, pid: int) -> None:
     if run.halt is not None:
         console.print(f"[bold]{run.halt.kind}[/bold]: {escape(run.halt.reason)}")
         console.print(f"next: {escape(run.halt.next)}")
+    elif run.landing_next:
+        console.print(f"next: {escape(run.landing_next)}")
     elif not pid and not run.finished:
         console.print("next: claudetm resume")
 

@@ -144,8 +144,8 @@ def conclude(run: Run, ending: Ending) -> int:
     match ending:
         case Ending.VERIFIED:
             print(f"verified: {run.landed} ({used})", file=out)
-            if run.halt is not None:
-                print(f"next: {run.halt.next}", file=out)
+            if run.landing_next:
+                print(f"next: {run.landing_next}", file=out)
         case Ending.PAUSED | Ending.BLOCKED:
             halt = run.halt
             print(f"{ending}: {redact(printable(halt.reason)) if halt else ''} ({used})", file=out)

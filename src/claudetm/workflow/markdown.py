@@ -116,6 +116,7 @@ def progress_markdown(run: Run) -> str:
         lines += [_row(c) for c in run.changes.values()]
     if run.landed:
         lines += ["", f"Landed: {_text(run.landed)}"]
+        lines += [f"Next: {_code(run.landing_next)}"] if run.landing_next else []
     return "\n".join([*lines, ""])
 
 
@@ -168,6 +169,7 @@ def state_data(run: Run) -> dict[str, Any]:
         "changes": [_change_data(c) for c in run.changes.values()],
         "criteria": [_criterion_data(k, run) for k in run.plan.criteria],
         "landed": run.landed,
+        "next": run.landing_next,
     }
 
 

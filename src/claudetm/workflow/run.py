@@ -166,6 +166,7 @@ class Run:
     verify_rounds: int = 0
     failing: tuple[str, ...] = ()
     landed: str = ""
+    landing_next: str = ""  # the command that is left to the user once the goal is verified, or ""
     last_merge: str = ""
     used: Usage = field(default_factory=Usage)
     sessions: int = 0
@@ -461,7 +462,7 @@ def _criteria_failed(run: Run, data: Mapping[str, Any], _record: Record) -> None
 @_folds("GoalVerified")
 def _goal_verified(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.verify_commit, run.landed = data["commit"], data.get("landed", "")
-    run.halt = Obstacle(run.landed, data["next"], Halt.PAUSED) if data.get("next") else None
+    run.halt, run.landing_next = None, data.get("next", "")
 
 
 @_folds("RunPaused")
