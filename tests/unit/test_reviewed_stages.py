@@ -37,6 +37,12 @@ def found(*claims: str, severity: str = "blocking") -> SessionReport:
     return answered({"findings": findings, "earlier": [], "examined": ["README.md"]})
 
 
+def merged(*reviews: SessionReport) -> SessionReport:
+    """Return one review with the findings of all."""
+    findings = [f for r in reviews for f in (r.answer or {})["findings"]]
+    return answered({"findings": findings, "earlier": [], "examined": ["README.md"]})
+
+
 def reviewing(*reviews: SessionReport, policy: Policy = REVIEWED) -> World:
     """Return a world whose reviews say this, one after the other, and then find nothing."""
     left = list(reviews)
@@ -77,6 +83,16 @@ def test_a_review_held_again_after_a_crash_posts_what_only_it_found() -> None:
         asyncio.run(world.drive())
     assert asyncio.run(world.drive()) is Ending.VERIFIED
     assert threads(world) == ["A1", "B1"]
+
+
+def test_what_does_not_block_is_kept_as_remarks_in_every_round_and_once() -> None:
+    first = merged(found("A1"), found("M1", severity="minor"), found("P1", severity="pre_existing"))
+    second = merged(found("M2", "M1", severity="minor"), found("P1", "P2", severity="pre_existing"))
+    world = reviewing(first, second)
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    assert threads(world) == ["A1", "M1", "P1", "M2", "P2"]
+    assert [t.blocking for t in world.forge.pulls[1].threads.values()] == [True, *[False] * 4]
+    assert [r.data["findings"] for r in world.records if r.type == "SelfReviewed"] == [3, 4]
 
 
 def test_a_head_that_is_not_read_is_not_told_as_reviewed(capsys: pytest.CaptureFixture[str]) -> None:

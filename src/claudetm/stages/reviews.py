@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from claudetm.ports.agent import Role
 from claudetm.ports.forge import Note
@@ -68,19 +68,25 @@ def _skipped(ctx: Context, change: ChangeState) -> str:
 
 
 async def _post(ctx: Context, change: ChangeState, answer: ReviewerAnswer) -> int:
-    """Write what blocks as threads; a first round's minor findings too, as remarks that ask for nothing."""
-    later_round = change.self_reviews > 0
-    posted = [f for f in answer.findings if f.severity == "blocking" or (f.severity == "minor" and not later_round)]
-    for finding in posted:
+    """Write what blocks as threads, all else as remarks that ask for nothing; return how many findings there are."""
+    for finding in answer.findings:
         blocking = finding.severity == "blocking"
         # by what it says: a review that is held again after a crash finds other things, in another order
         said = hashlib.sha256(f"{finding.path}\n{finding.line}\n{finding.claim}".encode()).hexdigest()[:16]
-        marker = f"finding:{change.id}:{change.head[:12]}:{finding.severity}:{said}"
-        text = f"{finding.claim}\n\n{finding.failure}"
-        await ctx.forge.note(
-            change.number, Note(marker, text, path=finding.path, line=finding.line, blocking=blocking)
+        # what blocks must be answered for each head that has it; a remark once made holds for later ones
+        where = change.head[:12] if blocking else finding.severity
+        text = "\n\n".join(filter(None, (finding.claim, finding.failure, _MEANT.get(finding.severity))))
+        note = Note(
+            f"finding:{change.id}:{where}:{said}", text, path=finding.path, line=finding.line, blocking=blocking
         )
-    return len(posted)
+        await ctx.forge.note(change.number, note)
+    return len(answer.findings)
+
+
+_MEANT: Final = {
+    "minor": "Minor: it is not in the way of merging.",
+    "pre_existing": "It was there before this change.",
+}
 
 
 async def respond(ctx: Context, change: ChangeState) -> ReviewsAnswered | ChangeBlocked | Wait:
