@@ -20,7 +20,7 @@ from claudetm.adapters.store.directory import StateDirectory
 from claudetm.adapters.store.journal import encode
 from claudetm.adapters.store.lock import acquire
 from claudetm.bootstrap.opening import run_folder
-from terminal import Terminal, bytes_of, terminal, wait_for
+from terminal import SCENARIOS, Terminal, bytes_of, terminal, wait_for
 from world import World
 
 pytestmark = pytest.mark.e2e
@@ -211,8 +211,11 @@ def test_the_lock_of_a_dead_driver_and_a_torn_last_line_are_in_nobodys_way(halte
     assert examined(halted)["journal"]["state"] == "ok"
 
 
-def test_a_damaged_journal_is_named_repaired_and_goes_on(person: Terminal) -> None:
-    stopped = person("start", "Greet", "--rehearse", "demo", CLAUDETM_KILL_AT="after:6")
+def test_a_damaged_journal_is_named_repaired_and_goes_on(person: Terminal, tmp_path: Path) -> None:
+    scenario = tmp_path / "quick.yaml"
+    scenario.write_text((SCENARIOS / "loud.yaml").read_text(encoding="utf-8").replace("delay: 5", "delay: 0"))
+    words = ("start", "Greet loudly", "--rehearse", str(scenario), "--no-review")
+    stopped = person(*words, CLAUDETM_KILL_AT="after:6")
     assert stopped.returncode == -9
     journal = person.state / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
