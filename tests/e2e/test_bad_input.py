@@ -239,6 +239,37 @@ def test_a_slip_of_the_pen_in_the_environment_is_named(tmp_path: Path) -> None:
     assert "did you mean CLAUDETM_LIMITS_SESSIONS?" in sentence
 
 
+UNFIT = (
+    ("WORKTREE_COPY", '["../x"]', ("worktree.copy", "'../x'", "inside the repository")),
+    ("WORKTREE_COPY", '[".env", "/etc/passwd"]', ("worktree.copy", "'/etc/passwd'", "inside the repository")),
+    ("WORKTREE_COPY", '[".git/config"]', ("worktree.copy", "'.git/config'", "inside the repository")),
+    ("MERGE_METHOD", "rebase", ("local forge", "merge.method", "merge or squash")),
+    ("REVIEWS_REQUIRED", "1", ("local forge", "approve", "reviews.required to 0")),
+)
+
+
+@pytest.mark.parametrize(("setting", "value", "says"), UNFIT)
+def test_what_the_run_could_not_do_at_its_end_is_refused_before_it_begins(
+    setting: str, value: str, says: tuple[str, ...], tmp_path: Path
+) -> None:
+    sentence = refused(terminal(tmp_path), *START, **{f"CLAUDETM_{setting}": value})
+    assert [word for word in says if word not in sentence] == [], sentence
+
+
+@pytest.mark.parametrize("flag", [("--sandbox", "on"), ()])
+def test_a_sandbox_that_is_demanded_and_does_not_work_is_refused(flag: tuple[str, ...], tmp_path: Path) -> None:
+    person = terminal(tmp_path)
+    broken = person.home / "broken" / "bwrap"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    asked = {} if flag else {"CLAUDETM_SANDBOX": "on"}
+    path = f"{broken.parent}:{person.environment['PATH']}"
+    sentence = refused(person, *START, *flag, PATH=path, **asked)
+    assert "bubblewrap (bwrap) does not work here" in sentence
+    assert "set sandbox to auto" in sentence
+
+
 def test_zero_checks_is_not_green(tmp_path: Path) -> None:
     person = terminal(tmp_path)
     person.git("rm", "-q", "-r", "Makefile", "tests")

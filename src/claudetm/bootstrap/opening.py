@@ -88,14 +88,17 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
     if (target := resolved["git.target_branch"]) and not wish.base and target != user.target:
         user = inspect(where, target)
     said = [*user.notes, *resolved.ignored]
+    found = _policy(resolved, user, wish, said.append)
+    forge = _forge(resolved["forge"], user, said.append)
+    _refuse_unfit(found)
     started = RunStarted(
         run=time.strftime("%m%d-%H%M-") + secrets.token_hex(2),
         goal=goal,
         target=user.target,
         base=user.base,
-        settings=policy_to_data(_policy(resolved, user, wish, said.append)),
+        settings=policy_to_data(found),
         criteria=criteria,
-        forge=_forge(resolved["forge"], user, said.append),
+        forge=forge,
         rehearsal=_rehearsal(wish.rehearsal),
         author=user.author,
     )
@@ -293,6 +296,20 @@ def _policy(resolved: Resolved, user: UserRepository, wish: Wish, notice: Notice
         return replace(found, poll_seconds=REHEARSAL_POLL)
     _require_credentials()
     return found
+
+
+def _refuse_unfit(found: Policy) -> None:
+    """Raise ClaudetmError for what this machine or the local forge could never do, or only find out at the end."""
+    from claudetm.adapters.agent.containment import choose
+    from claudetm.adapters.git.run_repository import inside
+
+    for path in found.copy:
+        inside(path)
+    choose(found.sandbox)
+    if found.merge_method == "rebase":
+        raise ConfigError("The local forge cannot rebase: set merge.method to merge or squash")
+    if found.reviews_required:
+        raise ConfigError("Nobody can approve on the local forge yet: set reviews.required to 0")
 
 
 def _files(user: UserRepository) -> frozenset[str]:

@@ -83,7 +83,7 @@ class RunRepository:
         self.user = user
         self.run = run
         self.base = commit_id(base)
-        self.copy_files = tuple(_inside(p) for p in copy_files)
+        self.copy_files = tuple(inside(p) for p in copy_files)
         self._faults = faults
         self._opening = threading.Lock()
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -471,7 +471,7 @@ def _pushed(branch: str) -> str:
     return f"refs/claudetm/pushed/{branch}"
 
 
-def _inside(path: str) -> str:
+def inside(path: str) -> str:
     """Return a path below the checkout in its plain form. Raises RepositoryError for any other."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or ".git" in pure.parts or "\n" in path:
