@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -316,3 +317,12 @@ async def test_a_run_begun_in_a_linked_worktree_lands_there(user: Path, tmp_path
     assert git(linked, "status", "--porcelain") == git(user, "status", "--porcelain") == ""
     moved = {name for name, digest in fingerprint(user).items() if before.get(name) != digest}
     assert {m for m in moved if "worktrees/linked" not in m} <= {".git/refs/heads/side", ".git/logs/refs/heads/side"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_another_user_is_refused_as_git_does(tmp_path: Path) -> None:
+    user = make_user(tmp_path / "user")
+    for path in (user, user / ".git"):
+        os.chown(path, 12345, 12345)
+    with pytest.raises(RepositoryError, match=r"belongs to another user.*safe\.directory"):
+        inspect(user)

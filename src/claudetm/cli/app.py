@@ -21,6 +21,7 @@ _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES,
 _MEND = "mend that, then call the same again"
 
 SUCCESS, FAILED, STOPPED, BUG = 0, 1, 2, 3
+_TYPERS_INTERRUPT = 130  # what typer makes of a KeyboardInterrupt
 
 COMMANDS = (
     "start",
@@ -88,6 +89,8 @@ def run() -> None:
 def _guarded() -> int:
     try:
         code = int(build(sys.argv[1:])(standalone_mode=False) or SUCCESS)
+        if code == _TYPERS_INTERRUPT:
+            return _interrupted()
         if sys.stdout is not None:
             sys.stdout.flush()
         return code  # noqa: TRY300 - the flush can fail as the command can
@@ -101,8 +104,7 @@ def _guarded() -> int:
     except ClaudetmError as error:
         return _tell(str(error))
     except KeyboardInterrupt:
-        print("claudetm: interrupted; `claudetm resume` carries on", file=sys.stderr)
-        return STOPPED
+        return _interrupted()
     except SystemExit:
         return SUCCESS  # rich's way to end when whoever read along has gone
     except BrokenPipeError:
@@ -114,6 +116,11 @@ def _guarded() -> int:
         return _report_bug(error)
     except Exception as error:  # noqa: BLE001 - the outermost boundary
         return _report_bug(error)
+
+
+def _interrupted() -> int:
+    print("claudetm: interrupted; `claudetm resume` carries on", file=sys.stderr)
+    return STOPPED
 
 
 def _tell(sentence: str) -> int:

@@ -90,10 +90,27 @@ def _opened(path: Path) -> git.Repo:
         repo = git.Repo(path, search_parent_directories=True)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError) as e:
         raise RepositoryError(f"{path} is not in a git repository: run git init there, or go to one.") from e
+    _refuse_strangers(repo, path)
     if repo.bare or repo.working_tree_dir is None:
         repo.close()
         raise RepositoryError(f"{path} is a bare repository: run this in a clone of it.")
     return repo
+
+
+def _refuse_strangers(repo: git.Repo, path: Path) -> None:
+    """Raise RepositoryError where git itself refuses to look, as the repository is another user's."""
+    import git
+
+    try:
+        repo.git.rev_parse("--git-dir")
+    except git.GitCommandError as e:
+        if "dubious ownership" not in str(e.stderr):
+            return
+        repo.close()
+        raise RepositoryError(
+            f"{path} belongs to another user, so git refuses to read it: "
+            f"git config --global --add safe.directory {path}."
+        ) from e
 
 
 def _refuse_partial(repo: git.Repo, root: Path) -> None:
