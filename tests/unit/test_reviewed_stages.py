@@ -240,6 +240,18 @@ def test_a_driver_killed_while_the_criteria_run_goes_on_with_the_same_plan() -> 
     assert world.run.draft is None
 
 
+@pytest.mark.parametrize("point", ["after:PlanDrafted", "before:SessionEnded", "after:SessionEnded"])
+def test_a_driver_killed_around_the_end_of_planning_goes_on_with_the_same_plan(point: str) -> None:
+    when, event = point.split(":")
+    whole = World(plan=ONE)
+    assert asyncio.run(whole.drive()) is Ending.VERIFIED
+    point = next(p for p in whole.points if p.startswith(when) and p.endswith(event))
+    world = World(plan=ONE)
+    asyncio.run(world.drive_until_killed(point))
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    assert planners(world) == 1
+
+
 def test_a_stop_while_the_criteria_run_keeps_the_plan() -> None:
     world = World(plan=ONE)
     before = world.exit_code

@@ -1,16 +1,17 @@
 """planning: a session proposes the plan, code judges its form, and the criteria are run once before any work.
 
 A criterion that holds already is a guard: it must still hold at the end, but it proves nothing. Criteria can take
-long, so the proposal is on record before the first of them runs.
+long, so the proposal is on record before the first of them runs, and before its session has ended.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final, assert_never
 
 from claudetm.plan.model import Criterion, Plan, problems
 from claudetm.ports.agent import Role
-from claudetm.prompts.answers import PlannerAnswer, plan_of
+from claudetm.prompts.answers import Answer, PlannerAnswer, plan_of
 from claudetm.prompts.briefs import PlannerBrief
 from claudetm.prompts.lint import findings
 from claudetm.stages.brief import common
@@ -38,7 +39,7 @@ async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBl
             proposal=ctx.run.refused_plan,
             findings=ctx.run.plan_findings,
         )
-        result = await converse(ctx, Seat(Role.PLANNER, "plan", tree, resumable=False), brief)
+        result = await converse(ctx, _seat(ctx, tree, frozenset(files)), brief)
     match result:
         case Wait():
             return result
@@ -47,6 +48,18 @@ async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBl
         case _:
             assert isinstance(result.answer, PlannerAnswer)  # noqa: S101 - the brief decides the answer's form
             return await _judge(ctx, result.answer, frozenset(files))
+
+
+def _seat(ctx: Context, tree: Path, files: frozenset[str]) -> Seat:
+    async def drafted(answer: Answer) -> str:
+        """Put what can be worked on record while the session still counts as open: no kill comes between the two."""
+        assert isinstance(answer, PlannerAnswer)  # noqa: S101 - the role decides the answer's form
+        proposed = with_user_criteria(plan_of(answer), ctx.run.user_criteria)
+        if answer.outcome == "planned" and not _objections(ctx, proposed, files):
+            await ctx.record(PlanDrafted(proposed))
+        return ""
+
+    return Seat(Role.PLANNER, "plan", tree, proof=drafted, resumable=False)
 
 
 async def _judge(
@@ -64,15 +77,18 @@ async def _judge(
                 return _refuse(proposed, ("A goal that is met already needs criteria that show it.",), last_chance)
             return NothingToDo(Plan((), proposed.criteria, proposed.summary), answer.summary)
         case "planned":
-            if ctx.run.policy.verify and not proposed.criteria:
-                return _refuse(proposed, ("The plan has no criteria: nothing would show the goal met.",), last_chance)
-            found = findings(proposed, files)
-            if found and (not last_chance or problems(proposed)):
-                return _refuse(proposed, found, last_chance)
-            await ctx.record(PlanDrafted(proposed))
-            return await _with_guards(ctx, proposed)
+            found = _objections(ctx, proposed, files)
+            return _refuse(proposed, found, last_chance) if found else await _with_guards(ctx, proposed)
         case _:
             assert_never(answer.outcome)
+
+
+def _objections(ctx: Context, proposed: Plan, files: frozenset[str]) -> tuple[str, ...]:
+    """Return why a proposal goes back; at the last chance a merely imperfect one does not."""
+    if ctx.run.policy.verify and not proposed.criteria:
+        return ("The plan has no criteria: nothing would show the goal met.",)
+    last_chance = ctx.run.plan_refusals >= REFUSALS
+    return () if last_chance and not problems(proposed) else findings(proposed, files)
 
 
 def _refuse(proposed: Plan, reasons: tuple[str, ...], last_chance: bool) -> PlanRefused | RunBlocked:
