@@ -252,7 +252,9 @@ UNFIT = (
 def test_what_the_run_could_not_do_at_its_end_is_refused_before_it_begins(
     setting: str, value: str, says: tuple[str, ...], tmp_path: Path
 ) -> None:
-    sentence = refused(terminal(tmp_path), *START, **{f"CLAUDETM_{setting}": value})
+    person = terminal(tmp_path)
+    person.extra = {f"CLAUDETM_{setting}": value}
+    sentence = refused(person, *START)
     assert [word for word in says if word not in sentence] == [], sentence
 
 
@@ -263,9 +265,10 @@ def test_a_sandbox_that_is_demanded_and_does_not_work_is_refused(flag: tuple[str
     broken.parent.mkdir()
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
-    asked = {} if flag else {"CLAUDETM_SANDBOX": "on"}
-    path = f"{broken.parent}:{person.environment['PATH']}"
-    sentence = refused(person, *START, *flag, PATH=path, **asked)
+    person.extra = {"PATH": f"{broken.parent}:{person.environment['PATH']}"}
+    if not flag:
+        person.extra["CLAUDETM_SANDBOX"] = "on"
+    sentence = refused(person, *START, *flag)
     assert "bubblewrap (bwrap) does not work here" in sentence
     assert "set sandbox to auto" in sentence
 
