@@ -344,13 +344,17 @@ def dead_process() -> int:
 
 
 async def test_checkouts_of_dead_drivers_are_swept(run: RunRepository, user: Path, tmp_path: Path) -> None:
-    left = run.folder / "checkouts" / f"{dead_process()}-abc"
-    mine = run.folder / "checkouts" / f"{os.getpid()}-abc"
-    for folder in (left, mine):
-        folder.mkdir(parents=True)
-    await make_run(user, tmp_path / "state").contains(run.base, run.base)
-    assert not left.exists()
-    assert mine.exists()
+    checkouts = run.folder / "checkouts"
+    ours = f"{os.getpid()}-abc"  # as of a driver that had, in a container that is no more, the number we have now
+    for name in ("0123456789ab", ours, f"{dead_process()}-abc"):
+        write(checkouts / name, {"left.txt": "x\n"})
+    (checkouts / "0123456789ab.lock").touch()
+    (checkouts / "ba9876543210.lock").touch()
+    async with run.checkout(run.base) as mine:
+        await make_run(user, tmp_path / "state").contains(run.base, run.base)
+        assert {p.name for p in checkouts.iterdir()} == {mine.name, f"{mine.name}.lock"}
+        assert (mine / "README.md").exists()
+    assert list(checkouts.iterdir()) == []
 
 
 @pytest.mark.bench

@@ -3,7 +3,7 @@
     <folder>/clean-room.git     every commit, merge and push of ours
     <folder>/changes/<change>/  the agent's: worktree and clone in one
     <folder>/views/<change>/    our index of that worktree, and whether it was set up
-    <folder>/checkouts/         throw-away checkouts
+    <folder>/checkouts/         throw-away checkouts, and a file beside each that its driver holds
 
 Each method runs in a thread. Each can be killed at any point and called again.
 """
@@ -11,6 +11,8 @@ Each method runs in a thread. Each can be killed at any point and called again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import itertools
 import os
 import re
@@ -18,8 +20,7 @@ import shutil
 import threading
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -117,11 +118,10 @@ class RunRepository:
         return tuple(p for p in self.copy_files if not any(PurePosixPath(t).is_relative_to(p) for t in tracked))
 
     def _sweep_checkouts(self) -> None:
-        """Remove the checkouts that drivers left behind which are no more."""
+        """Remove the checkouts that drivers left behind which are no more, and so hold them no more."""
         for path in (self.folder / "checkouts").glob("*"):
-            pid = path.name.partition("-")[0]
-            if not (pid.isdigit() and _alive(int(pid))):
-                remove_tree(path)
+            with contextlib.suppress(BlockingIOError), _held(path.with_suffix(".lock")):
+                remove_tree(path.with_suffix(""))
 
     def _sweep_locks(self) -> None:
         """Remove the lock files that a killed git left on what is ours: every later git would be refused."""
@@ -344,17 +344,21 @@ class RunRepository:
         self._here.add(commit)
         return Merged(commit)
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def checkout(self, commit: str) -> AsyncIterator[Path]:
         """Return a throw-away checkout of the commit, a clone of its own, gone at exit."""
-        path = self.folder / "checkouts" / f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        path = self.folder / "checkouts" / uuid.uuid4().hex[:12]
+        made = contextlib.ExitStack()
         try:
-            await _in_thread(self._check_out, path, commit)
+            await _in_thread(self._check_out, path, commit, made)
             yield path
         finally:
-            await asyncio.shield(_in_thread(remove_tree, path))
+            await asyncio.shield(_in_thread(made.close))
 
-    def _check_out(self, path: Path, commit: str) -> None:
+    def _check_out(self, path: Path, commit: str, made: contextlib.ExitStack) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made.enter_context(_held(path.with_suffix(".lock")))
+        made.callback(remove_tree, path)
         self.room.lay_out(path, self._ensure(commit))
         self._copy_files(path)
 
@@ -479,14 +483,18 @@ def inside(path: str) -> str:
     return str(pure)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+@contextlib.contextmanager
+def _held(file: Path) -> Iterator[None]:
+    """Hold a file of ours while the block lasts, or this process; then it is gone. Raises BlockingIOError if held.
+
+    A process's number would not do: in a container, the next driver may well have that of the dead one.
+    """
+    with file.open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
 
 
 def _prune(top: Path, folder: Path) -> None:
