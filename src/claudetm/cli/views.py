@@ -101,6 +101,7 @@ def _criterion(run: Run, data: Mapping[str, Any]) -> str:
 
 _WORDS: Final[Mapping[str, Callable[[Run, Mapping[str, Any]], str]]] = {
     "RunStarted": lambda _, d: f"run {d['run']} on {d['target']} at {d['base'][:10]}",
+    "PlanDrafted": lambda *_: "a plan is drafted; its criteria are run before any work",
     "PlanProposed": _plan,
     "PlanRefused": lambda _, d: f"the plan goes back: {' '.join(d['reasons'])}",
     "PlanApproved": lambda _, d: f"plan approved by {d['by']}",

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from claudetm.plan.model import Criterion
 from claudetm.ports.commands import CommandRequest
 from claudetm.stages.context import Context
-from claudetm.workflow.events import CriterionChecked
+from claudetm.stages.worktree import set_up
+from claudetm.workflow.events import CriterionChecked, RunBlocked
+from claudetm.workflow.limits import Wait
 
-_TIMEOUT = 900.0  # seconds
+_TIMEOUT: Final = 900.0  # seconds
 
 
-async def check(ctx: Context, criterion: Criterion, commit: str, tree: Path) -> CriterionChecked | None:
+async def judge(ctx: Context, criterion: Criterion, commit: str) -> CriterionChecked | RunBlocked | Wait:
+    """Judge a criterion at a commit, in a checkout of its own: what its command leaves there helps no other."""
+    async with ctx.repository.checkout(commit) as tree:
+        failure = await set_up(ctx, tree, f"criteria-{criterion.id}")
+        receipt = None if failure else await _check(ctx, criterion, commit, tree)
+    if failure and not ctx.stop.is_set():
+        return RunBlocked(failure)
+    return receipt or Wait(ctx.clock.now(), "stopped")
+
+
+async def _check(ctx: Context, criterion: Criterion, commit: str, tree: Path) -> CriterionChecked | None:
     """Run the criterion's command in `tree`; None when it was interrupted. The log stands below logs/criteria."""
     log = ctx.logs / "criteria" / f"{criterion.id}-{commit[:12]}.txt"
     result = await ctx.commands.run(CommandRequest(criterion.command, tree, _TIMEOUT, log), ctx.stop)

@@ -16,9 +16,8 @@ from claudetm.prompts.briefs import PlannerBrief
 from claudetm.prompts.lint import findings
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
-from claudetm.stages.criteria import check
+from claudetm.stages.criteria import judge
 from claudetm.stages.session import Seat, converse
-from claudetm.stages.worktree import set_up
 from claudetm.workflow.events import CriterionChecked, NothingToDo, PlanDrafted, PlanProposed, PlanRefused, RunBlocked
 from claudetm.workflow.limits import Blocked, Wait
 
@@ -104,23 +103,13 @@ async def _with_guards(ctx: Context, proposed: Plan) -> PlanProposed | PlanRefus
     guards: list[str] = []
     for criterion in proposed.criteria if ctx.run.policy.verify else ():
         if criterion.command:
-            receipt = await _checked(ctx, criterion)
+            receipt = await judge(ctx, criterion, ctx.run.base)
             if not isinstance(receipt, CriterionChecked):
                 return receipt
             guards += [criterion.id] if receipt.verdict == "holds" else []
     if guards and len(guards) == len(proposed.criteria) and not ctx.run.plan_refusals:
         return PlanRefused(("Every criterion holds before any work, so none shows that the goal is met.",), proposed)
     return PlanProposed(proposed, tuple(guards))
-
-
-async def _checked(ctx: Context, criterion: Criterion) -> CriterionChecked | RunBlocked | Wait:
-    """Judge one criterion at the base, in a checkout of its own: what its command leaves there helps no other."""
-    async with ctx.repository.checkout(ctx.run.base) as tree:
-        failure = await set_up(ctx, tree, f"criteria-{criterion.id}")
-        receipt = None if failure else await check(ctx, criterion, ctx.run.base, tree)
-    if failure and not ctx.stop.is_set():
-        return RunBlocked(failure)
-    return receipt or Wait(ctx.clock.now(), "stopped")
 
 
 def with_user_criteria(proposed: Plan, own: tuple[str, ...]) -> Plan:

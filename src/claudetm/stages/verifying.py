@@ -11,9 +11,8 @@ from claudetm.prompts.answers import PlannerAnswer, VerifierAnswer, plan_of
 from claudetm.prompts.briefs import ExtendBrief, FailedCriterion, VerifierBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
-from claudetm.stages.criteria import check
+from claudetm.stages.criteria import judge
 from claudetm.stages.session import Seat, converse
-from claudetm.stages.worktree import set_up
 from claudetm.workflow.events import CriteriaFailed, CriterionChecked, GoalVerified, PlanExtended, RunBlocked
 from claudetm.workflow.limits import Blocked, Wait
 from claudetm.workflow.run import Run
@@ -45,14 +44,11 @@ async def _judge_all(ctx: Context) -> RunBlocked | Wait | None:
     open_criteria = [c for c in ctx.run.plan.criteria if c.id not in ctx.run.receipts]
     if not open_criteria:
         return None
-    async with ctx.repository.checkout(commit) as tree:
-        if failure := await set_up(ctx, tree, "verify"):
-            return Wait(ctx.clock.now(), "stopped") if ctx.stop.is_set() else RunBlocked(failure)
-        for criterion in [c for c in open_criteria if c.command]:
-            receipt = await check(ctx, criterion, commit, tree)
-            if receipt is None:
-                return Wait(ctx.clock.now(), "stopped")
-            await ctx.record(receipt)
+    for criterion in [c for c in open_criteria if c.command]:
+        receipt = await judge(ctx, criterion, commit)
+        if not isinstance(receipt, CriterionChecked):
+            return receipt
+        await ctx.record(receipt)
     judged = tuple(c for c in open_criteria if not c.command)
     return await _ask(ctx, judged, commit) if judged else None
 
