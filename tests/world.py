@@ -109,13 +109,14 @@ class World:
     policy: Policy = field(default_factory=lambda: Policy(self_review=False, poll_seconds=30.0))
     play: Play = honest
     holds_before: bool = False
+    files: Mapping[str, str] = field(default_factory=lambda: {"README.md": "hello\n", "Makefile": "test:\n"})
     kill_at: str = ""
 
     def __post_init__(self) -> None:
         self.lines: list[str] = []
         self.clock = FakeClock()
         self.points: list[str] = []
-        self.repository = MemoryRepository({"README.md": "hello\n", "Makefile": "test:\n"}, self.fault)
+        self.repository = MemoryRepository(self.files, self.fault)
         self.forge = MemoryForge(self.repository, self.fault)
         self.agent = MemoryAgent(lambda request: self.play(self, request))
         self.commands = MemoryCommands(lambda request: self.exit_code(request.command))

@@ -139,10 +139,8 @@ def _objection(seat: Seat) -> Objection:
 
 async def _project_instructions(ctx: Context) -> str:
     """Return the repository's own word to agents, from the base commit, where no session can have changed it."""
-    for name in ("CLAUDE.md", "AGENTS.md"):
-        if text := await ctx.repository.read_file(ctx.run.base, name):
-            return text
-    return ""
+    texts = [await ctx.repository.read_file(ctx.run.base, name) for name in ("CLAUDE.md", "AGENTS.md")]
+    return "\n\n".join(dict.fromkeys(text.strip() for text in texts if text))
 
 
 async def _judged(seat: Seat, report: SessionReport) -> tuple[Outcome, str, Answer | None]:
