@@ -18,6 +18,7 @@ import pytest
 from claudetm.adapters.store.directory import StateDirectory
 from claudetm.adapters.store.journal import encode
 from claudetm.adapters.store.lock import acquire
+from claudetm.cli.app import COMMANDS
 from claudetm.workflow.records import Record
 from terminal import Terminal, bytes_of, terminal
 from world import World
@@ -458,27 +459,8 @@ def test_a_run_on_a_bad_disk_can_be_looked_at_and_not_carried_on(
 
 # --- terminals -------------------------------------------------------------------------------------------------
 
-COMMANDS = (
-    "",
-    "start",
-    "resume",
-    "pause",
-    "stop",
-    "status",
-    "plan",
-    "progress",
-    "context",
-    "logs",
-    "say",
-    "undo",
-    "clean",
-    "config",
-    "doctor",
-    "demo",
-)
 
-
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_command_explains_itself(command: str, tmp_path: Path) -> None:
     person = terminal(tmp_path, repository=False)
     words = [command] if command else []
@@ -510,3 +492,15 @@ def test_a_reader_that_goes_away_or_never_was_is_no_error(tmp_path: Path, record
         for reader in ('"$@" | :', '"$@" | head -c 1 >/dev/null', '"$@" >&-', '"$@" <&-', '"$@" 2>&- | :'):
             ended = person(*command, wrap=("bash", "-o", "pipefail", "-c", reader, "sh"))
             assert (ended.returncode, ended.stderr) == (0, ""), (reader, ended)
+
+
+HEAVY = {"claude_agent_sdk", "github", "git", "fastapi", "pydantic", "asyncio", "jinja2", "starlette"}
+
+
+@pytest.mark.parametrize("command", [("--help",), ("status",), ("plan",), ("logs",), ("progress",)])
+def test_looking_loads_nothing_heavy(command: tuple[str, ...], tmp_path: Path, records: list[Record]) -> None:
+    person = with_journal(tmp_path, [encode(r) for r in records])
+    ended = person(*command, PYTHONPROFILEIMPORTTIME="1")
+    loaded = {line.rsplit("|", 1)[1].strip() for line in ended.stderr.splitlines() if line.startswith("import time:")}
+    assert "typer" in loaded
+    assert not loaded & HEAVY

@@ -28,6 +28,7 @@ from claudetm.config import Resolved, policy, resolve, user_file
 from claudetm.engine.commit import Writer
 from claudetm.errors import ConfigError, JournalError, StoreError, UsageError
 from claudetm.prompts.render import Prompts
+from claudetm.redact import redact
 from claudetm.workflow.events import RunStarted
 from claudetm.workflow.policy import Policy, policy_to_data
 from claudetm.workflow.run import Run, UnreadableRecord
@@ -100,6 +101,7 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
         criteria=criteria,
         forge=forge,
         rehearsal=_rehearsal(wish.rehearsal),
+        remote=redact(user.remotes.get("origin", "")),
         author=user.author,
     )
     opened = _open(state, user.refs, started)

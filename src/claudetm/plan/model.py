@@ -63,10 +63,6 @@ class Plan:
     summary: str = ""
     assumptions: tuple[str, ...] = field(default=())
 
-    def change(self, change_id: str) -> Change | None:
-        """Return the change of that id, or None."""
-        return next((c for c in self.changes if c.id == change_id), None)
-
 
 def problems(plan: Plan) -> tuple[str, ...]:
     """Return what makes the plan unusable, a sentence each; empty for a usable plan."""
