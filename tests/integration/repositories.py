@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
-import signal
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from claudetm.adapters.agent.containment import Containment
+from claudetm.adapters.commands.runner import CommandRunner, RunnerSettings
 from claudetm.adapters.forge.local import LocalForge
 from claudetm.adapters.forge.local_checks import CheckSettings
 from claudetm.adapters.forge.local_journal import ForgeJournal
@@ -119,35 +119,17 @@ class RealWorld:
 
 
 class ShellCommands:
-    """Commands as plain shell processes: no containment, and a count of what was run."""
+    """The real runner under the reaper alone, and a count of what was run."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Path) -> None:
+        self._runner = CommandRunner(RunnerSettings(RUN, home, Containment("")))
         self.requests: list[CommandRequest] = []
         self.began = asyncio.Event()
 
     async def run(self, request: CommandRequest, stop: asyncio.Event | None = None) -> CommandResult:
         self.requests.append(request)
         self.began.set()
-        stop = stop or asyncio.Event()
-        out, err = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
-        shell = await asyncio.create_subprocess_exec(
-            "sh", "-c", request.command, cwd=request.cwd, stdout=out, stderr=err, start_new_session=True
-        )
-        reading, stopping = asyncio.create_task(shell.communicate()), asyncio.create_task(stop.wait())
-        await asyncio.wait({reading, stopping}, timeout=request.timeout, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        ended = reading.done()
-        if not ended:
-            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself just now
-                os.killpg(shell.pid, signal.SIGKILL)
-        output, _ = await reading
-        if request.log:
-            request.log.parent.mkdir(parents=True, exist_ok=True)
-            request.log.write_bytes(output)
-        digest = hashlib.sha256(output).hexdigest()
-        code = shell.returncode if ended else None
-        late = not ended and not stop.is_set()
-        return CommandResult(code, output.decode(), digest, 0.0, late, stop.is_set() and not ended, request.log)
+        return await self._runner.run(request, stop)
 
 
 class LocalForgeWorld(RealWorld):
@@ -160,7 +142,8 @@ class LocalForgeWorld(RealWorld):
         setup: tuple[str, ...] = (),
     ) -> None:
         super().__init__(folder)
-        self.commands = ShellCommands()
+        self.commands = ShellCommands(folder / "home")
+        self._drivers: list[LocalForge] = []
         self.settings = CheckSettings(checks, self.state / "logs", setup, timeout=20.0)
         self.forge = self.driver()
 
@@ -169,7 +152,13 @@ class LocalForgeWorld(RealWorld):
         self.repository = make_run(self.user, self.state, faults=faults)
         self.journal = ForgeJournal(self.state / "forge" / "journal.jsonl")
         self.forge = LocalForge(self.repository, "main", self.journal, self.commands, self.settings, faults)
+        self._drivers.append(self.forge)
         return self.forge
+
+    async def close(self) -> None:
+        """End the checks of every driver there was: one that "died" in a test has left its own running."""
+        for forge in self._drivers:
+            await forge.close()
 
     async def push(self, change: str, files: Mapping[str, str]) -> str:
         branch = f"claudetm/{RUN}/{change}"

@@ -34,7 +34,7 @@ def anyio_backend() -> str:
 async def world(tmp_path: Path) -> AsyncIterator[LocalForgeWorld]:
     made = LocalForgeWorld(tmp_path)
     yield made
-    await made.forge.close()
+    await made.close()
 
 
 class Killed(BaseException):
@@ -91,7 +91,7 @@ async def main():
     journal = ForgeJournal(Path(state) / "forge" / "journal.jsonl")
     repository = make_run(Path(user), Path(state), faults=die)
     settings = CheckSettings((), Path(state) / "logs")
-    forge = LocalForge(repository, "main", journal, ShellCommands(), settings, die)
+    forge = LocalForge(repository, "main", journal, ShellCommands(Path(state) / "home"), settings, die)
     await forge.merge(int(number), head, base, "merge")
 
 asyncio.run(main())
@@ -364,6 +364,7 @@ async def test_a_base_that_somebody_has_checked_out_is_not_merged_into(world: Lo
 
 async def test_a_torn_last_line_is_passed_over_and_cut_off(world: LocalForgeWorld) -> None:
     number = (await opened(world, {"a.txt": "a\n"})).number
+    await world.forge.close()
     with world.journal.path.open("ab") as file:
         file.write(b'{"kind": "clo')
     world.driver()
@@ -375,6 +376,7 @@ async def test_a_torn_last_line_is_passed_over_and_cut_off(world: LocalForgeWorl
 
 async def test_a_damaged_line_is_named(world: LocalForgeWorld) -> None:
     number = (await opened(world, {"a.txt": "a\n"})).number
+    await world.forge.close()
     text = world.journal.path.read_text()
     world.journal.path.write_text("{damaged\n" + text)
     world.driver()

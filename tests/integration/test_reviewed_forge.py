@@ -40,7 +40,7 @@ async def world(tmp_path: Path) -> AsyncIterator[LocalForgeWorld]:
     made = LocalForgeWorld(tmp_path)
     git(made.user, "switch", "-q", "main")
     yield made
-    await made.forge.close()
+    await made.close()
 
 
 async def opened(world: LocalForgeWorld, change: str) -> PullRequest:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import subprocess
+import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self
@@ -98,38 +100,89 @@ async def _bounded(
     stop: asyncio.Event | None,
     output: _Output,
 ) -> _Ended:
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=request.cwd,
-        env=dict(marks),
-        start_new_session=True,
-    )
-    reading = asyncio.create_task(output.read(process.stdout))
-    exiting = asyncio.create_task(process.wait())
-    stopping = asyncio.create_task((stop or asyncio.Event()).wait())
-    try:
-        await asyncio.wait({exiting, stopping}, timeout=request.timeout, return_when=asyncio.FIRST_COMPLETED)
-        if exiting.done():
-            return _Ended(exiting.result())
-        return _Ended(None, timed_out=not stopping.done(), stopped=stopping.done())
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _finish(process, marks[SESSION_MARKER])
-            await asyncio.wait({reading}, timeout=_PIPE_PATIENCE)
-        for task in (reading, exiting, stopping):
-            task.cancel()
+    with _Process(argv, marks, request.cwd, output.take) as process:
+        exiting = asyncio.create_task(process.exited.wait())
+        stopping = asyncio.create_task((stop or asyncio.Event()).wait())
+        try:
+            await asyncio.wait({exiting, stopping}, timeout=request.timeout, return_when=asyncio.FIRST_COMPLETED)
+            if process.exited.is_set():
+                return _Ended(process.code)
+            return _Ended(None, timed_out=not stopping.done(), stopped=stopping.done())
+        finally:
+            exiting.cancel()
+            stopping.cancel()
+            with anyio.CancelScope(shield=True):
+                await process.finish(marks[SESSION_MARKER])
 
 
-async def _finish(process: asyncio.subprocess.Process, session: str) -> None:
-    """End the command and all it started. The reaper, or bubblewrap, takes the rest with it."""
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-    await sweep(session=session)
-    await process.wait()
+class _Process:
+    """A command at work: its output handed on as it comes, its end an event.
+
+    asyncio's own subprocesses will not do. A task cancelled while one is being made, as at the end of asyncio.run,
+    waits for ever (seen with CPython 3.11), and their wait() waits for the output's end too.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], environment: Mapping[str, str], cwd: Path, take: Callable[[bytes], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._take = take
+        self.exited = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._out, theirs = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(self._out)
+            raise
+        finally:
+            os.close(theirs)
+        os.set_blocking(self._out, False)
+        self._loop.add_reader(self._out, self._read)
+        threading.Thread(target=self._wait, name=f"wait for {self._process.pid}", daemon=True).start()
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, once it has one; negative for a signal."""
+        return self._process.returncode
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.remove_reader(self._out)
+        os.close(self._out)
+
+    def _read(self) -> None:
+        data = os.read(self._out, _CHUNK)
+        if data:
+            self._take(data)
+        else:
+            self._loop.remove_reader(self._out)
+            self._drained.set()
+
+    def _wait(self) -> None:
+        self._process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+            self._loop.call_soon_threadsafe(self.exited.set)
+
+    async def finish(self, session: str) -> None:
+        """End the command and all it started. The reaper, or bubblewrap, takes the rest with it."""
+        if not self.exited.is_set():
+            self._process.terminate()
+        await sweep(session=session)
+        await self.exited.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PIPE_PATIENCE):
+                await self._drained.wait()
 
 
 class _Output:
@@ -152,11 +205,6 @@ class _Output:
     def __exit__(self, *_: object) -> None:
         if self._file is not None:
             self._file.close()
-
-    async def read(self, stream: asyncio.StreamReader | None) -> None:
-        """Take everything in, to the end of the stream."""
-        while stream is not None and (data := await stream.read(_CHUNK)):
-            self.take(data)
 
     def take(self, data: bytes) -> None:
         """Take one piece in."""
