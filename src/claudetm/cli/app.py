@@ -40,7 +40,7 @@ COMMANDS = (
     "doctor",
     "demo",
 )
-"""Each is a module of this package with a function `command`, in the order of `--help`."""
+"""Each is a module of this package with a function `command`, or a typer `app` of several; in the order of `--help`."""
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
@@ -56,7 +56,11 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_options)
     called = [name for name in COMMANDS if name in arguments[:1]]
     for name in called or COMMANDS:
-        app.command(name)(import_module(f"claudetm.cli.{name}").command)
+        module = import_module(f"claudetm.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(module.command)
     return app
 
 
