@@ -40,7 +40,7 @@ COMMANDS = (
     "doctor",
     "demo",
 )
-"""Each is a module of this package with a function `command`, or a typer `app` of several; in the order of `--help`."""
+"""Each is a module of this package with a function `command`, or a typer `app` of several, in `--help`'s order."""
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:
