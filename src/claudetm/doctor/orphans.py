@@ -1,0 +1,97 @@
+"""The processes of runs whose driver is dead; `--repair` ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from claudetm.adapters.store.lock import acquire, holder
+from claudetm.doctor.finding import Finding, fail, ok
+from claudetm.doctor.place import Place
+
+if TYPE_CHECKING:
+    import psutil
+
+
+def orphans(place: Place) -> Iterator[Finding]:
+    """Find the processes of this repository's runs whose driver is dead; only those are ever ended."""
+    if place.root is None:
+        return
+    left = _left(place)
+    if left and place.mend:
+        ended = sorted(pid for pids in left.values() for pid in pids)
+        _end(place, left)
+        left = _left(place)
+        if not left:
+            yield ok("orphan agents", f"ended: {_listed(ended)}")
+            return
+    if left:
+        pids = sorted(pid for found in left.values() for pid in found)
+        found = f"{_listed(pids)} of {', '.join(left)} outlived their driver"
+        yield fail("orphan agents", found, f"claudetm doctor --repair, or kill {' '.join(map(str, pids))}")
+    else:
+        yield ok("orphan agents", "none")
+
+
+def _listed(pids: list[int]) -> str:
+    return f"process{'es' if len(pids) > 1 else ''} {', '.join(map(str, pids))}"
+
+
+def _left(place: Place) -> dict[str, list[int]]:
+    """Return the processes of each of this repository's runs that nobody drives."""
+    import psutil
+
+    from claudetm.adapters.agent.environment import MARKER
+
+    ours = _runs(place)
+    spared = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
+    found: dict[str, list[int]] = {}
+    driven = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            run = process.environ().get(MARKER, "")
+            if run not in ours or process.pid in spared or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if any(_drives(above) for above in process.parents()):
+                driven.add(run)
+            found.setdefault(run, []).append(process.pid)
+    return {run: pids for run, pids in found.items() if run not in driven}
+
+
+def _runs(place: Place) -> set[str]:
+    """Return the ids of this repository's runs, as far as their folders tell, that have no driver."""
+    state = place.state
+    known = {p.name for p in place.runs.iterdir()} if place.runs.is_dir() else set()
+    if state is None or not state.root.is_dir():
+        return known
+    if state.history.is_dir():
+        known |= {p.name for p in state.history.iterdir()}
+    driver = holder(state.lock)
+    if driver is not None and not driver.run:
+        return set()  # somebody drives, and does not say what
+    return known - ({driver.run} if driver else set())
+
+
+def _drives(process: psutil.Process) -> bool:
+    """Whether a process is a claudetm: what hangs below one is no orphan, whatever became of its state directory."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        words = process.cmdline()[:3]
+        return any(Path(w).name == "claudetm" for w in words) and process.pid != os.getpid()
+    return False
+
+
+def _end(place: Place, left: Mapping[str, list[int]]) -> None:
+    """End what is left of the runs, holding the lock where it is free, so that no driver begins meanwhile."""
+    from claudetm.adapters.agent.containment import sweep
+
+    state = place.state
+    alone = state is not None and state.root.is_dir() and holder(state.lock) is None
+    with acquire(state.lock) if state is not None and alone else nullcontext():
+        for run in left:
+            asyncio.run(sweep(run))

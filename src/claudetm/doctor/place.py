@@ -1,0 +1,75 @@
+"""What is examined, each part of it read once and only when a check asks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from claudetm.adapters.store.directory import NAME, StateDirectory
+from claudetm.doctor.finding import Finding
+from claudetm.errors import RepositoryError
+
+if TYPE_CHECKING:
+    from claudetm.adapters.git.user_repository import UserRepository
+    from claudetm.config import Resolved
+
+
+@dataclass(frozen=True)
+class Place:
+    """What is examined: the folder that the command was called in; `mend` is what `--repair` asks for."""
+
+    where: Path
+    mend: bool = False
+
+    @cached_property
+    def root(self) -> Path | None:
+        """The folder that holds `.git` or the state directory, found without git's help."""
+        above = (self.where, *self.where.parents)
+        return next((f for f in above if os.path.lexists(f / ".git") or os.path.lexists(f / NAME)), None)
+
+    @cached_property
+    def state(self) -> StateDirectory | None:
+        """The state directory, where there is one."""
+        if self.root is None or not os.path.lexists(self.root / NAME):
+            return None
+        return StateDirectory(self.root / NAME)
+
+    @cached_property
+    def user(self) -> UserRepository:
+        """The repository as a start would read it. Raises RepositoryError."""
+        from claudetm.adapters.git.user_repository import inspect
+
+        return inspect(self.where)
+
+    @cached_property
+    def files(self) -> frozenset[str]:
+        """The paths at the commit that a run would begin at; none where it cannot begin."""
+        with suppress(RepositoryError):
+            listed = self.user.refs.git.run("ls-tree", "-r", "-z", "--name-only", self.user.base)
+            return frozenset(listed.items)
+        return frozenset()
+
+    @cached_property
+    def settings(self) -> Resolved:
+        """The configuration as a start would resolve it. Raises ConfigError."""
+        from claudetm.config import resolve, user_file
+
+        project = self.root / NAME / "config.json" if self.root else None
+        tracked = f"{NAME}/config.json" in self.files
+        return resolve({}, os.environ, project, user_file(), tracked=tracked)
+
+    @cached_property
+    def runs(self) -> Path:
+        """Where the runs of this repository have their own repositories; the folder of all runs outside of one."""
+        from claudetm.bootstrap.opening import run_folder
+
+        mine = run_folder(self.root or self.where, "any").parent
+        return mine if self.root else mine.parent
+
+
+Check = Callable[[Place], Iterator[Finding]]

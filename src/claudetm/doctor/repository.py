@@ -1,0 +1,98 @@
+"""Checks of the repository as a start would find it: its commits, settings, prompts and checks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Final
+
+from claudetm.doctor.finding import Finding, fail, ok, warn
+from claudetm.doctor.place import Place
+from claudetm.errors import ClaudetmError, ConfigError, RepositoryError
+
+_SECONDS: Final = 10.0  # for git to say whether it works here
+
+
+def repository(place: Place) -> Iterator[Finding]:
+    """Say what a start would begin from, where it would push, and as whom it would commit."""
+    from claudetm.adapters.git.user_repository import NO_IDENTITY
+
+    if owned_by_another(place):
+        trust = f"chown it, or git config --global --add safe.directory {place.root}"
+        yield fail("repository", f"{place.root} is another user's, so git refuses to work in it", trust)
+        return
+    user = place.user
+    notes = "".join(f"; {note}" for note in user.notes if NO_IDENTITY not in note)
+    yield ok("repository", f"{user.root}, {user.target} at {user.base[:10]}{notes}")
+    remotes = ", ".join(f"{name} {url}" for name, url in user.remotes.items())
+    yield ok("remote", remotes or "none, and none is needed: pull requests live in the repository")
+    if user.author == NO_IDENTITY:
+        who = 'git config user.name "…", git config user.email "…"'
+        yield warn("git identity", f"none: commits would be made as {NO_IDENTITY}", who)
+    else:
+        yield ok("git identity", user.author)
+
+
+def owned_by_another(place: Place) -> bool:
+    """Whether git itself turns away (safe.directory); GitPython reads on, and mistakes it for an empty repository."""
+    if place.root is None or shutil.which("git") is None:
+        return False
+    command = ["git", "-C", str(place.root), "rev-parse", "--git-dir"]
+    environment = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=_SECONDS, check=False)
+    return b"dubious ownership" in done.stderr
+
+
+def configuration(place: Place) -> Iterator[Finding]:
+    """Say which settings are given, and by what."""
+    try:
+        resolved = place.settings
+    except ConfigError as error:
+        yield fail(
+            "configuration", str(error).rstrip("."), "correct it there; `claudetm config path` names the files"
+        )
+        return
+    given = [f"{name} ({s.source})" for name, s in resolved.settings.items() if s.source != "default"]
+    for ignored in resolved.ignored:
+        yield warn("configuration", ignored, "pass --trust-project-settings if you trust who wrote it")
+    yield ok("configuration", ", ".join(given) or "defaults throughout")
+
+
+def prompts(place: Place) -> Iterator[Finding]:
+    """Say whether prompts of your own are used, and whether they can be."""
+    from claudetm.prompts.render import Prompts
+
+    own = place.state.prompts if place.state is not None else None
+    try:
+        Prompts(own).check()
+    except ClaudetmError as error:
+        yield fail("prompts", str(error).rstrip("."), f"correct or delete it in {own}")
+        return
+    count = len(list(own.iterdir())) if own is not None and own.is_dir() else 0
+    yield ok("prompts", f"{count} of your own in {own}" if count else "the packaged ones")
+
+
+def checks(place: Place) -> Iterator[Finding]:
+    """Say which checks would gate a change."""
+    from claudetm.adapters.commands import detect
+
+    try:
+        commands = place.settings["checks.commands"]
+        if commands:
+            yield ok("checks", f"{', '.join(commands)} (configured)")
+            return
+        user = place.user
+    except (ConfigError, RepositoryError) as error:
+        about = "configuration" if isinstance(error, ConfigError) else "repository"
+        yield warn("checks", f"not looked for: see {about}", f"mend the {about} first")
+        return
+    commands = detect.checks(place.files, lambda path: user.refs.git.text("show", f"{user.base}:{path}"))
+    remedy = 'claudetm config set checks.commands "make test", say, or start with --check or --no-checks'
+    if commands:
+        yield ok("checks", f"{', '.join(commands)} (detected)")
+    elif place.settings["checks.none"] == "pass":
+        yield warn("checks", "none, and as configured, what is untested is merged", remedy)
+    else:
+        yield fail("checks", "none were found, and zero checks is not green", remedy)
