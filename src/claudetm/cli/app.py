@@ -13,6 +13,7 @@ from io import TextIOWrapper
 import typer
 from typer.exceptions import TyperException
 
+from claudetm.cli.exit_codes import ExitCode
 from claudetm.errors import ClaudetmError, StoreError
 
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE})
@@ -20,8 +21,9 @@ _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES,
 
 _MEND = "mend that, then call the same again"
 
-SUCCESS, FAILED, STOPPED, BUG = 0, 1, 2, 3
 _TYPERS_INTERRUPT = 130  # what typer makes of a KeyboardInterrupt
+_COMPLETING = "_CLAUDETM_COMPLETE"
+"""What a shell's completion sets, to be told what could come next instead of having anything done."""
 
 COMMANDS = (
     "start",
@@ -42,25 +44,32 @@ COMMANDS = (
 )
 """Each is a module of this package with a function `command`, or a typer `app` of several, in `--help`'s order."""
 
+DRIVING = ("start", "resume", "demo")
+"""Those that drive a run: interrupted, they leave one that `resume` goes on with."""
+
 
 def build(arguments: Sequence[str]) -> typer.Typer:
     """Return the application. Where a command is called, it alone is loaded: the options of all take 20 ms."""
+    called = [name for name in COMMANDS if name in arguments[:1]]
     app = typer.Typer(
         name="claudetm",
         help="Give it a goal; come back to merged, verified pull requests, with proof.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=not called,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    called = [name for name in COMMANDS if name in arguments[:1]]
     for name in called or COMMANDS:
         module = import_module(f"claudetm.cli.{name}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
             app.command(name)(module.command)
+    if _COMPLETING in os.environ:
+        from claudetm.cli.completion import teach
+
+        teach(app)
     return app
 
 
@@ -92,7 +101,7 @@ def run() -> None:
 
 def _guarded() -> int:
     try:
-        code = int(build(sys.argv[1:])(standalone_mode=False) or SUCCESS)
+        code = int(build(sys.argv[1:])(standalone_mode=False, prog_name="claudetm") or ExitCode.SUCCESS)
         if code == _TYPERS_INTERRUPT:
             return _interrupted()
         if sys.stdout is not None:
@@ -109,11 +118,13 @@ def _guarded() -> int:
         return _tell(str(error))
     except KeyboardInterrupt:
         return _interrupted()
-    except SystemExit:
-        return SUCCESS  # rich's way to end when whoever read along has gone
+    except SystemExit as ended:
+        if _COMPLETING in os.environ:
+            return int(ended.code or ExitCode.SUCCESS)  # fish asks by it whether there is anything to offer
+        return ExitCode.SUCCESS  # rich's way to end when whoever read along has gone
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return SUCCESS
+        return ExitCode.SUCCESS
     except OSError as error:
         if error.errno in _OF_THE_DISK:
             return _tell(f"{error.filename or 'A file'}: {error.strerror}; {_MEND}")
@@ -123,15 +134,18 @@ def _guarded() -> int:
 
 
 def _interrupted() -> int:
+    """Say so. Only a command that drives leaves something to carry on."""
+    if sys.argv[1:2] and sys.argv[1] not in DRIVING:
+        return _tell("interrupted")
     print("claudetm: interrupted; `claudetm resume` carries on", file=sys.stderr)
-    return STOPPED
+    return ExitCode.STOPPED
 
 
 def _tell(sentence: str) -> int:
     from claudetm.redact import printable
 
     print(f"claudetm: {' '.join(printable(sentence).split())}", file=sys.stderr)
-    return FAILED
+    return ExitCode.FAILED
 
 
 def _report_bug(error: Exception) -> int:
@@ -145,4 +159,4 @@ def _report_bug(error: Exception) -> int:
         log.write(redact("".join(traceback.format_exception(error))))
     print(f"claudetm: this is a bug: {type(error).__name__}: {redact(str(error))}; the details are in {log.name}",
           file=sys.stderr)  # fmt: skip
-    return BUG
+    return ExitCode.BUG
