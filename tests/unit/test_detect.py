@@ -1,31 +1,68 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from claudetm.adapters.commands.detect import checks
+from claudetm.adapters.commands.detect import checks, installed, lacking, setup, tool
 
 TEST_FILE = "import unittest\n"
+PYTEST = {"pyproject.toml": "[tool.pytest.ini_options]\n", "tests/test_a.py": ""}
+NODE = {"package.json": '{"scripts": {"test": "vitest run"}, "devDependencies": {"vitest": "1"}}'}
+REQUIRED = {"requirements.txt": "flask\n", "requirements-dev.txt": "pytest==8\n", "tests/test_a.py": ""}
+
+
+def everything(_tool: str) -> bool:
+    return True
+
+
+def without(*tools: str) -> Callable[[str], bool]:
+    return lambda wanted: wanted not in tools
 
 
 @pytest.mark.parametrize(
     ("files", "command"),
     [
         ({"Makefile": "test: build\n\tpytest\n", "pyproject.toml": ""}, "make test"),
+        ({"Makefile": "lint test:\n\ttrue\n"}, "make test"),
         ({"Makefile": "check:\n\ttrue\n"}, "make check"),
+        ({"Makefile": "check: lint test\n\ntest::\n\ttrue\n"}, "make test"),
+        ({"GNUmakefile": "test:\n", "Makefile": "check:\n"}, "make test"),
         ({"Makefile": "test := 1\n", "go.mod": ""}, "go test ./..."),
         ({"tox.ini": "", "tests/test_a.py": ""}, "tox"),
+        ({"pyproject.toml": "[tool.tox]\nenv_list = []\n"}, "tox"),
+        ({"setup.cfg": "[tox:tox]\n"}, "tox"),
         ({"noxfile.py": ""}, "nox"),
-        ({"pyproject.toml": "[tool.pytest.ini_options]\n", "tests/test_a.py": TEST_FILE}, "python3 -m pytest -q"),
+        (PYTEST, "python3 -m pytest -q"),
+        ({**PYTEST, "uv.lock": ""}, "uv run --frozen pytest -q"),
+        ({**PYTEST, "poetry.lock": ""}, "poetry run pytest -q"),
+        ({**PYTEST, "src/app/__init__.py": ""}, "PYTHONPATH=src python3 -m pytest -q"),
+        ({"pytest.ini": "", "test_a.py": ""}, "python3 -m pytest -q"),
         ({"setup.cfg": "[tool:pytest]\n", "test_a.py": TEST_FILE}, "python3 -m pytest -q"),
         ({"tests/conftest.py": "", "tests/test_a.py": TEST_FILE}, "python3 -m pytest -q"),
         ({"tests/test_a.py": "import pytest\n"}, "python3 -m pytest -q"),
-        ({"tests/test_a.py": TEST_FILE}, "python3 -m unittest"),
-        ({"package.json": '{"scripts": {"test": "vitest run"}}'}, "npm test --silent"),
+        ({"tests/a_test.py": "from pytest import mark\n"}, "python3 -m pytest -q"),
+        (REQUIRED, "python3 -m pytest -q"),
+        (
+            {"pyproject.toml": '[dependency-groups]\ndev = ["pytest>=8"]\n', "tests/test_a.py": TEST_FILE},
+            "python3 -m pytest -q",
+        ),
+        ({"test_a.py": TEST_FILE}, "python3 -m unittest"),
+        ({"tests/__init__.py": "", "tests/test_a.py": TEST_FILE}, "python3 -m unittest"),
+        ({"tests/test_a.py": TEST_FILE}, "python3 -m unittest discover -s tests"),
+        (
+            {"a/__init__.py": "", "a/b/__init__.py": "", "a/b/test_a.py": "", "a/test_b.py": ""},
+            "python3 -m unittest",
+        ),
+        (NODE, "npm test --silent"),
+        ({**NODE, "pnpm-lock.yaml": ""}, "pnpm test"),
+        ({**NODE, "yarn.lock": ""}, "yarn test"),
         ({"Cargo.toml": ""}, "cargo test"),
+        ({"Cargo.toml": "", "Cargo.lock": ""}, "cargo test --locked"),
     ],
 )
 def test_the_repositorys_own_files_say_how_it_is_checked(files: dict[str, str], command: str) -> None:
-    assert checks(files, files.__getitem__) == (command,)
+    assert checks(files, files.__getitem__, everything) == (command,)
 
 
 @pytest.mark.parametrize(
@@ -33,10 +70,86 @@ def test_the_repositorys_own_files_say_how_it_is_checked(files: dict[str, str], 
     [
         {"README.md": ""},
         {"package.json": '{"scripts": {"test": "echo \\"Error: no test specified\\" && exit 1"}}'},
+        {"package.json": '{"scripts": {"test": ""}}'},
         {"package.json": "not json"},
+        {"package.json": '["a list"]'},
         {"pyproject.toml": "not toml ["},
+        {"setup.cfg": "no section\n"},
         {"Makefile": "build:\n\ttrue\n"},
+        {"Makefile": "contest:\n\ttrue\n"},
     ],
 )
 def test_nothing_is_guessed(files: dict[str, str]) -> None:
-    assert checks(files, files.__getitem__) == ()
+    assert checks(files, files.__getitem__, everything) == ()
+
+
+def test_each_language_is_checked_once() -> None:
+    files = {**PYTEST, **NODE, "tox.ini": "", "noxfile.py": "", "go.mod": ""}
+    assert checks(files, files.__getitem__, everything) == ("tox", "npm test --silent", "go test ./...")
+
+
+def test_a_tool_that_is_not_installed_gives_way_to_the_next_of_its_language() -> None:
+    files = {**PYTEST, "tox.ini": "", "Makefile": "test:\n\ttox\n"}
+    assert checks(files, files.__getitem__, without("make")) == ("tox",)
+    assert checks(files, files.__getitem__, without("make", "tox")) == ("python3 -m pytest -q",)
+    locked = {**PYTEST, "uv.lock": ""}
+    assert checks(locked, locked.__getitem__, without("uv")) == ("python3 -m pytest -q",)
+    # never is another language's check taken for it
+    assert checks({**files, **NODE}, {**files, **NODE}.__getitem__, without("make", "npm")) == (
+        "tox",
+        "npm test --silent",
+    )
+
+
+def test_what_is_not_installed_is_named() -> None:
+    assert lacking("npm test --silent", without("npm")) == "npm"
+    assert lacking("CI=1 tox -e py", without("tox")) == "tox"
+    assert lacking("PYTHONPATH=src python3 -m pytest -q", without("python3 -m pytest")) == "pytest for python3"
+    assert lacking("python3 -m pytest", without("python3 -m pytest", "python3")) == "python3"
+    assert lacking("make test", everything) == ""
+
+
+@pytest.mark.parametrize(
+    "command", [".venv/bin/pytest", "./run tests", "(cd a && make)", "! grep x y", "unclosed 'quote", "", "# nothing"]
+)
+def test_where_it_cannot_be_told_nothing_is_said_to_be_missing(command: str) -> None:
+    assert tool(command) == ""
+
+
+def test_this_machine_is_asked() -> None:
+    assert installed("sh")
+    assert installed("export")  # the shell's own
+    assert installed("python3 -m json")
+    assert not installed("no-such-tool-anywhere")
+    assert not installed("python3 -m no_such_module_anywhere")
+
+
+@pytest.mark.parametrize(
+    ("files", "commands"),
+    [
+        ({"README.md": ""}, ()),
+        ({"uv.lock": "", "pyproject.toml": ""}, ("uv sync --frozen",)),
+        ({"poetry.lock": ""}, ("POETRY_VIRTUALENVS_IN_PROJECT=true poetry install --no-interaction",)),
+        ({**NODE, "package-lock.json": ""}, ("npm ci --no-audit --no-fund",)),
+        ({**NODE, "pnpm-lock.yaml": "", "package-lock.json": ""}, ("pnpm install --frozen-lockfile",)),
+        ({**NODE, "yarn.lock": ""}, ("yarn install --frozen-lockfile",)),
+        (NODE, ("npm install --no-package-lock --no-audit --no-fund",)),
+        ({**NODE, "yarn.lock": "", "uv.lock": ""}, ("uv sync --frozen", "yarn install --frozen-lockfile")),
+        (REQUIRED, ()),  # the python3 of this machine has pytest: its environment is the one that is meant
+    ],
+)
+def test_lock_files_say_how_a_checkout_is_set_up(files: dict[str, str], commands: tuple[str, ...]) -> None:
+    assert setup(files, files.__getitem__, everything) == commands
+
+
+def test_what_is_not_installed_sets_nothing_up() -> None:
+    files = {"uv.lock": "", "package-lock.json": "", **NODE}
+    assert setup(files, files.__getitem__, without("uv")) == ("npm ci --no-audit --no-fund",)
+
+
+def test_requirements_become_an_environment_of_the_checkout_where_python_has_no_pytest() -> None:
+    bare = without("python3 -m pytest")
+    (command,) = setup(REQUIRED, REQUIRED.__getitem__, bare)
+    assert command.startswith("python3 -m venv .venv")
+    assert command.endswith("-r requirements-dev.txt -r requirements.txt")
+    assert checks(REQUIRED, REQUIRED.__getitem__, bare) == (".venv/bin/python -m pytest -q",)

@@ -280,24 +280,48 @@ def _configuration(state: StateDirectory, user: UserRepository, flags: Mapping[s
 
 def _policy(resolved: Resolved, user: UserRepository, wish: Wish, notice: Notice) -> Policy:
     """Return the policy with what the repository's own files say laid under what is configured."""
-    found = policy(resolved)
-    if not found.checks:
-        found = replace(found, checks=detect.checks(_files(user), lambda path: _text(user, path)))
-        if found.checks:
-            notice(f"checks: {', '.join(found.checks)} (detected)")
+    found = _set_up(resolved, user, _checked(policy(resolved), user, notice), notice)
     if not found.checks and found.checks_none == "block":
         raise ConfigError(
             "No checks were found in this repository, and zero checks is not green: set checks.commands in "
             f"{NAME}/config.json, pass --check COMMAND, or pass --no-checks to merge untested work"
         )
-    if not found.setup and resolved.settings["worktree.setup"].source == "default":
-        found = replace(found, setup=detect.setup(_files(user)))
     if not found.checks:
+        notice("checks: none; as checks.none is pass, pull requests are merged untested")
         found = replace(found, checks_grace=0.0)  # the local forge knows at once that there are none
     if wish.rehearsal:
         return replace(found, poll_seconds=REHEARSAL_POLL)
     _require_credentials()
     return found
+
+
+def _checked(found: Policy, user: UserRepository, notice: Notice) -> Policy:
+    """Return the policy with checks: those configured, else detected. What cannot run here is named."""
+    if found.checks:
+        for command in found.checks:
+            if tool := detect.lacking(command):
+                notice(f"checks: `{command}` may fail: {tool} is not installed here")
+        return found
+    commands = detect.checks(_files(user), lambda path: _text(user, path))
+    for command in commands:
+        if tool := detect.lacking(command):
+            raise ConfigError(
+                f"This repository is checked by `{command}`, and {tool} is not installed here: install it, or say "
+                "with --check COMMAND how else to check"
+            )
+    if commands:
+        notice(f"checks: {', '.join(commands)} (detected)")
+    return replace(found, checks=commands)
+
+
+def _set_up(resolved: Resolved, user: UserRepository, found: Policy, notice: Notice) -> Policy:
+    """Return the policy with what sets a fresh checkout up: as configured, else detected."""
+    if found.setup or resolved.settings["worktree.setup"].source != "default":
+        return found
+    commands = detect.setup(_files(user), lambda path: _text(user, path))
+    if commands:
+        notice(f"set-up of each checkout: {', '.join(commands)} (detected)")
+    return replace(found, setup=commands)
 
 
 def _refuse_unfit(found: Policy) -> None:

@@ -90,7 +90,9 @@ def checks(place: Place) -> Iterator[Finding]:
         return
     commands = detect.checks(place.files, lambda path: user.refs.git.text("show", f"{user.base}:{path}"))
     remedy = 'claudetm config set checks.commands "make test", say, or start with --check or --no-checks'
-    if commands:
+    if missing := [tool for tool in map(detect.lacking, commands) if tool]:
+        yield fail("checks", f"{', '.join(commands)} (detected), without {', '.join(missing)}", "install it here")
+    elif commands:
         yield ok("checks", f"{', '.join(commands)} (detected)")
     elif place.settings["checks.none"] == "pass":
         yield warn("checks", "none, and as configured, what is untested is merged", remedy)
