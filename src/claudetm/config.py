@@ -1,7 +1,8 @@
 """The configuration: which keys there are, where their values come from, and the policy that follows from them.
 
 Flags come before the environment, the repository's file, the user's file and the defaults. Every key here has an
-effect. pydantic would be loaded by every command that asks for one setting, so the standard library does it.
+effect; null in a file leaves it to the next of these. A secret is masked wherever it is shown. pydantic would be
+loaded by every command that asks for one setting, so the standard library does it.
 """
 
 from __future__ import annotations
@@ -11,18 +12,25 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
 from claudetm.errors import ConfigError
+from claudetm.redact import MASK, learn, redact
 from claudetm.workflow.policy import Policy, policy_from_data
 
 FILE_VERSION: Final = 1
 TIERS: Final = ("opus", "sonnet", "haiku", "fable")
 """Aliases of models: each names the newest of its kind."""
 FORGES: Final = ("auto", "local", "github")
+EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
+ROLES: Final = ("planner", "fixer", "reviewer", "responder", "updater", "verifier")
+"""Whose model and effort can be set; a worker goes by the complexity of its task."""
+COMPLEXITIES: Final = ("quick", "general", "coding", "debugging")
 PREFIX: Final = "CLAUDETM_"
+DEBUG: Final = "CLAUDETM_DEBUG"
+"""Set to 1, every setting is printed to standard error, with its source."""
 
 Parse = Callable[[Any], Any]
 
@@ -134,6 +142,32 @@ def _or_none(parse: Parse) -> Parse:
     return parse_or_none
 
 
+def _key(value: Any) -> str:
+    """Return an API key. A line break in it would end an HTTP header early."""
+    if not isinstance(value, str) or not value.strip() or not re.fullmatch(r"[!-~]+", value.strip()):
+        raise _Unusable("a key without spaces")
+    return value.strip()
+
+
+def _url(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]+[!-~]*", value.strip()):
+        raise _Unusable("an address that begins with https:// or http://")
+    return value.strip().rstrip("/")
+
+
+def _key(value: Any) -> str:
+    """Return an API key. A line break in it would end an HTTP header early."""
+    if not isinstance(value, str) or not value.strip() or not re.fullmatch(r"[!-~]+", value.strip()):
+        raise _Unusable("a key without spaces")
+    return value.strip()
+
+
+def _url(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]+[!-~]*", value.strip()):
+        raise _Unusable("an address that begins with https:// or http://")
+    return value.strip().rstrip("/")
+
+
 _MODEL: Final = re.compile(rf"(?:{'|'.join(TIERS)})(?:\[1m\])?|claude-[\w.@:/\[\]-]+")
 
 
@@ -142,12 +176,20 @@ _MODEL: Final = re.compile(rf"(?:{'|'.join(TIERS)})(?:\[1m\])?|claude-[\w.@:/\[\
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One setting. `field` is where the policy has it, "" for what is not of the policy."""
+    """One setting. `field` is where the policy has it, "" for what is not of the policy; `entry` is its place there.
+
+    `guarded` keys run commands, carry credentials or loosen a gate: a file that git tracks cannot set them.
+    `looser(value, without)` says the same of a value, compared with what would hold without that file.
+    """
 
     name: str
     parse: Parse
     field: str = ""
-    guarded: bool = False  # runs commands or loosens a gate: not taken from a file that git tracks
+    entry: str = ""
+    guarded: bool = False
+    looser: Callable[[Any, Any], bool] | None = None
+    secret: bool = False
+    unit: float = 1.0  # seconds in one of what a bare number counts
     default: Any = None  # of a key that is not of the policy
 
     @property
@@ -155,41 +197,76 @@ class Key:
         """The environment variable that sets it."""
         return PREFIX + self.name.upper().replace(".", "_")
 
+    def shown(self, value: Any) -> Any:
+        """Return the value as a file would hold it, a secret masked."""
+        if self.secret:
+            return MASK if value else value
+        if self.unit != 1.0 and value is not None:
+            value /= self.unit
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        return [redact(v) for v in value] if isinstance(value, tuple) else _redacted(value)
+
+
+def _redacted(value: Any) -> Any:
+    return redact(value) if isinstance(value, str) else value
+
+
+def _is(loose: bool) -> Callable[[Any, Any], bool]:  # noqa: FBT001 - it is the value itself
+    return lambda value, without: value is loose and without is not loose
+
+
+def _more(value: Any, without: Any) -> bool:
+    return without is not None and (value is None or value > without)
+
+
+def _less(value: Any, without: Any) -> bool:
+    return bool(value < without)
+
 
 _FLAG_KEYS: Final = (
-    Key("land", _flag, "land"),
-    Key("merge.auto", _flag, "auto_merge"),
-    Key("reviews.self", _flag, "self_review"),
-    Key("verify", _flag, "verify"),
-    Key("plan.approve", _flag, "approve_plan"),
-    Key("pause_on_pr", _flag, "pause_on_pr"),
+    Key("land", _flag, "land", looser=_is(True)),
+    Key("git.auto_push", _flag, "auto_push", looser=_is(True)),
+    Key("merge.auto", _flag, "auto_merge", looser=_is(True)),
+    Key("reviews.self", _flag, "self_review", looser=_is(False)),
+    Key("verify", _flag, "verify", looser=_is(False)),
+    Key("plan.approve", _flag, "approve_plan", looser=_is(False)),
+    Key("pause_on_pr", _flag, "pause_on_pr", looser=_is(False)),
     Key("trust_project_settings", _flag, "trust_project_settings", guarded=True),
 )
+_TUNED: Final = (*(f"roles.{role}" for role in ROLES), *(f"complexity.{c}" for c in COMPLEXITIES))
 
 KEYS: Final[Mapping[str, Key]] = {
     key.name: key
     for key in (
         *_FLAG_KEYS,
+        Key("api.anthropic_api_key", _key, guarded=True, secret=True, default=""),
+        Key("api.anthropic_base_url", _url, guarded=True, default=""),
+        Key("api.openrouter_api_key", _key, guarded=True, secret=True, default=""),
+        Key("api.openrouter_base_url", _url, guarded=True, default=""),
         Key("model", _name, "model"),
-        *(Key(f"models.{tier}", _name) for tier in TIERS),
+        *(Key(f"models.{tier}", _name, "models", tier) for tier in TIERS),
+        Key("models.sonnet_1m", _name, "models", "sonnet[1m]"),
+        *(Key(f"{name}.model", _name, "tuning", f"{name}.model") for name in _TUNED),
+        *(Key(f"{name}.effort", _choice(*EFFORTS), "tuning", f"{name}.effort") for name in _TUNED),
         Key("git.target_branch", _name, default=""),
         Key("forge", _choice(*FORGES), default="auto"),
         Key("merge.method", _choice("merge", "squash", "rebase"), "merge_method"),
         Key("checks.commands", _lines, "checks", guarded=True),
         Key("checks.none", _choice("block", "pass"), "checks_none", guarded=True),
-        Key("checks.timeout", _duration("s"), "checks_timeout"),
-        Key("checks.grace", _duration("s", zero=True), "checks_grace"),
+        Key("checks.timeout", _duration("s"), "checks_timeout", guarded=True),
+        Key("checks.grace", _duration("s", zero=True), "checks_grace", guarded=True),
         Key("worktree.setup", _lines, "setup", guarded=True),
         Key("worktree.copy", _lines, "copy", guarded=True),
-        Key("reviews.wait", _duration("s", zero=True), "review_wait"),
-        Key("reviews.required", _count(0), "reviews_required"),
+        Key("reviews.wait", _duration("s", zero=True), "review_wait", looser=_less),
+        Key("reviews.required", _count(0), "reviews_required", looser=_less),
         Key("reviews.rounds", _count(1), "review_rounds"),
-        Key("limits.sessions", _or_none(_count(1)), "sessions"),
-        Key("limits.cost_usd", _or_none(_dollars), "cost_usd"),
-        Key("limits.session_cost_usd", _dollars, "session_cost_usd"),
+        Key("limits.sessions", _or_none(_count(1)), "sessions", looser=_more),
+        Key("limits.cost_usd", _or_none(_dollars), "cost_usd", looser=_more),
+        Key("limits.session_cost_usd", _dollars, "session_cost_usd", looser=_more),
         Key("limits.turns", _count(1), "turns"),
-        Key("limits.session_minutes", _duration("m"), "session_seconds"),
-        Key("limits.idle_minutes", _duration("m"), "idle_seconds"),
+        Key("limits.session_minutes", _duration("m"), "session_seconds", unit=60.0),
+        Key("limits.idle_minutes", _duration("m"), "idle_seconds", unit=60.0),
         Key("limits.attempts", _count(1), "attempts"),
         Key("limits.fix_rounds", _count(1), "fix_rounds"),
         Key("limits.verify_rounds", _count(1), "verify_rounds"),
@@ -198,7 +275,23 @@ KEYS: Final[Mapping[str, Key]] = {
 }
 """Every key, by its dotted name."""
 
-_VARIABLES: Final = {key.variable: key for key in KEYS.values()}
+_UNUSED: Final = ("tools", "context_windows")
+"""What claude-task-master's file also holds: nothing here goes by it."""
+
+_SAME: Final[Mapping[str, str]] = {
+    **{f"CLAUDETM_MODEL_{name.removeprefix('models.').upper()}": name for name in KEYS if name.startswith("models.")},
+    "CLAUDETM_TARGET_BRANCH": "git.target_branch",
+}
+"""Further variables of ours, by the key that they set as its own variable does."""
+_OTHERS: Final[Mapping[str, str]] = {
+    "ANTHROPIC_API_KEY": "api.anthropic_api_key",
+    "ANTHROPIC_BASE_URL": "api.anthropic_base_url",
+    "OPENROUTER_API_KEY": "api.openrouter_api_key",
+    "OPENROUTER_BASE_URL": "api.openrouter_base_url",
+    "ANTHROPIC_MODEL": "model",
+}
+"""Variables that other programs know too: ours go before them."""
+_VARIABLES: Final = {**{key.variable: name for name, key in KEYS.items()}, **_SAME}
 _WORDS: Final = [variable.removeprefix(PREFIX) for variable in _VARIABLES]
 
 
@@ -209,16 +302,27 @@ _WORDS: Final = [variable.removeprefix(PREFIX) for variable in _VARIABLES]
 class Setting:
     """A value, times in seconds, and where it comes from: `flag`, `environment`, a file's path or `default`."""
 
-    value: Any
+    value: Any = field(repr=False)
     source: str
+    variable: str = ""  # of the environment
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people."""
+        return f"{self.source}: {self.variable}" if self.variable else self.source
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Every key's setting. `ignored` says, a sentence each, what a file set in vain."""
+    """Every key's setting, and what it hides: settings of lower sources, the nearest first.
+
+    `ignored` says, a sentence each, what a tracked file set in vain; `notes` what else there is to know of the files.
+    """
 
     settings: Mapping[str, Setting]
     ignored: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    hidden: Mapping[str, tuple[Setting, ...]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         """Return the value of a key."""
@@ -232,6 +336,8 @@ class _Source:
     name: str
     where: str  # for a sentence about a value
     values: Mapping[str, Any]
+    variables: Mapping[str, str] = field(default_factory=dict)  # by key, of the environment
+    notes: tuple[str, ...] = ()
 
 
 def user_file() -> Path:
@@ -257,25 +363,58 @@ def resolve(
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     sources = [
         _Source("flag", "the command line", given),
-        _Source("environment", "the environment", _from_environment(environment or {})),
-        *(_Source(str(path), str(path), _from_file(path)) for path in (project, user) if path is not None),
+        _from_environment(environment or {}),
+        *(_from_file(path) for path in (project, user) if path is not None),
     ]
     parsed = [_parsed(source) for source in sources]
     ignored: tuple[str, ...] = ()
     if tracked and project is not None:
-        trusted = _lay([parsed[0], parsed[1], *parsed[3:]])["trust_project_settings"].value
-        if not trusted:
-            ignored = _drop_guarded(parsed[2])
+        without = _lay([parsed[0], parsed[1], *parsed[3:]])
+        if not without["trust_project_settings"].value:
+            ignored = _drop_guarded(parsed[2], without)
     settings = _lay(parsed)
-    _check_models(settings)
-    return Resolved(settings, ignored)
+    hidden = {name: tuple(layer[name] for layer in parsed if name in layer)[1:] for name in KEYS}
+    resolved = Resolved(
+        settings,
+        ignored,
+        tuple(note for source in sources for note in source.notes),
+        {name: settings for name, settings in hidden.items() if settings},
+    )
+    _check_models(resolved)
+    return resolved
 
 
 def policy(resolved: Resolved) -> Policy:
     """Return the policy of a run that goes by these settings."""
-    data = {key.field: resolved[name] for name, key in KEYS.items() if key.field}
-    models = {tier: resolved[f"models.{tier}"] for tier in TIERS if resolved[f"models.{tier}"]}
-    return policy_from_data({**data, "models": models})
+    data: dict[str, Any] = {}
+    for name, key in KEYS.items():
+        if key.entry:
+            data.setdefault(key.field, {}).update({key.entry: resolved[name]} if resolved[name] else {})
+        elif key.field:
+            data[key.field] = resolved[name]
+    return policy_from_data(data)
+
+
+def lines(resolved: Resolved) -> Iterator[str]:
+    """Yield every setting with its source and what it hides, a line each, secrets masked."""
+    for name, setting in resolved.settings.items():
+        yield f"{name} = {_json(name, setting)}  ({setting.origin})"
+        for other in resolved.hidden.get(name, ()):
+            yield f"    hides {_json(name, other)}  ({other.origin})"
+
+
+def _json(name: str, setting: Setting) -> str:
+    return json.dumps(KEYS[name].shown(setting.value), ensure_ascii=False)
+
+
+def debug(resolved: Resolved, environment: Mapping[str, str]) -> None:
+    """Print every setting to standard error, where CLAUDETM_DEBUG asks for it."""
+    if environment.get(DEBUG, "").strip().lower() not in {"1", "true", "yes", "on"}:
+        return
+    import sys
+
+    for line in (*lines(resolved), *resolved.ignored, *resolved.notes):
+        print(f"debug: {line}", file=sys.stderr)
 
 
 def _lay(layers: Sequence[Mapping[str, Setting]]) -> dict[str, Setting]:
@@ -290,32 +429,73 @@ _POLICY_FIELDS: Final = frozenset(f.name for f in fields(Policy))
 
 
 def _default(key: Key) -> Any:
+    if key.entry:
+        return ""
     return getattr(_DEFAULTS, key.field) if key.field in _POLICY_FIELDS else key.default
 
 
-def _drop_guarded(layer: dict[str, Setting]) -> tuple[str, ...]:
-    dropped = [(name, layer.pop(name)) for name in list(layer) if KEYS[name].guarded]
+def _drop_guarded(layer: dict[str, Setting], without: Mapping[str, Setting]) -> tuple[str, ...]:
+    """Take out of a tracked file's layer what only the user may say; return a sentence for each."""
+
+    def is_theirs(name: str) -> bool:
+        key = KEYS[name]
+        loosens = key.looser is not None and key.looser(layer[name].value, without[name].value)
+        return key.guarded or loosens
+
+    dropped = [(name, layer.pop(name)) for name in list(layer) if is_theirs(name)]
     return tuple(
         f"{setting.source}: {name} is ignored, because git tracks the file; --trust-project-settings takes it."
         for name, setting in dropped
     )
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def _from_environment(environment: Mapping[str, str]) -> _Source:
     """Return the set variables by key. Another of our prefix passes, unless it looks like a slip of the pen."""
-    found = {}
-    for variable, value in environment.items():
-        if not variable.startswith(PREFIX) or not value.strip():
+    given = {variable: value for variable, value in environment.items() if value.strip()}
+    found: dict[str, str] = {}  # key -> variable
+    for variable in (*_OTHERS, *_VARIABLES):
+        if variable not in given:
             continue
-        if variable in _VARIABLES:
-            found[_VARIABLES[variable].name] = value
-        elif near := difflib.get_close_matches(variable.removeprefix(PREFIX), _WORDS, 1, 0.75):
+        name = _OTHERS.get(variable) or _VARIABLES[variable]
+        other = found.get(name, variable)
+        if variable in _SAME and other != variable and given[other].strip() != given[variable].strip():
+            raise ConfigError(f"{other} and {variable} both set {name}, and differ: unset one.")
+        found[name] = variable
+    for variable in given:
+        if not variable.startswith(PREFIX) or variable in _VARIABLES or variable == DEBUG:
+            continue
+        if near := difflib.get_close_matches(variable.removeprefix(PREFIX), _WORDS, 1, 0.75):
             raise ConfigError(f"{variable} sets nothing; did you mean {PREFIX}{near[0]}?")
-    return found
+    values = {name: given[variable] for name, variable in found.items()}
+    return _Source("environment", "the environment", values, found)
 
 
-def _from_file(path: Path) -> dict[str, Any]:
-    """Return a file's values by dotted key; an absent file has none."""
+def _from_file(path: Path) -> _Source:
+    """Return what a file sets; an absent file sets nothing. One that holds a key becomes its owner's alone."""
+    values = _read(path)
+    unused = [n for n in _UNUSED if any(name == n or name.startswith(f"{n}.") for name in values)]
+    notes = [f"{path}: {' and '.join(unused)} mean nothing here and are ignored."] if unused else []
+    set_ = {
+        name: value for name, value in values.items() if value is not None and name.partition(".")[0] not in unused
+    }
+    if any(key.secret for name, key in KEYS.items() if name in set_):
+        notes += _tighten(path)
+    return _Source(str(path), str(path), set_, notes=tuple(notes))
+
+
+def _tighten(path: Path) -> list[str]:
+    """Make a file that holds a key unreadable to others; return what to say of it."""
+    if not path.stat().st_mode & 0o077:
+        return []
+    try:
+        path.chmod(0o600)
+    except OSError as error:
+        return [f"{path} holds an API key, others may read it, and chmod 600 fails: {error.strerror}."]
+    return [f"{path} holds an API key, and others could read it: it is now readable to you alone (0600)."]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a file's values by dotted key."""
     try:
         content = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -332,7 +512,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is no usable JSON: {error}.") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold an object, as in {{}}.")
-    if data.pop("version", FILE_VERSION) != FILE_VERSION:
+    if not re.fullmatch(rf"{FILE_VERSION}(\.\d+)*", str(data.pop("version", None) or FILE_VERSION)):
         raise ConfigError(f"{path} is for another version of claudetm; this one reads version {FILE_VERSION}.")
     flat: dict[str, Any] = {}
     for name, value in _flattened(data, ""):
@@ -352,7 +532,10 @@ def _flattened(data: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
 
 
 def _parsed(source: _Source) -> dict[str, Setting]:
-    return {name: Setting(_parse(source.where, name, value), source.name) for name, value in source.values.items()}
+    return {
+        name: Setting(_parse(source.where, name, value), source.name, source.variables.get(name, ""))
+        for name, value in source.values.items()
+    }
 
 
 def _parse(where: str, name: str, value: Any) -> Any:
@@ -361,24 +544,33 @@ def _parse(where: str, name: str, value: Any) -> Any:
         near = difflib.get_close_matches(name, KEYS, 1, 0.4)
         raise ConfigError(f"{where}: {name} is no setting{f'; did you mean {near[0]}?' if near else '.'}")
     try:
-        return key.parse(value)
+        parsed = key.parse(value)
     except _Unusable as unusable:
-        raise ConfigError(f"{where}: {name} must be {unusable}, not {_shown(value)}.") from None
+        shown = MASK if key.secret else _shown(value)
+        raise ConfigError(f"{where}: {name} must be {unusable}, not {shown}.") from None
+    if key.secret:
+        learn(parsed)
+    return parsed
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=repr)
+    text = redact(json.dumps(value, default=repr))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 _SHOWN: Final = 60
 
 
-def _check_models(settings: Mapping[str, Setting]) -> None:
-    """Refuse a model that no alias, no form of an id and no `models.<tier>` knows."""
-    setting = settings["model"]
-    known = {settings[f"models.{tier}"].value for tier in TIERS}
-    if setting.value and setting.value not in known and not _MODEL.fullmatch(setting.value):
-        near = difflib.get_close_matches(setting.value, TIERS, 1, 0.5)
+def _check_models(resolved: Resolved) -> None:
+    """Refuse a model that no alias, no form of an id, no `models.<tier>` and no ANTHROPIC_MODEL knows."""
+    known = {s.value for n, s in resolved.settings.items() if n.startswith("models.")}
+    known |= {s.value for s in resolved.hidden.get("model", ()) if s.variable == "ANTHROPIC_MODEL"}
+    for name, setting in resolved.settings.items():
+        if name != "model" and KEYS[name].field != "tuning" or name.endswith(".effort"):
+            continue
+        value = setting.value
+        if not value or value in known or setting.variable == "ANTHROPIC_MODEL" or _MODEL.fullmatch(value):
+            continue
+        near = difflib.get_close_matches(value, TIERS, 1, 0.5)
         hint = f"did you mean {near[0]}?" if near else f"use {', '.join(TIERS)} or an id like claude-…"
-        raise ConfigError(f"{_shown(setting.value)} is no model; {hint}")
+        raise ConfigError(f"{_shown(value)} is no model; {hint}")

@@ -11,6 +11,7 @@ SECRET_VARIABLES: Final = (
     "ANTHROPIC_API_KEY",
     "ANTHROPIC_AUTH_TOKEN",
     "CLAUDE_CODE_OAUTH_TOKEN",
+    "OPENROUTER_API_KEY",
     "GITHUB_TOKEN",
     "GH_TOKEN",
     "GH_ENTERPRISE_TOKEN",
@@ -21,7 +22,7 @@ SECRET_VARIABLES: Final = (
 _SHORTEST: Final = 8  # a shorter value also stands in text by chance
 # Patterns are compiled at their first use, which most commands never come to.
 _TOKENS: Final = r"""(?xi)
-    (?P<token> \b(?: sk-ant-[\w-]{8,} | github_pat_\w{8,} | gh[opsur]_\w{8,} ) )
+    (?P<token> \b(?: sk-(?:ant|or)-[\w-]{8,} | github_pat_\w{8,} | gh[opsur]_\w{8,} ) )
     | (?P<scheme> \b(?:bearer|basic)\s+ ) (?P<credential> [\w.~+/=-]{8,} )
     | (?P<header> \b(?:authorization|x-api-key|private-token)["']?\s*[:=]\s*["']?
         (?:(?:bearer|basic|token|digest)\s+)? ) (?P<value> [^\s"',;]{4,} )
@@ -41,9 +42,18 @@ def secrets_of(environment: Mapping[str, str], names: Iterable[str] = SECRET_VAR
     return tuple(sorted((v for v in found if len(v) >= _SHORTEST), key=lambda v: (-len(v), v)))
 
 
+def learn(secret: str) -> None:
+    """Mask this value from now on, wherever this process shows text: whoever reads a credential says so here."""
+    if len(secret) >= _SHORTEST:
+        _learnt.add(secret)
+
+
+_learnt: Final[set[str]] = set()
+
+
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return the text with known secrets, tokens of known forms, credentials in headers and in URLs masked."""
-    for secret in secrets:
+    for secret in (*secrets, *sorted(_learnt, key=len, reverse=True)):
         text = text.replace(secret, MASK)
     return re.sub(_TOKENS, _masked, text)
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from claudetm.config import KEYS, policy, resolve, user_file
+from claudetm.config import KEYS, debug, lines, policy, resolve, user_file
 from claudetm.errors import ConfigError
+from claudetm.redact import redact
 from claudetm.workflow.policy import Policy
 
 
@@ -52,6 +53,8 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "reviews.rounds": (7, 7),
     "verify": (False, False),
     "plan.approve": (True, True),
+    "plan.pr_per_task": (True, True),
+    "plan.max_prs": (4, 4),
     "pause_on_pr": (True, True),
     "trust_project_settings": (True, True),
     "model": ("opus", "opus"),
@@ -71,7 +74,13 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "limits.fix_rounds": (5, 5),
     "limits.verify_rounds": (6, 6),
     "sandbox": ("on", "on"),
+    "git.auto_push": (False, False),
 }
+for _name in KEYS:
+    if _name.endswith(".effort"):
+        GIVEN[_name] = ("max", "max")
+    elif _name.startswith("models.") or _name.endswith(".model"):
+        GIVEN[_name] = ("claude-x-1", "claude-x-1")
 
 
 @pytest.mark.parametrize("name", [n for n, key in KEYS.items() if key.field])
@@ -88,7 +97,9 @@ def test_every_key_reaches_its_field_of_the_policy_from_every_source(name: str, 
         resolve(project=written(tmp_path / "config.json", nested)),
     ):
         result = policy(resolved)
-        assert getattr(result, key.field) == expected != getattr(Policy(), key.field)
+        found = getattr(result, key.field)
+        assert (found == {key.entry: expected}) if key.entry else (found == expected)
+        assert found != getattr(Policy(), key.field)
         others = {f.name for f in fields(Policy)} - {key.field}
         assert all(getattr(result, f) == getattr(Policy(), f) for f in others)
 
@@ -157,6 +168,12 @@ def test_aliases_and_ids_are_models(model: str) -> None:
         ('{"limits": 5}', "limits is no setting; did you mean limits."),
         ('{"limits": {"turns": 5}, "limits.turns": 6}', "limits.turns is set twice."),
         ('{"version": 2}', "is for another version of claudetm; this one reads version 1."),
+        ('{"version": "2.0"}', "is for another version of claudetm; this one reads version 1."),
+        ('{"toools": {"planning": []}}', "toools.planning is no setting"),
+        ('{"api": {"anthropic_api_key": "two words"}}', "must be a key without spaces, not [secret]."),
+        ('{"api": {"anthropic_base_url": "ftp://x"}}', "must be an address that begins with https:// or http://"),
+        ('{"roles": {"worker": {"model": "opus"}}}', "roles.worker.model is no setting"),
+        ('{"roles": {"planner": {"model": "gpt"}}}', '"gpt" is no model'),
         ('{"models": {"opsu": "x"}}', "models.opsu is no setting; did you mean models.opus?"),
     ],
 )
@@ -164,7 +181,7 @@ def test_an_unusable_file_is_named_with_the_place(tmp_path: Path, content: str, 
     path = written(tmp_path / "config.json", content)
     with pytest.raises(ConfigError) as caught:
         resolve(project=path)
-    assert str(caught.value).startswith(str(path))
+    assert str(caught.value).startswith(str(path)) or "is no model" in sentence
     assert sentence in str(caught.value)
 
 
@@ -192,6 +209,159 @@ def test_lists_come_from_the_environment_as_json_or_a_line_each() -> None:
         )
 
 
+THEIRS = {
+    "version": "1.0",
+    "api": {
+        "anthropic_api_key": None,
+        "anthropic_base_url": "https://api.anthropic.com",
+        "openrouter_api_key": None,
+        "openrouter_base_url": "https://openrouter.ai/api/v1",
+    },
+    "models": {
+        "sonnet": "claude-sonnet-4-6",
+        "opus": None,
+        "fable": "claude-fable-5",
+        "haiku": "claude-haiku-4-5-20251001",
+        "sonnet_1m": "claude-sonnet-4-6",
+    },
+    "context_windows": {"opus": 200_000, "sonnet": 200_000, "haiku": 200_000, "sonnet_1m": 1_000_000},
+    "git": {"target_branch": None, "auto_push": False},
+    "tools": {"planning": ["Read", "Glob"], "verification": [], "working": []},
+}
+"""As claude-task-master writes it."""
+
+
+def test_a_file_of_claude_task_master_loads(tmp_path: Path) -> None:
+    path = written(tmp_path / "config.json", THEIRS)
+    resolved = resolve(project=path)
+    assert policy(resolved) == Policy(
+        models={
+            "sonnet": "claude-sonnet-4-6",
+            "fable": "claude-fable-5",
+            "haiku": "claude-haiku-4-5-20251001",
+            "sonnet[1m]": "claude-sonnet-4-6",
+        },
+        auto_push=False,
+    )
+    assert (resolved["git.target_branch"], resolved["api.openrouter_base_url"]) == (
+        "",
+        "https://openrouter.ai/api/v1",
+    )
+    assert resolved.notes == (f"{path}: tools and context_windows mean nothing here and are ignored.",)
+
+
+@pytest.mark.parametrize("version", [1, "1", "1.0", "1.2.3", None])
+def test_versions_of_the_file_that_are_read(tmp_path: Path, version: Any) -> None:
+    project = written(tmp_path / "c.json", {"version": version, "limits": {"turns": 7}})
+    assert resolve(project=project)["limits.turns"] == 7
+
+
+def test_null_in_a_file_leaves_the_key_to_the_next_source(tmp_path: Path) -> None:
+    user = written(tmp_path / "user.json", {"limits": {"cost_usd": 3}, "models": {"opus": "mine"}})
+    project = written(tmp_path / "project.json", {"limits": {"cost_usd": None}, "models": {"opus": None}})
+    resolved = resolve(project=project, user=user)
+    assert (resolved["limits.cost_usd"], resolved["models.opus"]) == (3.0, "mine")
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"),
+    [
+        ("CLAUDETM_MODEL_OPUS", "models.opus"),
+        ("CLAUDETM_MODEL_SONNET_1M", "models.sonnet_1m"),
+        ("CLAUDETM_TARGET_BRANCH", "git.target_branch"),
+    ],
+)
+def test_a_second_variable_of_a_key_sets_it_and_never_contradicts_the_first(variable: str, name: str) -> None:
+    assert resolve(environment={variable: "x"})[name] == "x"
+    own = KEYS[name].variable
+    assert resolve(environment={variable: "x", own: "x"})[name] == "x"
+    with pytest.raises(ConfigError) as caught:
+        resolve(environment={variable: "x", own: "y"})
+    assert str(caught.value) == f"{own} and {variable} both set {name}, and differ: unset one."
+
+
+@pytest.mark.parametrize(
+    ("variable", "name", "value"),
+    [
+        ("ANTHROPIC_API_KEY", "api.anthropic_api_key", "environments-own"),
+        ("ANTHROPIC_BASE_URL", "api.anthropic_base_url", "http://127.0.0.1:1"),
+        ("OPENROUTER_API_KEY", "api.openrouter_api_key", "environments-own"),
+        ("OPENROUTER_BASE_URL", "api.openrouter_base_url", "http://127.0.0.1:1"),
+        ("ANTHROPIC_MODEL", "model", "vendor/model-9"),
+    ],
+)
+def test_variables_of_other_programs_win_over_the_file_and_ours_over_them(
+    tmp_path: Path, variable: str, name: str, value: str
+) -> None:
+    of_file = {"model": "opus", "api.anthropic_base_url": "https://f", "api.openrouter_base_url": "https://f"}
+    project = written(tmp_path / "c.json", {name: of_file.get(name, "files-own-key")})
+    found = resolve(environment={variable: value}, project=project)
+    assert (found[name], found.settings[name].variable) == (value, variable)
+    assert [s.source for s in found.hidden[name]] == [str(project)]
+    ours = {"model": "haiku"}.get(name, "https://ours.example" if "url" in name else "ours")
+    assert resolve(environment={variable: value, KEYS[name].variable: ours})[name] == ours
+
+
+def test_a_model_of_another_provider_comes_through_a_tier_or_the_environment() -> None:
+    through = {"ANTHROPIC_MODEL": "vendor/model-9"}
+    assert policy(resolve(environment=through)).model == "vendor/model-9"
+    assert policy(resolve({"model": "opus"}, through)).model == "opus"
+    assert policy(resolve({"model": "vendor/model-9"}, through)).model == "vendor/model-9"
+    assert policy(resolve({"model": "vendor/m"}, {"CLAUDETM_MODEL_OPUS": "vendor/m"})).model == "vendor/m"
+    with pytest.raises(ConfigError, match="is no model"):
+        resolve(environment={"CLAUDETM_MODEL": "vendor/model-9"})
+
+
+KEY = "gateway-key-0123456789"
+
+
+def test_a_key_is_masked_in_every_line_and_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(
+        tmp_path / "c.json", {"api": {"anthropic_api_key": KEY, "anthropic_base_url": f"https://u:{KEY}@h"}}
+    )
+    resolved = resolve(environment={"OPENROUTER_API_KEY": KEY[::-1]}, project=path)
+    text = "\n".join(lines(resolved))
+    assert 'api.anthropic_api_key = "[secret]"' in text
+    assert 'api.openrouter_api_key = "[secret]"  (environment: OPENROUTER_API_KEY)' in text
+    debug(resolved, {"CLAUDETM_DEBUG": "1"})
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert 'debug: api.anthropic_api_key = "[secret]"' in shown.err
+    for said in (text, shown.err, repr(resolved), redact(f"it said {KEY}")):
+        assert KEY not in said
+        assert KEY[::-1] not in said
+
+
+def test_what_a_value_hides_is_shown_below_it(tmp_path: Path) -> None:
+    project = written(tmp_path / "c.json", {"limits": {"session_minutes": 20}})
+    user = written(tmp_path / "u.json", {"limits": {"session_minutes": "90s"}})
+    resolved = resolve({}, {"CLAUDETM_LIMITS_SESSION_MINUTES": "1h"}, project, user)
+    said = list(lines(resolved))
+    at = said.index("limits.session_minutes = 60  (environment: CLAUDETM_LIMITS_SESSION_MINUTES)")
+    assert said[at + 1 : at + 3] == [f"    hides 20  ({project})", f"    hides 1.5  ({user})"]
+
+
+def test_nothing_is_debugged_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    for value in ("", "0", "no"):
+        debug(resolve(), {"CLAUDETM_DEBUG": value})
+    assert capsys.readouterr().err == ""
+    assert resolve(environment={"CLAUDETM_DEBUG": "1"}).settings["model"].source == "default"
+
+
+def test_a_file_with_a_key_becomes_its_owner_s_alone_and_says_so(tmp_path: Path) -> None:
+    path = written(tmp_path / "c.json", {"api": {"anthropic_api_key": KEY}})
+    path.chmod(0o644)
+    assert resolve(project=path).notes == (
+        f"{path} holds an API key, and others could read it: it is now readable to you alone (0600).",
+    )
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert resolve(project=path).notes == ()
+    harmless = written(tmp_path / "h.json", {"api": {"anthropic_api_key": None}})
+    harmless.chmod(0o644)
+    assert resolve(project=harmless).notes == ()
+    assert harmless.stat().st_mode & 0o777 == 0o644
+
+
 def test_a_limit_can_be_lifted_above_a_file_that_sets_it(tmp_path: Path) -> None:
     project = written(tmp_path / "c.json", {"limits": {"sessions": 3, "cost_usd": None}})
     resolved = resolve({"limits.sessions": "none"}, project=project)
@@ -204,13 +374,18 @@ GUARDED = {
     "sandbox": "off",
     "trust_project_settings": True,
     "land": False,
+    "api": {"anthropic_api_key": "k", "anthropic_base_url": "https://evil.example"},
+    "verify": False,
+    "pause_on_pr": True,
+    "limits": {"session_cost_usd": 99, "cost_usd": 5},
 }
 
 
 def test_what_runs_commands_is_not_taken_from_a_file_that_git_tracks(tmp_path: Path) -> None:
     project = written(tmp_path / "config.json", GUARDED)
     resolved = resolve(project=project, tracked=True)
-    assert policy(resolved) == Policy(land=False)
+    assert policy(resolved) == Policy(land=False, pause_on_pr=True, cost_usd=5.0)  # what is stricter is taken
+    assert (resolved["api.anthropic_api_key"], resolved["api.anthropic_base_url"]) == ("", "")
     assert [sentence.split(": ")[1].split()[0] for sentence in resolved.ignored] == [
         "checks.commands",
         "checks.none",
@@ -218,7 +393,32 @@ def test_what_runs_commands_is_not_taken_from_a_file_that_git_tracks(tmp_path: P
         "worktree.copy",
         "sandbox",
         "trust_project_settings",
+        "api.anthropic_api_key",
+        "api.anthropic_base_url",
+        "verify",
+        "limits.session_cost_usd",
     ]
+
+
+def test_a_tracked_file_cannot_loosen_what_the_user_made_strict(tmp_path: Path) -> None:
+    project = written(
+        tmp_path / "config.json",
+        {"merge": {"auto": True}, "reviews": {"required": 0}, "plan": {"approve": False}, "git": {"auto_push": True}},
+    )
+    user = written(
+        tmp_path / "user.json",
+        {
+            "merge": {"auto": False},
+            "reviews": {"required": 1},
+            "plan": {"approve": True},
+            "git": {"auto_push": False},
+        },
+    )
+    resolved = resolve(project=project, user=user, tracked=True)
+    strict = Policy(auto_merge=False, reviews_required=1, approve_plan=True, auto_push=False)
+    assert policy(resolved) == strict
+    assert len(resolved.ignored) == 4
+    assert resolve(project=project, tracked=True).ignored == ()  # the same as the defaults: nothing is loosened
 
 
 def test_a_tracked_file_is_taken_whole_once_the_user_trusts_it(tmp_path: Path) -> None:

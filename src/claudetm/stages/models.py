@@ -25,9 +25,10 @@ _BY_COMPLEXITY: Final = {
 
 
 def choose(role: Role, complexity: Complexity, attempt: int, policy: Policy) -> tuple[str, str]:
-    """Return model and effort: more effort for what failed once; `policy.model` overrides the model."""
-    model, effort = _BY_ROLE.get(role) or _BY_COMPLEXITY[complexity]
-    if attempt > 1:
-        effort = "high"
-    model = policy.model or model
+    """Return model and effort: more effort for what failed once; what the policy names goes before the tables."""
+    of_role = _BY_ROLE.get(role)
+    model, effort = of_role or _BY_COMPLEXITY[complexity]
+    about = f"roles.{role}" if of_role else f"complexity.{complexity}"
+    model = policy.model or policy.tuning.get(f"{about}.model") or model
+    effort = policy.tuning.get(f"{about}.effort") or ("high" if attempt > 1 else effort)
     return policy.models.get(model) or model, effort

@@ -16,10 +16,16 @@ class Policy:
 
     model: str = ""  # overrides the choice by complexity
     models: Mapping[str, str] = field(default_factory=dict)  # tier -> the model's id
+    tuning: Mapping[str, str] = field(default_factory=dict)  # "roles.<role>.model", "complexity.<c>.effort" -> value
+    auto_push: bool = True  # without asking: after each task, and to open pull requests
+    tuning: Mapping[str, str] = field(default_factory=dict)  # "roles.<role>.model", "complexity.<c>.effort" -> value
+    auto_push: bool = True  # without asking: after each task, and to open pull requests
     auto_merge: bool = True
     merge_method: str = "merge"
     land: bool = True
     approve_plan: bool = False
+    pr_per_task: bool = False
+    max_prs: int | None = None  # pull requests of the whole run
     pause_on_pr: bool = False
     verify: bool = True
     self_review: bool = True
@@ -78,7 +84,7 @@ def unusable(data: Mapping[str, Any]) -> str:
     return ""
 
 
-_UNLIMITED: Final = frozenset({"sessions", "cost_usd"})
+_UNLIMITED: Final = frozenset({"sessions", "cost_usd", "max_prs"})
 
 
 def policy_to_data(policy: Policy) -> dict[str, Any]:
