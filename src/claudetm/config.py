@@ -155,19 +155,6 @@ def _url(value: Any) -> str:
     return value.strip().rstrip("/")
 
 
-def _key(value: Any) -> str:
-    """Return an API key. A line break in it would end an HTTP header early."""
-    if not isinstance(value, str) or not value.strip() or not re.fullmatch(r"[!-~]+", value.strip()):
-        raise _Unusable("a key without spaces")
-    return value.strip()
-
-
-def _url(value: Any) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/]+[!-~]*", value.strip()):
-        raise _Unusable("an address that begins with https:// or http://")
-    return value.strip().rstrip("/")
-
-
 _MODEL: Final = re.compile(rf"(?:{'|'.join(TIERS)})(?:\[1m\])?|claude-[\w.@:/\[\]-]+")
 
 
@@ -212,8 +199,12 @@ def _redacted(value: Any) -> Any:
     return redact(value) if isinstance(value, str) else value
 
 
-def _is(loose: bool) -> Callable[[Any, Any], bool]:  # noqa: FBT001 - it is the value itself
-    return lambda value, without: value is loose and without is not loose
+def _switched_on(value: Any, without: Any) -> bool:
+    return bool(value and not without)
+
+
+def _switched_off(value: Any, without: Any) -> bool:
+    return bool(without and not value)
 
 
 def _more(value: Any, without: Any) -> bool:
@@ -225,13 +216,13 @@ def _less(value: Any, without: Any) -> bool:
 
 
 _FLAG_KEYS: Final = (
-    Key("land", _flag, "land", looser=_is(True)),
-    Key("git.auto_push", _flag, "auto_push", looser=_is(True)),
-    Key("merge.auto", _flag, "auto_merge", looser=_is(True)),
-    Key("reviews.self", _flag, "self_review", looser=_is(False)),
-    Key("verify", _flag, "verify", looser=_is(False)),
-    Key("plan.approve", _flag, "approve_plan", looser=_is(False)),
-    Key("pause_on_pr", _flag, "pause_on_pr", looser=_is(False)),
+    Key("land", _flag, "land", looser=_switched_on),
+    Key("git.auto_push", _flag, "auto_push", looser=_switched_on),
+    Key("merge.auto", _flag, "auto_merge", looser=_switched_on),
+    Key("reviews.self", _flag, "self_review", looser=_switched_off),
+    Key("verify", _flag, "verify", looser=_switched_off),
+    Key("plan.approve", _flag, "approve_plan", looser=_switched_off),
+    Key("pause_on_pr", _flag, "pause_on_pr", looser=_switched_off),
     Key("trust_project_settings", _flag, "trust_project_settings", guarded=True),
 )
 _TUNED: Final = (*(f"roles.{role}" for role in ROLES), *(f"complexity.{c}" for c in COMPLEXITIES))
@@ -414,7 +405,7 @@ def debug(resolved: Resolved, environment: Mapping[str, str]) -> None:
     import sys
 
     for line in (*lines(resolved), *resolved.ignored, *resolved.notes):
-        print(f"debug: {line}", file=sys.stderr)
+        sys.stderr.write(f"debug: {line}\n")
 
 
 def _lay(layers: Sequence[Mapping[str, Setting]]) -> dict[str, Setting]:
@@ -566,10 +557,11 @@ def _check_models(resolved: Resolved) -> None:
     known = {s.value for n, s in resolved.settings.items() if n.startswith("models.")}
     known |= {s.value for s in resolved.hidden.get("model", ()) if s.variable == "ANTHROPIC_MODEL"}
     for name, setting in resolved.settings.items():
-        if name != "model" and KEYS[name].field != "tuning" or name.endswith(".effort"):
-            continue
+        names_a_model = name == "model" or (KEYS[name].field == "tuning" and name.endswith(".model"))
         value = setting.value
-        if not value or value in known or setting.variable == "ANTHROPIC_MODEL" or _MODEL.fullmatch(value):
+        if not names_a_model or not value or value in known or setting.variable == "ANTHROPIC_MODEL":
+            continue
+        if _MODEL.fullmatch(value):
             continue
         near = difflib.get_close_matches(value, TIERS, 1, 0.5)
         hint = f"did you mean {near[0]}?" if near else f"use {', '.join(TIERS)} or an id like claude-…"

@@ -18,8 +18,6 @@ class Policy:
     models: Mapping[str, str] = field(default_factory=dict)  # tier -> the model's id
     tuning: Mapping[str, str] = field(default_factory=dict)  # "roles.<role>.model", "complexity.<c>.effort" -> value
     auto_push: bool = True  # without asking: after each task, and to open pull requests
-    tuning: Mapping[str, str] = field(default_factory=dict)  # "roles.<role>.model", "complexity.<c>.effort" -> value
-    auto_push: bool = True  # without asking: after each task, and to open pull requests
     auto_merge: bool = True
     merge_method: str = "merge"
     land: bool = True
