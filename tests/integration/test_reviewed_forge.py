@@ -14,7 +14,7 @@ from claudetm.bootstrap.clock import SystemClock
 from claudetm.engine.commit import Writer
 from claudetm.engine.loop import Driver, Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
-from claudetm.ports.forge import NewPullRequest
+from claudetm.ports.forge import MergeDone, NewPullRequest, Opposed
 from claudetm.prompts.render import Prompts
 from claudetm.stages.context import Context
 from claudetm.testing.memory import MemoryAgent, MemoryInbox, MemoryJournal
@@ -226,3 +226,18 @@ async def test_a_run_goes_on_from_what_a_person_has_merged_by_hand(tmp_path: Pat
     assert await world.drive() is Ending.VERIFIED
     assert [c.stage for c in world.run.changes.values()] == ["merged"] * 3
     assert git(world.user, "rev-parse", "main") == git(world.user, "rev-parse", BASE)
+
+
+async def test_who_objects_at_the_last_moment_of_a_merge_is_heard(world: LocalForgeWorld) -> None:
+    pull = await opened(world, "c1")
+    await world.forge.close()
+
+    def object_(point: str) -> None:
+        if point == "merge:written":
+            world._person().object_(pull.number, "ada")
+
+    forge = world.driver(object_)
+    assert await forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
+    assert git(world.user, "rev-parse", BASE) == pull.base
+    world._person().approve(pull.number, "ada")
+    assert isinstance(await world.driver().merge(pull.number, pull.head, pull.base, "merge"), MergeDone)

@@ -23,6 +23,7 @@ OPTIONAL_FAILED = Check("lint", CheckState.FAILED, required=False)
 GREEN = PullRequest(7, "claudetm/c1", "h1", "b0", "b0", checks=(PASSED,))
 POLICY = Policy(checks_grace=60.0, checks_timeout=600.0, poll_seconds=30.0)
 REMARK = Thread("t1", (Comment("ann", "Why?"),))
+BECAUSE = Comment("claudetm", "Because.", ours=True)
 ANSWERED = replace(REMARK, unanswered=False)
 RESOLVED = replace(ANSWERED, resolved=True)
 
@@ -242,9 +243,14 @@ def test_reviews_are_received_or_settled(seen: PullRequest, changed: dict[str, A
 @pytest.mark.parametrize(
     ("seen", "changed", "why"),
     [
-        (pull(objections=("ann", "bob")), {}, "ann, bob asked for changes"),
-        (pull(approvals=1), {"reviews_required": 2}, "1 of 2 approvals"),
-        (pull(threads=(ANSWERED,)), {}, "1 conversations are unresolved"),
+        (pull(objections=("ann", "bob")), {}, "ann, bob asked for changes; `claudetm review approve 7` lifts that"),
+        (pull(approvals=1), {"reviews_required": 2}, "1 of 2 approvals; `claudetm review approve 7` gives one"),
+        (
+            pull(threads=(replace(ANSWERED, comments=(*REMARK.comments, BECAUSE)), RESOLVED)),
+            {},
+            "1 conversation is unresolved, ann's to resolve by `claudetm review resolve 7 t1`: "
+            "t1: ann: “Why?”; answered: “Because.”",
+        ),
         (pull(), {"review_wait": 90.0}, "waiting for reviews"),
     ],
 )

@@ -31,6 +31,8 @@ class Note:
     line: int = 0
     resolve: bool = False  # close the thread with it
     blocking: bool = True  # a new thread that must be answered
+    seen: int = 0  # how many remarks the thread had when the reply was made; a person's newer one is not answered
+    reopen: bool = False  # a reply that asks for an answer again
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,11 @@ class MergeConflict:
 
 
 @dataclass(frozen=True, slots=True)
+class Opposed:
+    """A person's objection, or a conversation that is not closed, has come between."""
+
+
+@dataclass(frozen=True, slots=True)
 class MergeRefused:
     """The forge will not; the reason is a sentence for the user."""
 
@@ -80,7 +87,7 @@ class MergeRefused:
     next: str = "claudetm resume"
 
 
-MergeOutcome = MergeDone | MergeQueuedUp | HeadChanged | BaseChanged | MergeConflict | MergeRefused
+MergeOutcome = MergeDone | MergeQueuedUp | HeadChanged | BaseChanged | MergeConflict | Opposed | MergeRefused
 
 
 class Forge(Protocol):

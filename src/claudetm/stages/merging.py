@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from claudetm.ports.forge import BaseChanged, HeadChanged, MergeConflict, MergeDone, MergeQueuedUp, MergeRefused
+from claudetm.ports.forge import (
+    BaseChanged,
+    HeadChanged,
+    MergeConflict,
+    MergeDone,
+    MergeQueuedUp,
+    MergeRefused,
+    Opposed,
+)
 from claudetm.stages.context import Context
 from claudetm.workflow.events import (
     BaseMoved,
@@ -34,6 +42,8 @@ async def merge(
             return BaseMoved(change.id, base)
         case MergeConflict():
             return ConflictFound(change.id, change.head)
+        case Opposed():
+            return Wait(0.0, "somebody spoke up just before the merge")  # what they said is read at the next look
         case MergeRefused(reason, next_step):
             return ChangeBlocked(change.id, reason, next_step)
         case _:

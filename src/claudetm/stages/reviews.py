@@ -1,8 +1,8 @@
 """reviewing and addressing_reviews: a fresh mind reads the diff before people do; every remark gets an answer.
 
 Findings stand as threads at the forge, found again by their marker. Only what was fixed is resolved; a remark of the
-reviewer role that is declined with a reason is closed with it, a person's is left to the person. What the responder
-does not understand of the reviewer role's, the user is asked.
+reviewer role that is declined with a reason is closed with it, but where a person has spoken it is left to them. What
+the responder does not understand of the reviewer role's, the user is asked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from claudetm.stages.working import nothing_shown
 from claudetm.stages.worktree import prepare, tidy
 from claudetm.workflow.events import ChangeBlocked, ReviewsAnswered, SelfReviewed
 from claudetm.workflow.limits import Blocked, Wait
-from claudetm.workflow.pull_request import Thread
+from claudetm.workflow.pull_request import PullRequest, Thread, both_sides, fixed, unfixed
 from claudetm.workflow.run import ChangeState
 
 
@@ -55,7 +55,8 @@ async def review(ctx: Context, change: ChangeState) -> SelfReviewed | ChangeBloc
             return ChangeBlocked(change.id, reason, next_step)
         case _:
             assert isinstance(result.answer, ReviewerAnswer)  # noqa: S101 - the brief decides the answer's form
-            return SelfReviewed(change.id, change.head, await _post(ctx, change, result.answer))
+            again = await _reopen(ctx, change, pull, result.answer)
+            return SelfReviewed(change.id, change.head, again + await _post(ctx, change, result.answer))
 
 
 def _skipped(ctx: Context, change: ChangeState) -> str:
@@ -83,6 +84,17 @@ async def _post(ctx: Context, change: ChangeState, answer: ReviewerAnswer) -> in
     return len(answer.findings)
 
 
+async def _reopen(ctx: Context, change: ChangeState, pull: PullRequest, answer: ReviewerAnswer) -> int:
+    """Ask again for what was said to be fixed and is not; return for how much. What was declined stays declined."""
+    there = {e.id for e in answer.earlier if not e.fixed}
+    again = [t for t in pull.threads if t.id in there and t.blocking and t.fixed_in]
+    for thread in again:
+        marker = f"unfixed:{thread.id}:{change.head[:12]}"
+        body = unfixed(thread.comments[0].body, change.head[:12])
+        await ctx.forge.note(change.number, Note(marker, body, thread.id, reopen=True))
+    return len(again)
+
+
 _MEANT: Final = {
     "minor": "Minor: it is not in the way of merging.",
     "pre_existing": "It was there before this change.",
@@ -96,11 +108,12 @@ async def respond(ctx: Context, change: ChangeState) -> ReviewsAnswered | Change
     if not threads:
         return ReviewsAnswered(change.id, change.head)
     if change.review_rounds >= ctx.run.policy.review_rounds:
-        said = "; ".join(t.comments[-1].body[:200] for t in threads if t.comments)
+        said = "; ".join(both_sides(t) for t in threads)
+        look = f"look at {pull.url}" if "://" in pull.url else f"claudetm review show {pull.number}"
         return ChangeBlocked(
             change.id,
             f"no agreement after {change.review_rounds} review rounds: {said}",
-            f"look at {pull.url or pull.branch}, then claudetm resume",
+            f"{look}, then claudetm resume",
         )
     result = await _session(ctx, change, threads)
     match result:
@@ -182,7 +195,8 @@ async def _answer(
 
 
 def _is_ours(thread: Thread | None) -> bool:
-    return thread is not None and bool(thread.comments) and thread.comments[0].ours
+    """Whether nobody but us has spoken in it: then we may close it, and nobody would answer a question in it."""
+    return thread is not None and bool(thread.comments) and not thread.people
 
 
 async def _reply(
@@ -193,6 +207,7 @@ async def _reply(
         if (thread := known.get(reply.thread_id)) is None:
             continue
         resolve = reply.outcome == "fixed" or (reply.outcome == "declined" and _is_ours(thread))
-        text = f"{reply.text}\n\nFixed in {head}." if reply.outcome == "fixed" else reply.text
-        marker = f"reply:{thread.id}:{len(thread.comments)}"
-        await ctx.forge.note(change.number, Note(marker, text, thread.id, resolve=resolve))
+        text = fixed(reply.text, head) if reply.outcome == "fixed" else reply.text
+        seen = len(thread.comments)
+        note = Note(f"reply:{thread.id}:{seen}", text, thread.id, resolve=resolve, seen=seen)
+        await ctx.forge.note(change.number, note)

@@ -17,6 +17,7 @@ from claudetm.ports.forge import (
     MergeRefused,
     NewPullRequest,
     Note,
+    Opposed,
 )
 from claudetm.ports.repository import Repository
 from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
@@ -213,3 +214,23 @@ class ForgeConformance:
         assert not answered.threads[0].resolved
         await world.forge.note(number, Note("m2", "Done.", thread=thread, resolve=True))
         assert (await read(world, number)).threads[0].resolved
+
+    async def test_what_a_person_says_is_not_merged_over(self, world: ForgeWorld) -> None:
+        """However late they say it, and whoever replies, until the conversation is closed."""
+        pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
+        thread = world.remark(pull.number, "Wait!")
+        assert await world.forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
+        await world.forge.note(pull.number, Note("m1", "Why?", thread=thread, seen=1))
+        assert await world.forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
+        await world.forge.note(pull.number, Note("m2", "Done.", thread=thread, resolve=True, seen=2))
+        assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), MergeDone)
+
+    async def test_a_conversation_can_be_opened_again(self, world: ForgeWorld) -> None:
+        """And waits for an answer then."""
+        number = (await opened(world, {"a.txt": "a\n"})).number
+        thread = await world.forge.note(number, Note("m1", "This is wrong.", path="a.txt", line=1))
+        await world.forge.note(number, Note("m2", "Done.", thread=thread, resolve=True, seen=1))
+        await world.forge.note(number, Note("m3", "It is not.", thread=thread, reopen=True))
+        again = await read(world, number)
+        assert [t.id for t in again.unanswered] == [thread]
+        assert not again.threads[0].resolved

@@ -27,6 +27,7 @@ from claudetm.ports.forge import (
     MergeRefused,
     NewPullRequest,
     Note,
+    Opposed,
 )
 from claudetm.ports.repository import (
     Commit,
@@ -381,11 +382,18 @@ class MemoryForge:
         """Return the newest pull request of a branch."""
         return next((p for p in reversed(self.pulls.values()) if p.branch == branch), None)
 
-    def remark(self, number: int, body: str, *, author: str = "ada", path: str = "") -> str:
-        """Write a thread, as a person would."""
-        thread = f"t{number}.{len(self.pulls[number].threads) + 1}"
-        self.pulls[number].threads[thread] = Thread(thread, (Comment(author, body),), path)
-        return thread
+    def remark(self, number: int, body: str, *, author: str = "ada", path: str = "", thread: str = "") -> str:
+        """Write into a thread, or a new one, as a person would."""
+        threads = self.pulls[number].threads
+        name = thread or f"t{number}.{len(threads) + 1}"
+        said = Comment(author, body)
+        threads[name] = threads[name].with_reply(said) if thread else Thread(name, (said,), path)
+        return name
+
+    def resolve_by_person(self, number: int, thread: str) -> None:
+        """Close a conversation."""
+        threads = self.pulls[number].threads
+        threads[thread] = replace(threads[thread], resolved=True)
 
     def close_by_person(self, number: int) -> None:
         """Close it unmerged."""
@@ -457,13 +465,13 @@ class MemoryForge:
             return self.notes[note.marker]
         threads = self.pulls[number].threads
         thread = note.thread or f"t{number}.{len(threads) + 1}"
-        old = threads.get(thread, Thread(thread, (), note.path, note.line, blocking=note.blocking))
-        threads[thread] = replace(
-            old,
-            comments=(*old.comments, Comment("claudetm", note.body, ours=True)),
-            resolved=note.resolve,
-            unanswered=not note.thread and note.blocking,
-        )
+        said = Comment("claudetm", note.body, ours=True)
+        if note.thread:
+            old = threads[thread]
+            threads[thread] = old.with_reply(said, resolve=note.resolve, seen=note.seen, reopen=note.reopen)
+        else:
+            asks = note.blocking
+            threads[thread] = Thread(thread, (said,), note.path, note.line, note.resolve, asks, asks)
         self.notes[note.marker] = thread
         return thread
 
@@ -486,6 +494,8 @@ class MemoryForge:
             return HeadChanged(at)
         if base and (tip := await self.base()) != base:
             return BaseChanged(tip)
+        if p.objections or any(t.stands for t in p.threads.values()):
+            return Opposed()
         self.faults(f"before:merge:{method}")
         outcome = await self._merge(p, "claudetm")
         self.faults(f"after:merge:{method}")

@@ -12,7 +12,7 @@ from typing import assert_never
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.policy import Policy
-from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
+from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState, both_sides
 from claudetm.workflow.run import ChangeState
 from claudetm.workflow.stages import PULL_REQUEST_STAGES, Stage
 
@@ -194,13 +194,23 @@ def _waiting_reviews(change: ChangeState, pull: PullRequest, policy: Policy, now
 
 
 def _not_approved(pull: PullRequest, policy: Policy) -> str:
-    """Return why people have not let it through yet, or ""."""
+    """Return why people have not let it through yet, and what they can do about it, or ""."""
+    number = pull.number
     if pull.objections:
-        return f"{', '.join(pull.objections)} asked for changes"
+        return f"{', '.join(pull.objections)} asked for changes; {_do(pull, f'approve {number}')} lifts that"
+    if left := [t for t in pull.threads if t.stands]:
+        people = ", ".join(dict.fromkeys(name for t in left for name in t.people)) or "a person"
+        how = _do(pull, f"resolve {number} {left[0].id}")
+        what = "conversation is" if len(left) == 1 else "conversations are"
+        return f"{len(left)} {what} unresolved, {people}'s to resolve by {how}: {both_sides(left[0])}"
     if pull.approvals < policy.reviews_required:
-        return f"{pull.approvals} of {policy.reviews_required} approvals"
-    open_threads = [t for t in pull.threads if t.blocking and not t.resolved]
-    return f"{len(open_threads)} conversations are unresolved" if open_threads else ""
+        return f"{pull.approvals} of {policy.reviews_required} approvals; {_do(pull, f'approve {number}')} gives one"
+    return ""
+
+
+def _do(pull: PullRequest, what: str) -> str:
+    """Return how a person reviews: at its address, or by a command where the forge has none."""
+    return f"a review at {pull.url}" if "://" in pull.url else f"`claudetm review {what}`"
 
 
 def _ready(change: ChangeState, pull: PullRequest, policy: Policy) -> e.Event | Act | Wait:

@@ -28,6 +28,7 @@ from claudetm.ports.forge import (
     MergeRefused,
     NewPullRequest,
     Note,
+    Opposed,
 )
 from claudetm.ports.repository import Conflicted
 from claudetm.workflow.pull_request import PullRequest, PullRequestState
@@ -186,8 +187,8 @@ class LocalForge:
             forward=await self._contains(head, ours),
             checks=checks,
             threads=tuple(pull.threads.values()),
-            approvals=sum(pull.verdicts.values()),
-            objections=tuple(person for person, approves in pull.verdicts.items() if not approves),
+            approvals=pull.approvals,
+            objections=pull.objections,
         )
 
     def _told(self, pull: PullRecord, head: str, base: str, ended: _Ended) -> PullRequest:
@@ -274,6 +275,8 @@ class LocalForge:
             return HeadChanged(at)
         if tip != (base or tip) or tip != self._tip(refs):
             return BaseChanged(self._tip(refs))
+        if pull.opposed:
+            return Opposed()
         if where := self._checked_out(refs):
             return MergeRefused(f"{self._branch} is checked out in {where}: switch to another branch there")
         return await self._merge(pull, head, tip, method, refs)
@@ -294,10 +297,19 @@ class LocalForge:
         elif not await self._repository.publish(name, commit, written):
             raise ForgeError(f"{name} was moved by somebody else.")
         self._faults("merge:written")
-        if not await self._swap_base(commit, base):
-            return BaseChanged(self._tip(await self._refs()))
-        self._faults("merge:swapped")
-        return MergeDone(commit)
+        match await asyncio.to_thread(self._take, pull.number, commit, base):
+            case None:
+                return Opposed()
+            case False:
+                return BaseChanged(self._tip(await self._refs()))
+            case True:
+                self._faults("merge:swapped")
+                return MergeDone(commit)
+
+    def _take(self, number: int, commit: str, base: str) -> bool | None:
+        """Swap the base while nobody can object; False when it has moved, None when somebody has objected."""
+        with self._journal.unopposed(number) as free:
+            return self._repository.user.swap(self._base, commit, base) if free else None
 
     async def hint(self) -> None:
         """Return when a check has reported, or somebody wrote into the records: once, also if nobody reads them."""

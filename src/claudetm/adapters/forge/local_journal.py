@@ -51,6 +51,21 @@ class PullRecord:
     verdicts: dict[str, bool] = field(default_factory=dict)  # person -> approves
     results: dict[str, list[CheckResult]] = field(default_factory=dict)  # head -> in the order they came
 
+    @property
+    def approvals(self) -> int:
+        """How many people let it through. An approval stays when commits come, as by GitHub's default."""
+        return sum(self.verdicts.values())
+
+    @property
+    def objections(self) -> tuple[str, ...]:
+        """Who asked for changes, and has not approved since."""
+        return tuple(person for person, approves in self.verdicts.items() if not approves)
+
+    @property
+    def opposed(self) -> bool:
+        """Whether somebody's objection, or a conversation that is not closed, is in the way of merging."""
+        return bool(self.objections) or any(t.stands for t in self.threads.values())
+
 
 class ForgeJournal:
     """The records of one run's pull requests."""
@@ -116,7 +131,7 @@ class ForgeJournal:
             case "resolved":
                 pull.threads[record["thread"]] = replace(pull.threads[record["thread"]], resolved=True)
             case "approved" | "objected":
-                pull.verdicts[record["by"]] = record["kind"] == "approved"
+                _judged(pull, record["by"], approves=record["kind"] == "approved")
             case "closed":
                 pull.closed_by = record["by"]
             case "reopened":
@@ -158,6 +173,17 @@ class ForgeJournal:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file
 
+    @contextmanager
+    def unopposed(self, number: int) -> Iterator[bool]:
+        """Keep everybody from writing for a moment; say whether nothing is in the way of merging.
+
+        What was written before is seen, and what comes after finds it merged. Reads anew: threads may call it.
+        """
+        fresh = ForgeJournal(self.path)
+        with fresh._locked():
+            fresh.refresh()
+            yield not fresh.pull(number).opposed
+
     def open(self, new: NewPullRequest, base: str, seen: int) -> PullRecord:
         """Record a new pull request; `seen` is the number of the branch's newest one that is not open, or 0."""
 
@@ -183,6 +209,7 @@ class ForgeJournal:
                 raise ForgeError(f"There is no conversation {note.thread} on #{number}.")
             thread = note.thread or f"t{number}.{len(pull.threads) + 1}"
             where = {"path": note.path, "line": note.line, "blocking": note.blocking, "resolve": note.resolve}
+            where |= {"seen": note.seen, "reopen": note.reopen}
             return {
                 "kind": "noted",
                 "number": number,
@@ -202,13 +229,16 @@ class ForgeJournal:
         return self.note(number, Note("", body, thread, path, line), author, ours=False)
 
     def resolve(self, number: int, thread: str, by: str) -> None:
-        """Close a conversation. Raises ForgeError for an unknown one."""
+        """Close a conversation. Raises ForgeError for an unknown one, and for one that is other people's."""
         if thread not in self.pull(number).threads:
             raise ForgeError(f"There is no conversation {thread} on #{number}.")
+        people = self.pull(number).threads[thread].people
+        if people and by not in people:
+            raise ForgeError(f"The conversation {thread} is {' and '.join(people)}'s: only they resolve it.")
         self._record("resolved", number, by, thread=thread)
 
     def approve(self, number: int, by: str) -> None:
-        """Record that a person lets it through; their last word counts."""
+        """Record that a person lets it through; their last word counts, also for what they began and we answered."""
         self._record("approved", number, by)
 
     def object_(self, number: int, by: str) -> None:
@@ -239,14 +269,21 @@ class ForgeJournal:
 
 
 def _note(pull: PullRecord, record: Mapping[str, Any]) -> None:
-    """Add a remark to its thread. A thread is answered when its last word is our reply."""
-    name, ours, blocking = record["thread"], record["ours"], record["blocking"]
-    old = pull.threads.get(name)
-    comment = Comment(record["author"], record["body"], ours)
-    if old is None:
-        thread = Thread(name, (comment,), record["path"], record["line"], unanswered=blocking, blocking=blocking)
+    """Add a remark to its thread, or begin one."""
+    name, asks, resolve = record["thread"], record["blocking"], record["resolve"]
+    said = Comment(record["author"], record["body"], record["ours"])
+    if old := pull.threads.get(name):
+        seen, reopen = record.get("seen", 0), record.get("reopen", False)
+        pull.threads[name] = old.with_reply(said, resolve=resolve, seen=seen, reopen=reopen)
     else:
-        thread = replace(old, comments=(*old.comments, comment), unanswered=not ours, resolved=False)
-    pull.threads[name] = replace(thread, resolved=record["resolve"])
+        pull.threads[name] = Thread(name, (said,), record["path"], record["line"], resolve, asks, asks)
     if record["marker"]:
         pull.markers[record["marker"]] = name
+
+
+def _judged(pull: PullRecord, person: str, *, approves: bool) -> None:
+    """Take a person's verdict; who approves is content with the answers they have got."""
+    pull.verdicts[person] = approves
+    for name, thread in pull.threads.items():
+        if approves and thread.people == (person,) and not thread.unanswered:
+            pull.threads[name] = replace(thread, resolved=True)
