@@ -245,7 +245,6 @@ UNFIT = (
     ("WORKTREE_COPY", '[".env", "/etc/passwd"]', ("worktree.copy", "'/etc/passwd'", "inside the repository")),
     ("WORKTREE_COPY", '[".git/config"]', ("worktree.copy", "'.git/config'", "inside the repository")),
     ("MERGE_METHOD", "rebase", ("local forge", "merge.method", "merge or squash")),
-    ("REVIEWS_REQUIRED", "1", ("local forge", "approve", "reviews.required to 0")),
 )
 
 
