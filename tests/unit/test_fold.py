@@ -77,7 +77,7 @@ def test_refused_plans_count_until_one_is_proposed_or_the_run_is_resumed() -> No
 def test_a_rejected_plan_is_gone_and_the_reason_stays() -> None:
     run = at(Phase.PLANNED).tell(e.PlanRejected("Too much at once")).run
     assert (run.plan, run.changes, run.startable) == (Plan(), {}, {})
-    assert run.plan_findings == ("Too much at once",)
+    assert (run.plan_findings, run.rejection, run.refused_plan) == ((), "Too much at once", plan())
 
 
 def test_raised_limits_and_changed_settings_lie_over_the_old_ones() -> None:
@@ -330,19 +330,30 @@ def test_a_begun_change_is_not_edited_away() -> None:
 @pytest.mark.parametrize("stage", sorted(PULL_REQUEST_STAGES | {Stage.MERGED, Stage.SKIPPED, Stage.ABANDONED}))
 def test_from_publishing_on_a_change_can_only_be_dropped(stage: Stage) -> None:
     story = at(stage)
-    refusal = f"Change c1 is {stage}: it can only be dropped."
+    final = stage in {Stage.MERGED, Stage.SKIPPED}
+    refusal = f"Change c1 is {stage}: it {'stays as it is' if final else 'can only be dropped'}."
     assert why_not(story, edited(story, replace(change("c1"), title="Other"))) == refusal
     assert why_not(story, edited(story, change("c2"))) == refusal
     story.tell(edited(story, change("c1"), change("c2")))
     assert set(story.run.startable) == {"c2"}
 
 
-def test_the_criteria_are_edited_only_before_work_begins() -> None:
+def test_criteria_can_only_be_added_once_work_has_begun() -> None:
     more = (Criterion("k1", "It works", "make test"), Criterion("k2", "It is fast"))
     story = at(Phase.PLANNED)
     story.tell(e.PlanEdited(plan(criteria=more), story.run.plan_seq), e.PlanApproved())
     assert story.run.plan.criteria == more
-    assert why_not(story, e.PlanEdited(plan(), story.run.plan_seq)) == "The criteria stand once work has begun."
+    refusal = "Once work has begun, criteria can be added, but none changed or removed."
+    assert why_not(story, e.PlanEdited(plan(), story.run.plan_seq)) == refusal
+    added = (*more, Criterion("k3", "It is small"))
+    assert story.tell(e.PlanEdited(plan(criteria=added), story.run.plan_seq)).run.plan.criteria == added
+
+
+def test_a_guard_is_one_no_longer_when_its_criterion_is_edited() -> None:
+    known = (Criterion("k1", "It works", "make test"), Criterion("k2", "It is fast", "bench"))
+    story = Story(*STARTED, e.PlanProposed(plan(criteria=known), ("k1", "k2")))
+    other = (known[0], Criterion("k2", "It is fast", "bench --twice"))
+    assert story.tell(e.PlanEdited(plan(criteria=other), story.run.plan_seq)).run.guards == ("k1",)
 
 
 # --- what cannot be read ----------------------------------------------------------------------------------------

@@ -93,6 +93,7 @@ CASES: dict[str, Brief] = {
         **COMMON, files=("README.md",), proposal=PLAN, findings=("Task c1.t3 has neither acceptance nor check.",)
     ),
     "planner-rejected": PlannerBrief(**COMMON, files=("README.md",), proposal=PLAN, rejection="No new command."),
+    "planner-pull-requests": PlannerBrief(**COMMON, files=("README.md",), pr_per_task=True, max_prs=4),
     "extend": ExtendBrief(
         **COMMON,
         failing=(FailedCriterion(PLAN.criteria[0], "fails", ("exit code 1: 1 failed",), "quotes", "logs/k1.log"),),
@@ -107,6 +108,7 @@ CASES: dict[str, Brief] = {
         checks=("make test",),
         proposal=PLAN,
         findings=("The id c1 is used twice.",),
+        max_prs=1,
     ),
     "worker-first": WorkerBrief(**COMMON, change=CHANGE, task=CHANGE.tasks[0], from_commit=BASE, head=BASE),
     "worker-later": WorkerBrief(

@@ -206,8 +206,8 @@ def test_what_to_do_next_about_a_disagreement_is_never_empty() -> None:
 def test_a_plan_that_a_person_rejects_is_not_told_beside_an_older_refused_one() -> None:
     old = plan(change("c1"), change("c2"))
     run = Story(*STARTED, e.PlanRefused(("Too large.",), old), e.PlanProposed(plan()), e.PlanRejected("No.")).run
-    assert run.refused_plan is None
-    assert run.plan_findings == ("No.",)
+    assert run.refused_plan == plan()
+    assert (run.plan_findings, run.rejection) == ((), "No.")
 
 
 def planners(world: World) -> int:

@@ -10,6 +10,7 @@ def command(
     max_cost: float = typer.Option(None, "--max-cost", help="The new budget of the run in US dollars, all told."),
     max_turns: int = typer.Option(None, "--max-turns", help="Turns of one session."),
     timeout: str = typer.Option(None, "--timeout", help="Time for one session: minutes, or 90s, 30m, 2h."),
+    max_prs: int = typer.Option(None, "--max-prs", help="The new limit of pull requests, all told."),
     model: str = typer.Option(
         None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
     ),
@@ -26,6 +27,7 @@ def command(
         "limits.cost_usd": max_cost,
         "limits.turns": max_turns,
         "limits.session_minutes": timeout,
+        "plan.max_prs": max_prs,
         "model": model,
     }
     given = {name: value for name, value in flags.items() if value is not None}

@@ -25,6 +25,10 @@ def command(
     review: bool = typer.Option(None, "--review/--no-review", help="Let a fresh session review each pull request."),
     verify: bool = typer.Option(None, "--verify/--no-verify", help="Judge the criteria at the end."),
     approve_plan: bool = typer.Option(None, "--approve-plan", help="Stop once there is a plan; resume approves it."),
+    pr_per_task: bool = typer.Option(
+        None, "--pr-per-task/--no-pr-per-task", help="Make every task a pull request of its own."
+    ),
+    max_prs: int = typer.Option(None, "--max-prs", help="Plan at most so many pull requests, fixes included."),
     pause_on_pr: bool = typer.Option(None, "--pause-on-pr", help="Stop whenever a pull request has been opened."),
     max_sessions: int = typer.Option(
         None, "-n", "--max-sessions", help="Stop before the next session after so many."
@@ -54,6 +58,8 @@ def command(
         "reviews.self": review,
         "verify": verify,
         "plan.approve": approve_plan,
+        "plan.pr_per_task": pr_per_task,
+        "plan.max_prs": max_prs,
         "pause_on_pr": pause_on_pr,
         "limits.sessions": max_sessions,
         "limits.cost_usd": max_cost,

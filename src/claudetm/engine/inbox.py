@@ -44,7 +44,17 @@ def _halt(run: Run, arguments: Mapping[str, Any], reason: str) -> Sequence[e.Eve
 
 
 _RAISABLE: Final = frozenset(
-    {"sessions", "cost_usd", "session_cost_usd", "turns", "session_seconds", "attempts", "fix_rounds", "model"}
+    {
+        "sessions",
+        "cost_usd",
+        "session_cost_usd",
+        "turns",
+        "session_seconds",
+        "attempts",
+        "fix_rounds",
+        "model",
+        "max_prs",
+    }
 )
 
 _COMMANDS: Final[Mapping[str, Callable[[Run, Mapping[str, Any]], Sequence[e.Event]]]] = {

@@ -5,10 +5,16 @@ Plans are immutable values. `problems` says what makes one unusable; nothing els
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+CHANGE_ID_LENGTH: Final = 32
+_LONGER: Final = 64  # of ids that no branch is named after
+
+_PLAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?")
 
 
 class Complexity(StrEnum):
@@ -64,6 +70,15 @@ class Plan:
     assumptions: tuple[str, ...] = field(default=())
 
 
+def names_a_branch(change_id: str) -> bool:
+    """Whether the id can be a part of a branch's and a folder's name."""
+    return _is_plain(change_id, CHANGE_ID_LENGTH) and not change_id.endswith(".lock")
+
+
+def _is_plain(text: str, longest: int) -> bool:
+    return len(text) <= longest and ".." not in text and bool(_PLAIN.fullmatch(text))
+
+
 def problems(plan: Plan) -> tuple[str, ...]:
     """Return what makes the plan unusable, a sentence each; empty for a usable plan."""
     found: list[str] = []
@@ -73,9 +88,13 @@ def problems(plan: Plan) -> tuple[str, ...]:
     tasks = [t.id for c in plan.changes for t in c.tasks]
     criteria = [k.id for k in plan.criteria]
     found += [f"The id {i} is used twice." for group in (ids, tasks, criteria) for i in _repeated(group)]
+    others = [*tasks, *criteria]
+    unusable = [i for i in ids if not names_a_branch(i)] + [i for i in others if not _is_plain(i, _LONGER)]
+    found += [f"{i[:_LONGER]!r} cannot be an id: use a-z, 0-9, dots and dashes, as in c1." for i in unusable]
     found += [f"Change {c.id} has no tasks." for c in plan.changes if not c.tasks]
     found += [f"Change {c.id} has no title." for c in plan.changes if not c.title.strip()]
     found += [f"Task {t.id} has no title." for c in plan.changes for t in c.tasks if not t.title.strip()]
+    found += [f"Criterion {k.id} has no text." for k in plan.criteria if not k.text.strip()]
     known = set(ids)
     found += [
         f"Change {c.id} depends on {d}, which is not in the plan."

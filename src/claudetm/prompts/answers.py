@@ -6,14 +6,13 @@ which leaves something out does so on purpose.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
 
-from claudetm.plan.model import Change, Complexity, Criterion, Plan, Task
+from claudetm.plan.model import Change, Complexity, Criterion, Plan, Task, names_a_branch
 from claudetm.ports.agent import Role
 from claudetm.prompts.briefs import Brief
 from claudetm.prompts.forms import (
@@ -49,8 +48,6 @@ __all__ = [
 
 _OPTIONAL = frozenset({"blocker", "check", "command", "line", "missing"})
 """What a session may leave out wherever it has a default."""
-
-_SANE = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,30}[a-z0-9])?")
 
 
 class InvalidAnswer(ValueError):  # noqa: N818 - a verdict on the answer, not on the program
@@ -126,22 +123,17 @@ def plan_of(answer: PlannerAnswer, taken: Collection[str] = ()) -> Plan:
 
 def _change_ids(given: list[str], taken: Collection[str]) -> dict[str, str]:
     """Return the id that each given one becomes."""
-    used = {i for i in given if _sane(i)} | set(taken)
+    used = {i for i in given if names_a_branch(i)} | set(taken)
     ids: dict[str, str] = {}
     for number, old in enumerate(given, 1):
         if old in ids:
             continue
-        if _sane(old) and old not in taken:
+        if names_a_branch(old) and old not in taken:
             ids[old] = old
             continue
         ids[old] = next(new for n in range(number, number + len(used) + 1) if (new := f"c{n}") not in used)
         used.add(ids[old])
     return ids
-
-
-def _sane(change_id: str) -> bool:
-    """Whether the id can be a part of a branch's and a folder's name."""
-    return bool(_SANE.fullmatch(change_id)) and ".." not in change_id and not change_id.endswith(".lock")
 
 
 def _change(planned: PlannedChange, ids: Mapping[str, str]) -> Change:

@@ -42,6 +42,8 @@ class PlannerBrief(Brief):
     proposal: Plan | None = None  # the last one, when it was sent back
     findings: tuple[str, ...] = ()  # why
     rejection: str = ""  # a person's reason
+    pr_per_task: bool = False
+    max_prs: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class ExtendBrief(Brief):
     checks: tuple[str, ...] = ()
     proposal: Plan | None = None
     findings: tuple[str, ...] = ()
+    pr_per_task: bool = False
+    max_prs: int | None = None  # that may still be opened
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,9 @@ _VAGUE = re.compile(
 )
 
 
-def findings(plan: Plan, known_paths: Collection[str], extends: Plan | None = None) -> tuple[str, ...]:
+def findings(
+    plan: Plan, known_paths: Collection[str], extends: Plan | None = None, changes_most: int = CHANGES_MOST
+) -> tuple[str, ...]:
     """Return what must be corrected before the plan is worked, a sentence each.
 
     `known_paths` are the files of the base commit; none at all switches the look at paths off. With `extends` the
@@ -62,7 +64,7 @@ def findings(plan: Plan, known_paths: Collection[str], extends: Plan | None = No
     whole = Plan((*extends.changes, *plan.changes), extends.criteria) if extends else plan
     return (
         *problems(whole),
-        *_size(plan),
+        *_size(plan, changes_most),
         *(f for c in plan.changes for t in c.tasks for f in _task(c, t)),
         *_paths(plan, frozenset(known_paths)),
         *_slices(plan),
@@ -70,9 +72,9 @@ def findings(plan: Plan, known_paths: Collection[str], extends: Plan | None = No
     )
 
 
-def _size(plan: Plan) -> Iterator[str]:
-    if (n := len(plan.changes)) > CHANGES_MOST:
-        yield f"The plan has {n} changes; merge or drop some, at most {CHANGES_MOST} are worked in one run."
+def _size(plan: Plan, changes_most: int) -> Iterator[str]:
+    if (n := len(plan.changes)) > changes_most:
+        yield f"The plan has {n} changes; merge or drop some, at most {changes_most} are worked in one run."
     for c in plan.changes:
         if (n := len(c.tasks)) > TASKS_MOST:
             yield f"Change {c.id} has {n} tasks; at most {TASKS_MOST} fit one pull request, so split the change."

@@ -146,6 +146,8 @@ def _sent_back(brief: PlannerBrief | ExtendBrief) -> dict[str, Any]:
         "checks": bounds.lines([f"- `{_line(c)}`" for c in brief.checks], bounds.LIST, "the configuration"),
         "findings": bounds.lines([f"- {_line(f)}" for f in brief.findings], bounds.LIST, _LOGS),
         "proposal": bounds.head(proposal, bounds.PLAN, _LOGS),
+        "pr_per_task": brief.pr_per_task,
+        "max_prs": brief.max_prs,
     }
 
 

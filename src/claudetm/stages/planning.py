@@ -6,22 +6,26 @@ long, so the proposal is on record before the first of them runs, and before its
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, assert_never
 
 from claudetm.plan.model import Criterion, Plan, problems
+from claudetm.plan.split import one_task_each
 from claudetm.ports.agent import Role
 from claudetm.prompts.answers import Answer, PlannerAnswer, plan_of
 from claudetm.prompts.briefs import PlannerBrief
-from claudetm.prompts.lint import findings
+from claudetm.prompts.lint import CHANGES_MOST, TASKS_MOST, findings
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
 from claudetm.stages.criteria import judge
 from claudetm.stages.session import Seat, converse
 from claudetm.workflow.events import CriterionChecked, NothingToDo, PlanDrafted, PlanProposed, PlanRefused, RunBlocked
-from claudetm.workflow.limits import Blocked, Wait
+from claudetm.workflow.limits import Blocked, Wait, pull_requests, too_many
+from claudetm.workflow.policy import Policy
 
 REFUSALS: Final = 2  # how often a proposal goes back before a merely imperfect one is taken
+_SAY_MORE: Final = "say more in the goal, or claudetm resume"
 
 
 async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBlocked | Wait:
@@ -37,6 +41,9 @@ async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBl
             checks=ctx.run.policy.checks,
             proposal=ctx.run.refused_plan,
             findings=ctx.run.plan_findings,
+            rejection=ctx.run.rejection,
+            pr_per_task=ctx.run.policy.pr_per_task,
+            max_prs=ctx.run.policy.max_prs,
         )
         result = await converse(ctx, _seat(ctx, tree, frozenset(files)), brief)
     match result:
@@ -55,7 +62,7 @@ def _seat(ctx: Context, tree: Path, files: frozenset[str]) -> Seat:
         assert isinstance(answer, PlannerAnswer)  # noqa: S101 - the role decides the answer's form
         proposed = with_user_criteria(plan_of(answer), ctx.run.user_criteria)
         if answer.outcome == "planned" and not _objections(ctx, proposed, files):
-            await ctx.record(PlanDrafted(proposed))
+            await ctx.record(PlanDrafted(_cut(ctx, proposed)))
         return ""
 
     return Seat(Role.PLANNER, "plan", tree, proof=drafted, resumable=False)
@@ -77,24 +84,48 @@ async def _judge(
             return NothingToDo(Plan((), proposed.criteria, proposed.summary), answer.summary)
         case "planned":
             found = _objections(ctx, proposed, files)
-            return _refuse(proposed, found, last_chance) if found else await _with_guards(ctx, proposed)
+            if not found:
+                return await _with_guards(ctx, _cut(ctx, proposed))
+            return _refuse(proposed, found, last_chance, _remedy(ctx, proposed))
         case _:
             assert_never(answer.outcome)
+
+
+def _cut(ctx: Context, proposed: Plan) -> Plan:
+    """Return the plan as it is worked: with a pull request a task where the policy wants that."""
+    return replace(proposed, changes=one_task_each(proposed.changes)) if ctx.run.policy.pr_per_task else proposed
 
 
 def _objections(ctx: Context, proposed: Plan, files: frozenset[str]) -> tuple[str, ...]:
     """Return why a proposal goes back; at the last chance a merely imperfect one does not."""
     if ctx.run.policy.verify and not proposed.criteria:
         return ("The plan has no criteria: nothing would show the goal met.",)
-    last_chance = ctx.run.plan_refusals >= REFUSALS
-    return () if last_chance and not problems(proposed) else findings(proposed, files)
+    unworkable = problems(proposed)
+    excess = "" if unworkable else too_many(ctx.run, _cut(ctx, proposed))
+    if ctx.run.plan_refusals >= REFUSALS:
+        return unworkable or ((excess,) if excess else ())
+    found = findings(proposed, files, changes_most=_changes_most(ctx.run.policy))
+    return (excess, *found) if excess else found
 
 
-def _refuse(proposed: Plan, reasons: tuple[str, ...], last_chance: bool) -> PlanRefused | RunBlocked:
+def _changes_most(policy: Policy) -> int:
+    """Return how many changes are no reason to doubt a plan: where each is a task, there are more of them."""
+    usual = CHANGES_MOST * TASKS_MOST if policy.pr_per_task else CHANGES_MOST
+    return max(usual, policy.max_prs or 0)
+
+
+def _remedy(ctx: Context, proposed: Plan) -> str:
+    """Return what the user can do about a plan that cannot be worked."""
+    if problems(proposed) or not too_many(ctx.run, _cut(ctx, proposed)):
+        return _SAY_MORE
+    return f"claudetm resume --max-prs {pull_requests(ctx.run, _cut(ctx, proposed))}"
+
+
+def _refuse(
+    proposed: Plan, reasons: tuple[str, ...], last_chance: bool, remedy: str = _SAY_MORE
+) -> PlanRefused | RunBlocked:
     if last_chance:
-        return RunBlocked(
-            f"no workable plan came about: {' '.join(reasons)}", "say more in the goal, or claudetm resume"
-        )
+        return RunBlocked(f"no workable plan came about: {' '.join(reasons)}", remedy)
     return PlanRefused(reasons, proposed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from claudetm.plan.model import Criterion, Plan, problems
+from claudetm.plan.split import one_task_each
 from claudetm.ports.agent import Role
 from claudetm.ports.repository import Landed, NotLanded
 from claudetm.prompts.answers import PlannerAnswer, VerifierAnswer, plan_of
@@ -14,7 +15,7 @@ from claudetm.stages.context import Context
 from claudetm.stages.criteria import judge
 from claudetm.stages.session import Seat, converse
 from claudetm.workflow.events import CriteriaFailed, CriterionChecked, GoalVerified, PlanExtended, RunBlocked
-from claudetm.workflow.limits import Blocked, Wait
+from claudetm.workflow.limits import Blocked, Wait, pull_requests, too_many
 from claudetm.workflow.run import Run
 from claudetm.workflow.stages import Stage
 
@@ -86,6 +87,9 @@ async def _extend(ctx: Context) -> PlanExtended | RunBlocked | Wait:
         return RunBlocked(
             f"criteria fail after {run.verify_rounds} rounds of mending: {said}", "claudetm status --criteria"
         )
+    left = _left(run)
+    if left == 0:
+        return _beyond(run, pull_requests(run, run.plan) + 1, said)
     async with ctx.repository.checkout(run.verify_commit) as tree:
         brief = ExtendBrief(
             **common(ctx, "extend", str(tree)),
@@ -94,6 +98,8 @@ async def _extend(ctx: Context) -> PlanExtended | RunBlocked | Wait:
             vetoed=tuple(c.plan for c in run.changes.values() if c.stage is Stage.ABANDONED),
             files=tuple(await ctx.repository.list_files(run.verify_commit)),
             checks=run.policy.checks,
+            pr_per_task=run.policy.pr_per_task,
+            max_prs=left,
         )
         result = await converse(ctx, Seat(Role.PLANNER, "extend", tree, resumable=False), brief)
     match result:
@@ -106,15 +112,33 @@ async def _extend(ctx: Context) -> PlanExtended | RunBlocked | Wait:
             return _extension(ctx, result.answer, said)
 
 
+def _left(run: Run) -> int | None:
+    """Return how many pull requests may still be opened; None is unlimited."""
+    most = run.policy.max_prs
+    return None if most is None else max(0, most - pull_requests(run, run.plan))
+
+
+def _beyond(run: Run, count: int, said: str) -> RunBlocked:
+    return RunBlocked(
+        f"criteria fail, and mending them makes {count} pull requests of the run where {run.policy.max_prs} are"
+        f" allowed: {said}",
+        f"claudetm resume --max-prs {count}",
+    )
+
+
 def _extension(ctx: Context, answer: PlannerAnswer, said: str) -> PlanExtended | RunBlocked | Wait:
-    more = plan_of(answer, ctx.run.changes)
-    old = ctx.run.plan
+    run, old = ctx.run, ctx.run.plan
+    changes = plan_of(answer, run.changes).changes
+    more = one_task_each(changes, run.changes) if run.policy.pr_per_task else changes
     match answer.outcome:
         case "planned":
-            found = problems(Plan((*old.changes, *more.changes), old.criteria)) if more.changes else ("no changes",)
+            whole = Plan((*old.changes, *more), old.criteria)
+            found = problems(whole) if more else ("no changes",)
             if found:
                 return Wait(ctx.clock.now(), f"the extension is unusable: {' '.join(found)}")
-            return PlanExtended(more.changes)
+            if too_many(run, whole):
+                return _beyond(run, pull_requests(run, whole), said)
+            return PlanExtended(more)
         case "nothing_to_do" | "blocked":
             return RunBlocked(f"criteria fail and the planner sees no way: {said}", "claudetm status --criteria")
         case _:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from claudetm.plan.model import Plan, problems
+from claudetm.plan.model import Change, Plan, problems
 from claudetm.workflow import events as e
+from claudetm.workflow.limits import below_use, pull_requests, too_many
 from claudetm.workflow.policy import unusable
-from claudetm.workflow.run import Run
-from claudetm.workflow.stages import Phase, Stage
+from claudetm.workflow.run import ChangeState, Run
+from claudetm.workflow.stages import FINAL_STAGES, Phase, Stage
 from claudetm.workflow.transitions import CHANGE, RUN
 
 
@@ -49,7 +50,9 @@ def _refusal(run: Run, event: e.Event) -> str:
     if e.change_of(event) and run.phase is not Phase.WORKING and not isinstance(event, _ALWAYS):
         return f"Changes stand still while the run is {run.phase}."
     match event:
-        case e.LimitsRaised(values) | e.SettingsChanged(values):
+        case e.LimitsRaised(values):
+            return unusable(values) or below_use(run, values)
+        case e.SettingsChanged(values):
             return unusable(values)
         case e.VerificationStarted() if not run.settled:
             return "Not every change is settled."
@@ -94,19 +97,36 @@ def _edit_refusal(run: Run, event: e.PlanEdited) -> str:
         return f"The plan has changed since (it is at {run.plan_seq} now, the edit is based on {event.based_on})."
     if found := problems(event.plan):
         return " ".join(found)
-    if event.plan.criteria != run.plan.criteria and run.phase is not Phase.PLANNED:
-        return "The criteria stand once work has begun."
+    if run.phase is not Phase.PLANNED and not set(event.plan.criteria) >= set(run.plan.criteria):
+        return "Once work has begun, criteria can be added, but none changed or removed."
     new = {c.id: c for c in event.plan.changes}
-    for i, state in run.changes.items():
-        if state.stage is Stage.QUEUED:
-            continue
-        if state.stage is not Stage.WORKING:
-            if new.get(i) != state.plan:
-                return f"Change {i} is {state.stage}: it can only be dropped."
-        elif i not in new:
-            return f"Change {i} has begun: it can only be dropped."
-        else:
-            begun = [t for t in state.plan.tasks if t.id in state.tasks]
-            if [t for t in new[i].tasks if t.id in state.tasks] != begun or list(new[i].tasks[: len(begun)]) != begun:
-                return f"A task of change {i} that has started cannot be changed or moved."
+    begun = [c for c in run.changes.values() if c.stage is not Stage.QUEUED]
+    return next(filter(None, (_begun_refusal(c, new.get(c.id)) for c in begun)), "") or _too_many_edited(run, event)
+
+
+def _begun_refusal(old: ChangeState, new: Change | None) -> str:
+    """Return why a change that has begun cannot become `new`, or ""."""
+    if old.stage is not Stage.WORKING:
+        if new == old.plan:
+            return ""
+        if old.stage in FINAL_STAGES:
+            return f"Change {old.id} is {old.stage}: it stays as it is."
+        return f"Change {old.id} is {old.stage}: it can only be dropped."
+    if new is None:
+        return f"Change {old.id} has begun: it can only be dropped."
+    begun = [t for t in old.plan.tasks if t.id in old.tasks]
+    if [t for t in new.tasks if t.id in old.tasks] != begun or list(new.tasks[: len(begun)]) != begun:
+        return f"A task of change {old.id} that has started cannot be changed or moved."
+    return ""
+
+
+def _too_many_edited(run: Run, event: e.PlanEdited) -> str:
+    """Return why an edit goes against the limits of pull requests; what stood before it did is let stand."""
+    if run.policy.pr_per_task:
+        old = {c.id: c for c in run.plan.changes}
+        for c in event.plan.changes:
+            if len(c.tasks) > 1 and c != old.get(c.id):
+                return f"Each task is a pull request of its own (pr_per_task), so change {c.id} can have only one."
+    if pull_requests(run, event.plan) > pull_requests(run, run.plan):
+        return too_many(run, event.plan)
     return ""

@@ -6,11 +6,14 @@ Pure: the policy was journalled, the tallies are folded, the time is an argument
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from claudetm.workflow.outcomes import NEEDS_THE_USER, RESUMABLE, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from claudetm.plan.model import Plan
     from claudetm.workflow.run import Run
 
 POISON_LIMIT: Final = 3
@@ -122,3 +125,39 @@ def _needs_the_user(outcome: Outcome) -> Blocked:
             return Blocked("the Claude account has no credit", "add credit, then claudetm resume", whole_run=True)
         case _:
             return Blocked("Claude does not know the model", "claudetm resume --model opus", whole_run=True)
+
+
+def pull_requests(run: Run, plan: Plan) -> int:
+    """Return how many pull requests the run comes to when it works this plan: those there are, and those due."""
+    opened = {c.id for c in run.changes.values() if c.number}
+    due = {c.id for c in plan.changes if c.id not in run.changes or not run.changes[c.id].settled}
+    return len(opened | due)
+
+
+def too_many(run: Run, plan: Plan) -> str:
+    """Return why the policy's limit of pull requests forbids this plan, as a sentence, or ""."""
+    most, count = run.policy.max_prs, pull_requests(run, plan)
+    if most is None or count <= most:
+        return ""
+    each, what = (", one a task", "tasks") if run.policy.pr_per_task else ("", "changes")
+    allowed = f"{most} {'is' if most == 1 else 'are'} allowed"
+    return f"The plan makes {_some(count)}{each}, and at most {allowed}: merge or drop {what}."
+
+
+def _some(count: int) -> str:
+    return f"{count} pull request{'' if count == 1 else 's'}"
+
+
+def below_use(run: Run, limits: Mapping[str, Any]) -> str:
+    """Return why new limits cannot be: less than the run has used already. A sentence, or ""."""
+    opened = sum(bool(c.number) for c in run.changes.values())
+    for name, used, said in (
+        ("sessions", run.sessions, f"{run.sessions} sessions"),
+        ("cost_usd", run.used.cost_usd, f"${run.used.cost_usd:.2f}"),
+        ("max_prs", opened, _some(opened)),
+    ):
+        limit = limits.get(name)
+        if limit is not None and limit < used:
+            shown = f"${limit:.2f}" if name == "cost_usd" else limit
+            return f"The run has used {said} already, so {shown} cannot be its limit."
+    return ""

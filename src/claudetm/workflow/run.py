@@ -159,6 +159,7 @@ class Run:
     draft: Plan | None = None  # proposed, its guards not known yet
     plan_findings: tuple[str, ...] = ()  # why the last proposal was refused
     plan_refusals: int = 0
+    rejection: str = ""  # a person's words on the last plan
     refused_plan: Plan | None = None  # the proposal that was sent back
     changes: dict[str, ChangeState] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
@@ -395,7 +396,7 @@ def _plan_drafted(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 def _plan_proposed(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.draft = None
     run.guards, run.proposed_at = tuple(data.get("guards", ())), record.seq
-    run.plan_findings, run.plan_refusals = (), 0
+    run.plan_findings, run.plan_refusals, run.rejection = (), 0, ""
     run.forget("plan")
     run.set_plan(plan_from_data(data["plan"]), record.seq)
 
@@ -409,7 +410,7 @@ def _plan_refused(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 
 @_folds("PlanRejected")
 def _plan_rejected(run: Run, data: Mapping[str, Any], record: Record) -> None:
-    run.plan_findings, run.refused_plan = (data["reason"],), None
+    run.plan_findings, run.refused_plan, run.rejection = (), run.plan, data["reason"]
     run.set_plan(Plan(), record.seq)
 
 
@@ -421,7 +422,10 @@ def _nothing_to_do(run: Run, data: Mapping[str, Any], record: Record) -> None:
 
 @_folds("PlanEdited")
 def _plan_edited(run: Run, data: Mapping[str, Any], record: Record) -> None:
-    run.set_plan(plan_from_data(data["plan"]), record.seq)
+    new = plan_from_data(data["plan"])
+    kept = {c.id for c in new.criteria if c in run.plan.criteria}
+    run.guards = tuple(g for g in run.guards if g in kept)  # of another command nobody knows yet
+    run.set_plan(new, record.seq)
 
 
 @_folds("PlanExtended")
