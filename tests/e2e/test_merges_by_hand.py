@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from terminal import terminal
+from terminal import SCENARIOS, terminal
 
 pytestmark = pytest.mark.e2e
 
 
 def test_a_run_without_auto_merge_goes_on_from_what_a_person_merged_on_main(tmp_path: Path) -> None:
     person = terminal(tmp_path)
-    ended = person("start", "Greet strangers", "--rehearse", "demo", "--no-auto-merge")
+    scenario = str(SCENARIOS.parent / "two_changes.yaml")
+    ended = person("start", "Greet strangers", "--rehearse", scenario, "--no-auto-merge")
     for change in ("c1", "c2"):
         run = person.events()[0]["data"]["run"]
         assert ended.returncode == 2, ended

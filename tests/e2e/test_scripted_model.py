@@ -408,7 +408,7 @@ def test_side_requests_are_answered_and_not_unexpected() -> None:
     assert (status, unexpected) == (200, [])
 
 
-# --- the demo ----------------------------------------------------------------------------------------------
+# --- a whole scenario --------------------------------------------------------------------------------------
 
 GREET = {
     ".gitignore": "__pycache__/\n",
@@ -442,10 +442,10 @@ def holding(tree: Path, plan: PlannerAnswer) -> list[bool]:
     ]
 
 
-def test_the_demo_does_what_its_criteria_ask_and_doing_it_twice_changes_nothing(tmp_path: Path) -> None:
+def test_a_scenario_does_what_its_criteria_ask_and_doing_it_twice_changes_nothing(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
     greeting_repository(tree)
-    plot = load("demo")
+    plot = load(str(Path(__file__).parent / "scenarios" / "two_changes.yaml"))
     plan = PlannerAnswer.model_validate(plot.sessions[0].turns[-1].answer)
     author = {f"GIT_{who}_{what}": "ada@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     assert holding(tree, plan) == [False, False]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import typer
 
-GOAL = "Let greet handle missing names, and add a command line"
+GOAL = "Let callers choose the greeting, greet strangers too, and add a command line"
 FILES = {
-    "README.md": "# greet\n\nGreets people by name.\n",
+    "README.md": "# greet\n\nGreets people by name.\n\n`greet(name)` returns the greeting for a name.\n",
     "Makefile": "test:\n\tpython3 -B -m unittest\n",
     ".gitignore": "__pycache__/\n",
     "greet/__init__.py": '"""Greets people."""\n',
@@ -20,14 +20,30 @@ FILES = {
         "    def test_a_name_is_greeted(self):\n"
         '        self.assertEqual(greet("Ada"), "Hello, Ada")\n'
     ),
+    "tests/test_readme.py": (
+        '"""The README shows greet() as it is."""\n\n'
+        "import inspect\nimport unittest\nfrom pathlib import Path\n\nfrom greet.greet import greet\n\n"
+        'README = Path(__file__).parent.parent / "README.md"\n\n\n'
+        "class ReadmeTest(unittest.TestCase):\n"
+        "    def test_it_shows_the_signature_of_greet(self):\n"
+        '        self.assertIn(f"`greet{inspect.signature(greet)}`", README.read_text(encoding="utf-8"))\n'
+    ),
+}
+NEXT = {
+    "git log --graph --oneline": "the fix, the conflict, the answer, both merges",
+    "claudetm status": "where the run stands, and what it used",
+    "claudetm status --criteria": "each criterion with its receipt",
+    "claudetm logs": "what happened, and what each agent did",
 }
 
 
 def command(
     folder: Path | None = typer.Argument(None, help="Where to make the repository (a temporary folder)."),
+    prepare: bool = typer.Option(False, "--prepare", help="Only make the repository, for a start of your own."),
     log_level: str = typer.Option("normal", "--log-level", help="quiet, normal or verbose."),
 ) -> None:
     """Run the main job end to end: no account, key or network. Only the model is scripted."""
+    import shlex
     import tempfile
 
     from claudetm.bootstrap.opening import Wish
@@ -40,10 +56,13 @@ def command(
     if where.exists() and any(where.iterdir()):
         raise UsageError(f"{where} is not empty; name a folder that is not there yet")
     make_repository(where)
+    if prepare:
+        print(f"cd {shlex.quote(str(where))}\nclaudetm start {shlex.quote(GOAL)} --rehearse demo")
+        return
     code = run(Wish(GOAL, rehearsal="demo"), where, log_level)
-    print(f"\nLook around:\n  cd {where}")
-    for line in ("git log --graph --oneline", "claudetm status", "claudetm status --criteria", "claudetm logs"):
-        print(f"  {line}")
+    print(f"\nWhere to look next:\n  cd {shlex.quote(str(where))}")
+    for line, shows in NEXT.items():
+        print(f"  {line:<28}{shows}")
     raise typer.Exit(code)
 
 
