@@ -345,17 +345,19 @@ def resolve(
     user: Path | None = None,
     *,
     tracked: bool = False,
+    tighten: bool = True,
 ) -> Resolved:
     """Return every key's value and source. Raises ConfigError, in one sentence.
 
     `flags` are by dotted key, None meaning not given. `project` and `user` are files that need not exist; `tracked`
-    says that git tracks the project's, so that whoever wrote it may be a stranger.
+    says that git tracks the project's, so that whoever wrote it may be a stranger. A file that holds a key is made
+    its owner's alone where `tighten` says so.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     sources = [
         _Source("flag", "the command line", given),
         _from_environment(environment or {}),
-        *(_from_file(path) for path in (project, user) if path is not None),
+        *(_from_file(path, tighten=tighten) for path in (project, user) if path is not None),
     ]
     parsed = [_parsed(source) for source in sources]
     ignored: tuple[str, ...] = ()
@@ -461,8 +463,8 @@ def _from_environment(environment: Mapping[str, str]) -> _Source:
     return _Source("environment", "the environment", values, found)
 
 
-def _from_file(path: Path) -> _Source:
-    """Return what a file sets; an absent file sets nothing. One that holds a key becomes its owner's alone."""
+def _from_file(path: Path, *, tighten: bool) -> _Source:
+    """Return what a file sets; an absent file sets nothing."""
     values = _read(path)
     unused = [n for n in _UNUSED if any(name == n or name.startswith(f"{n}.") for name in values)]
     notes = [f"{path}: {' and '.join(unused)} mean nothing here and are ignored."] if unused else []
@@ -470,18 +472,23 @@ def _from_file(path: Path) -> _Source:
         name: value for name, value in values.items() if value is not None and name.partition(".")[0] not in unused
     }
     if any(key.secret for name, key in KEYS.items() if name in set_):
-        notes += _tighten(path)
+        notes += _close(path) if tighten else _open_to_others(path)
     return _Source(str(path), str(path), set_, notes=tuple(notes))
 
 
-def _tighten(path: Path) -> list[str]:
+def _open_to_others(path: Path) -> list[str]:
+    mode = path.stat().st_mode & 0o777
+    return [f"{path} holds an API key, and others can read it: chmod 600 {path}."] if mode & 0o077 else []
+
+
+def _close(path: Path) -> list[str]:
     """Make a file that holds a key unreadable to others; return what to say of it."""
-    if not path.stat().st_mode & 0o077:
+    if not (said := _open_to_others(path)):
         return []
     try:
         path.chmod(0o600)
-    except OSError as error:
-        return [f"{path} holds an API key, others may read it, and chmod 600 fails: {error.strerror}."]
+    except OSError:
+        return said
     return [f"{path} holds an API key, and others could read it: it is now readable to you alone (0600)."]
 
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from claudetm import __version__
 from claudetm.adapters.agent import containment
@@ -44,6 +44,7 @@ class Screen:
     event: Listener = lambda _run, _record: None
     progress: Callable[[Progress], None] = lambda _progress: None
     wait: Callable[[Wait], None] = lambda _wait: None
+    stopping: Callable[[str], None] = lambda _sentence: None
 
 
 async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None = None) -> Ending:
@@ -54,7 +55,7 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
     folder = run_folder(opened.user.root, run.id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     logging.getLogger("claude_agent_sdk").addHandler(logging.NullHandler())  # what it says is in the session's end
-    async with _model(run.rehearsal) as environment:
+    async with _model(run.rehearsal, opened.access) as environment:
         context = _context(opened, folder, environment, writer, screen)
         box = FileInbox(state.inbox)
         if resume is not None:
@@ -66,7 +67,7 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
             screen.wait(wait)
 
         driver = Driver(context, writer, box, __version__, os.getpid(), on_wait=waiting)
-        with _signals(context, box):
+        with _signals(context, box, screen.stopping):
             try:
                 return await driver.drive()
             finally:
@@ -108,10 +109,10 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
 
 
 @asynccontextmanager
-async def _model(rehearsal: str) -> AsyncIterator[Mapping[str, str]]:
-    """Yield what the agent's environment needs: nothing, or the scripted model of a rehearsal."""
+async def _model(rehearsal: str, access: Mapping[str, str]) -> AsyncIterator[Mapping[str, str]]:
+    """Yield what the agent's environment needs for the model: the real one, or the scripted one of a rehearsal."""
     if not rehearsal:
-        yield {}
+        yield access
         return
     from claudetm.testing.scripted_model.scenario import load
     from claudetm.testing.scripted_model.serve import serve
@@ -121,25 +122,38 @@ async def _model(rehearsal: str) -> AsyncIterator[Mapping[str, str]]:
 
 
 class _signals:  # noqa: N801 - a block
-    """While it lasts, Ctrl+C and SIGTERM stop the run as `claudetm stop` does; a second one ends the process."""
+    """While it lasts, Ctrl+C, SIGTERM and a terminal that is closed stop the run as `claudetm stop` does.
 
-    def __init__(self, context: Context, box: FileInbox) -> None:
+    A second one ends the process.
+    """
+
+    def __init__(self, context: Context, box: FileInbox, stopping: Callable[[str], None]) -> None:
         self._context = context
         self._box = box
+        self._stopping = stopping
         self._loop = asyncio.get_running_loop()
+        # under nohup a terminal that is closed is no reason to stop
+        self._numbers = [n for n in _REASONS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
 
     def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._numbers:
             self._loop.add_signal_handler(number, self._stop, number)
 
     def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in self._numbers:
             self._loop.remove_signal_handler(number)
 
     def _stop(self, number: signal.Signals) -> None:
         if self._context.stop.is_set():
             raise KeyboardInterrupt
-        why = "interrupted (Ctrl+C)" if number == signal.SIGINT else "ended by SIGTERM"
         self._context.stop.set()
+        self._stopping("stopping: the session is being interrupted; Ctrl+C again ends at once")
         with suppress(StoreError):  # a state directory that is gone ends the driver by itself
-            self._box.send(Command(str(uuid.uuid4()), "stop", {"reason": why}))
+            self._box.send(Command(str(uuid.uuid4()), "stop", {"reason": _REASONS[number]}))
+
+
+_REASONS: Final = {
+    signal.SIGINT: "interrupted (Ctrl+C)",
+    signal.SIGTERM: "ended by SIGTERM",
+    signal.SIGHUP: "its terminal was closed",
+}

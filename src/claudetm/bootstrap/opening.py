@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import platformdirs
 
+from claudetm.adapters.agent import access as ways
 from claudetm.adapters.commands import detect
 from claudetm.adapters.git.user_refs import UserRefs
 from claudetm.adapters.git.user_repository import UserRepository, inspect, locate, refuse_tracked
@@ -23,8 +24,9 @@ from claudetm.adapters.store.directory import NAME, StateDirectory, disk
 from claudetm.adapters.store.journal import Faults, FileJournal
 from claudetm.adapters.store.lock import Lock, LockHeld, acquire, holder
 from claudetm.bootstrap.clock import SystemClock
+from claudetm.bootstrap.configuration import configuration
 from claudetm.bootstrap.texts import check_goal, check_text
-from claudetm.config import Resolved, policy, resolve, user_file
+from claudetm.config import Resolved, policy
 from claudetm.engine.commit import Writer
 from claudetm.errors import ConfigError, JournalError, StoreError, UsageError
 from claudetm.prompts.render import Prompts
@@ -60,6 +62,7 @@ class Opened:
     lock: Lock
     journal: FileJournal
     run: Run
+    access: Mapping[str, str] = field(default_factory=dict, repr=False)  # what the CLI needs to reach the model
 
     def close(self) -> None:
         """Give the lock back."""
@@ -85,13 +88,14 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
     elif os.path.lexists(state.root):
         raise StoreError(f"{state.root} is not a directory of its own; move it away.")
     Prompts(state.prompts).check()
-    resolved = _configuration(state, user, wish.settings)
+    resolved = configuration(user.root, wish.settings)
     if (target := resolved["git.target_branch"]) and not wish.base and target != user.target:
         user = inspect(where, target)
-    said = [*user.notes, *resolved.ignored]
+    said = [*user.notes, *resolved.notes, *resolved.ignored]
     found = _policy(resolved, user, wish, said.append)
     forge = _forge(resolved["forge"], user, said.append)
     _refuse_unfit(found)
+    access = {} if wish.rehearsal else _access(resolved, said.append)
     started = RunStarted(
         run=time.strftime("%m%d-%H%M-") + secrets.token_hex(2),
         goal=goal,
@@ -107,7 +111,7 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
     opened = _open(state, user.refs, started)
     for sentence in said:
         notice(sentence)
-    return opened
+    return replace(opened, access=access)
 
 
 def _open(state: StateDirectory, user: UserRefs, started: RunStarted) -> Opened:
@@ -200,7 +204,7 @@ def run_folder(root: Path, run: str) -> Path:
     return platformdirs.user_state_path("claudetm") / name / run
 
 
-def reopen(where: Path) -> Opened:
+def reopen(where: Path, notice: Notice = lambda _sentence: None) -> Opened:
     """Take the lock of the run in the repository that `where` lies in. Raises ClaudetmError, in one sentence."""
     root, common = locate(where)
     state = StateDirectory(root / NAME)
@@ -212,11 +216,13 @@ def reopen(where: Path) -> Opened:
     try:
         journal = FileJournal(state.journal, lock, faults=fault_point())
         run = _unfinished(folded(journal, state))
+        trusted = {"trust_project_settings": run.policy.trust_project_settings or None}
+        access = {} if run.rehearsal else _access(configuration(root, trusted), notice)
         lock.name(run.id)
     except BaseException:
         lock.release()
         raise
-    return Opened(state, UserRefs(root, common, run.author), lock, journal, run)
+    return Opened(state, UserRefs(root, common, run.author), lock, journal, run, access)
 
 
 def _unfinished(run: Run) -> Run:
@@ -273,11 +279,6 @@ def _finished(state: StateDirectory) -> Run | None:
     return old
 
 
-def _configuration(state: StateDirectory, user: UserRepository, flags: Mapping[str, Any]) -> Resolved:
-    tracked = f"{NAME}/{state.config.name}" in _files(user)
-    return resolve(flags, os.environ, state.config, user_file(), tracked=tracked)
-
-
 def _policy(resolved: Resolved, user: UserRepository, wish: Wish, notice: Notice) -> Policy:
     """Return the policy with what the repository's own files say laid under what is configured."""
     found = _set_up(resolved, user, _checked(policy(resolved), user, notice), notice)
@@ -289,10 +290,7 @@ def _policy(resolved: Resolved, user: UserRepository, wish: Wish, notice: Notice
     if not found.checks:
         notice("checks: none; as checks.none is pass, pull requests are merged untested")
         found = replace(found, checks_grace=0.0)  # the local forge knows at once that there are none
-    if wish.rehearsal:
-        return replace(found, poll_seconds=REHEARSAL_POLL)
-    _require_credentials()
-    return found
+    return replace(found, poll_seconds=REHEARSAL_POLL) if wish.rehearsal else found
 
 
 def _checked(found: Policy, user: UserRepository, notice: Notice) -> Policy:
@@ -368,20 +366,14 @@ def _rehearsal(scenario: str) -> str:
     return name
 
 
-_CREDENTIALS: Final = (
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_AUTH_TOKEN",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-)
-
-
-def _require_credentials() -> None:
-    """Raise ConfigError when no session could ever log in."""
-    folder = Path(os.environ.get("CLAUDE_CONFIG_DIR") or Path.home() / ".claude")
-    login = folder / ".credentials.json"
-    keychain = os.uname().sysname == "Darwin"  # where the login is, and cannot be seen
-    if not keychain and not login.exists() and not any(os.environ.get(name) for name in _CREDENTIALS):
+def _access(resolved: Resolved, notice: Notice) -> Mapping[str, str]:
+    """Return what the CLI needs to reach the model. Raises ConfigError when no session could ever log in."""
+    chosen = ways.choose(resolved, os.environ)
+    if chosen is None:
         raise ConfigError(
-            "No Claude credentials were found: log in with `claude`, or set ANTHROPIC_API_KEY or"
-            " CLAUDE_CODE_OAUTH_TOKEN (`claudetm demo` needs none)"
+            "No Claude credentials were found: log in with `claude`, or set ANTHROPIC_API_KEY, "
+            "CLAUDE_CODE_OAUTH_TOKEN or OPENROUTER_API_KEY (`claudetm demo` needs none)"
         )
+    if sentence := ways.conflict(resolved, os.environ):
+        notice(f"credentials: {sentence}")
+    return chosen.variables

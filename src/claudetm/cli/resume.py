@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from claudetm.cli.options import AS_JSON, LOG_FORMAT, LOG_LEVEL
+
 
 def command(
     max_sessions: int = typer.Option(None, "-n", "--max-sessions", help="The new limit of sessions, all told."),
@@ -14,11 +16,13 @@ def command(
     model: str = typer.Option(
         None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
     ),
-    log_level: str = typer.Option("normal", "--log-level", help="quiet, normal or verbose."),
+    log_level: str = LOG_LEVEL,
+    log_format: str = LOG_FORMAT,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Carry a run on: after a pause, a block that was seen to, a crash or kill -9."""
     from claudetm.bootstrap.opening import reopen
-    from claudetm.cli.driving import drive_to_end, lines
+    from claudetm.cli.driving import audience, drive_to_end
     from claudetm.cli.state import here
     from claudetm.config import KEYS, resolve
 
@@ -33,5 +37,5 @@ def command(
     given = {name: value for name, value in flags.items() if value is not None}
     resolved = resolve(given)
     raised = {KEYS[name].field: resolved[name] for name in given}
-    screen = lines(log_level)
-    raise typer.Exit(drive_to_end(reopen(here()), screen, raised))
+    told = audience(log_level, log_format, as_json=as_json)
+    raise typer.Exit(drive_to_end(reopen(here(), told.notice), told, raised))

@@ -57,11 +57,12 @@ class Place:
     @cached_property
     def settings(self) -> Resolved:
         """The configuration as a start would resolve it. Raises ConfigError."""
+        from claudetm.bootstrap.configuration import configuration
         from claudetm.config import resolve, user_file
 
-        project = self.root / NAME / "config.json" if self.root else None
-        tracked = f"{NAME}/config.json" in self.files
-        return resolve({}, os.environ, project, user_file(), tracked=tracked)
+        if self.root is not None and os.path.lexists(self.root / NAME / "config.json"):
+            return configuration(self.root, look=True)
+        return resolve({}, os.environ, None, user_file(), tighten=False)
 
     @cached_property
     def runs(self) -> Path:

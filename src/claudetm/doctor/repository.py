@@ -55,6 +55,8 @@ def configuration(place: Place) -> Iterator[Finding]:
         )
         return
     given = [f"{name} ({s.source})" for name, s in resolved.settings.items() if s.source != "default"]
+    for note in resolved.notes:
+        yield warn("configuration", note, "see to that file; `claudetm config show` says what counts")
     for ignored in resolved.ignored:
         yield warn("configuration", ignored, "pass --trust-project-settings if you trust who wrote it")
     yield ok("configuration", ", ".join(given) or "defaults throughout")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import shutil
@@ -30,7 +31,7 @@ from claudetm.adapters.agent.scratch import clear, scratch
 from claudetm.adapters.agent.transcript import Transcript
 from claudetm.errors import AgentError
 from claudetm.ports.agent import WRITERS, Progress, SessionReport, SessionRequest
-from claudetm.redact import secrets_of
+from claudetm.redact import MASK, redact, secrets_of
 from claudetm.workflow.outcomes import Outcome, Usage
 
 _BUFFER: Final = 32 * 1024 * 1024  # bytes of one message; a large tool output is one
@@ -38,6 +39,7 @@ _INTERRUPT: Final = 5.0  # seconds for the CLI to take note
 _RESULT: Final = 10.0  # seconds for its result afterwards
 _DISCONNECT: Final = 30.0
 _LONGEST_COMMAND: Final = 600.0  # the CLI's own bound on one Bash call
+_A_KEY: Final = 16  # characters
 _USUAL_COMMAND: Final = 120_000  # ms; the CLI's own default
 _GUARDED: Final = (
     "settings.json",
@@ -95,11 +97,13 @@ class ClaudeAgent:
             return SessionReport(Outcome.BUDGET_LIMIT, detail="No budget is left.")
         logs = self._settings.logs
         before = transcripts.reported(logs, request.resume) if request.resume else Usage()
-        transcript = Transcript(logs, request.id, secrets_of({**self._parent, **self._settings.environment}))
+        secrets = secrets_of({**self._parent, **self._settings.environment})
+        transcript = Transcript(logs, request.id, secrets)
         try:
             report = await self._started_twice(request, _Tap(request.id, transcript, progress, before), stop)
         finally:
             transcript.close()
+        report = _redacted(report, secrets)  # what an agent says is journalled
         return dataclasses.replace(report, transcript=f"{transcript.path.parent.name}/{transcript.path.name}")
 
     async def sweep(self, run: str) -> int:
@@ -203,6 +207,24 @@ class ClaudeAgent:
 
     def _cli(self) -> Path:
         return self._settings.cli or find_cli(self._parent.get("PATH"))
+
+
+def _redacted(report: SessionReport, secrets: Sequence[str]) -> SessionReport:
+    """Return the report without what the agent's own environment holds: it could have said it."""
+    keys = [s for s in secrets if len(s) >= _A_KEY]  # what is shorter can be a word of the answer
+    return dataclasses.replace(report, detail=redact(report.detail, secrets), answer=_without(report.answer, keys))
+
+
+def _without(value: Any, keys: Sequence[str]) -> Any:
+    match value:
+        case str():
+            return functools.reduce(lambda text, key: text.replace(key, MASK), keys, value)
+        case Mapping():
+            return {name: _without(v, keys) for name, v in value.items()}
+        case list():
+            return [_without(v, keys) for v in value]
+        case _:
+            return value
 
 
 def find_cli(search: str | None) -> Path:

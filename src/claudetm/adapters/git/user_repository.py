@@ -83,6 +83,13 @@ def refuse_tracked(path: Path, folder: str, allowed: str) -> None:
         )
 
 
+def tracks(root: Path, file: Path) -> bool:
+    """Whether git tracks a file of the worktree `root`, by its index: what lies there may be somebody else's word."""
+    with _opened(root) as repo:
+        quiet = repo.git(c="core.fsmonitor=false")
+        return bool(quiet.ls_files("-z", "--", f":(icase,top){file.relative_to(root)}"))
+
+
 def _opened(path: Path) -> git.Repo:
     import git
 

@@ -1,0 +1,23 @@
+"""The configuration as it holds in one repository: whoever asks for it there gets the same answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from claudetm.adapters.git.user_repository import tracks
+from claudetm.adapters.store.directory import NAME
+from claudetm.config import Resolved, debug, resolve, user_file
+
+
+def configuration(root: Path, flags: Mapping[str, Any] | None = None, *, look: bool = False) -> Resolved:
+    """Return every setting in the repository whose worktree is `root`. Raises ClaudetmError, in one sentence.
+
+    With `look` nothing changes on the disk: a file that holds a key and is open to others is only named.
+    """
+    project = root / NAME / "config.json"
+    resolved = resolve(flags, os.environ, project, user_file(), tracked=tracks(root, project), tighten=not look)
+    debug(resolved, os.environ)
+    return resolved
