@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from claudetm.cli.options import AS_JSON, LOG_FORMAT, LOG_LEVEL
+
 GOAL = "Let callers choose the greeting, greet strangers too, and add a command line"
 FILES = {
     "README.md": "# greet\n\nGreets people by name.\n\n`greet(name)` returns the greeting for a name.\n",
@@ -40,18 +42,20 @@ NEXT = {
 def command(
     folder: Path | None = typer.Argument(None, help="Where to make the repository (a temporary folder)."),
     prepare: bool = typer.Option(False, "--prepare", help="Only make the repository, for a start of your own."),
-    log_level: str = typer.Option("normal", "--log-level", help="quiet, normal or verbose."),
+    log_level: str = LOG_LEVEL,
+    log_format: str = LOG_FORMAT,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Run the main job end to end: no account, key or network. Only the model is scripted."""
     import shlex
     import tempfile
 
     from claudetm.bootstrap.opening import Wish
-    from claudetm.cli.driving import lines
+    from claudetm.cli.driving import audience
     from claudetm.cli.start import run
     from claudetm.errors import UsageError
 
-    lines(log_level)
+    told = audience(log_level, log_format, as_json=as_json)
     where = folder.resolve() if folder is not None else Path(tempfile.mkdtemp(prefix="claudetm-demo-")) / "greet"
     if where.exists() and any(where.iterdir()):
         raise UsageError(f"{where} is not empty; name a folder that is not there yet")
@@ -59,11 +63,18 @@ def command(
     if prepare:
         print(f"cd {shlex.quote(str(where))}\nclaudetm start {shlex.quote(GOAL)} --rehearse demo")
         return
-    code = run(Wish(GOAL, rehearsal="demo"), where, log_level)
-    print(f"\nWhere to look next:\n  cd {shlex.quote(str(where))}")
-    for line, shows in NEXT.items():
-        print(f"  {line:<28}{shows}")
+    code = run(Wish(GOAL, rehearsal="demo"), where, told)
+    if log_level != "quiet" and not as_json and log_format == "text":
+        _say_where_to_look(shlex.quote(str(where)))
     raise typer.Exit(code)
+
+
+def _say_where_to_look(where: str) -> None:
+    from claudetm.cli.views import say
+
+    say(f"\nWhere to look next:\n  cd {where}")
+    for line, shows in NEXT.items():
+        say(f"  {line:<28}{shows}")
 
 
 def make_repository(where: Path) -> None:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from claudetm.cli.options import AS_JSON, LOG_FORMAT, LOG_LEVEL
+
 if TYPE_CHECKING:
     from claudetm.bootstrap.opening import Wish
+    from claudetm.cli.driving import Audience
+    from claudetm.cli.exit_codes import ExitCode
 
 
 def command(
@@ -41,11 +45,14 @@ def command(
         None, "--trust-project-settings", help="Load the repository's own .claude settings, hooks and servers."
     ),
     rehearse: str = typer.Option("", "--rehearse", help="Play a scenario with a scripted model: no key, no network."),
-    log_level: str = typer.Option("normal", "--log-level", help="quiet, normal or verbose."),
+    log_level: str = LOG_LEVEL,
+    log_format: str = LOG_FORMAT,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Plan the goal as pull requests, work them, merge what was tested, verify the result."""
     from claudetm.bootstrap.opening import Wish
     from claudetm.bootstrap.texts import check_text
+    from claudetm.cli.driving import audience
     from claudetm.cli.state import here
 
     check = [check_text("check", c, 'name a command, as in --check "make test"') for c in check]
@@ -69,7 +76,8 @@ def command(
         "trust_project_settings": trust,
     }
     wish = Wish(_read(goal), tuple(criteria), base, settings, rehearse)
-    raise typer.Exit(run(wish, here(), log_level))
+    told = audience(log_level, log_format, as_json=as_json)
+    raise typer.Exit(run(wish, here(), told))
 
 
 def _read(goal: str) -> str:
@@ -83,10 +91,9 @@ def _read(goal: str) -> str:
     return sys.stdin.buffer.read(GOAL_BYTES + 1).decode(errors="surrogateescape")
 
 
-def run(wish: Wish, where: Path, log_level: str = "normal") -> int:
+def run(wish: Wish, where: Path, told: Audience) -> ExitCode:
     """Begin the run and drive it; return the exit code."""
     from claudetm.bootstrap.opening import begin
-    from claudetm.cli.driving import drive_to_end, lines
+    from claudetm.cli.driving import drive_to_end
 
-    screen = lines(log_level)
-    return drive_to_end(begin(wish, where, screen.notice), screen)
+    return drive_to_end(begin(wish, where, told.notice), told)

@@ -1,0 +1,194 @@
+"""The live view's panel: a pure function of the run, the clock, what goes on now, and the terminal's size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from claudetm.cli.board import Row, amount, one_line, rows, span
+from claudetm.cli.words import doing
+from claudetm.ports.agent import Progress
+from claudetm.workflow.limits import Wait
+from claudetm.workflow.outcomes import Usage
+from claudetm.workflow.run import ChangeState, OpenSession, Run
+from claudetm.workflow.stages import Phase, Stage
+
+_LEAST_ROWS: Final = 3  # of changes, however low the terminal is
+_SESSIONS: Final = 2  # shown at once
+_HELD: Final = 2  # reasons shown at once
+_BESIDE: Final = 2  # lines that stay free: the cursor's, and one for what has just happened
+
+_NOW: Final[Mapping[Stage, str]] = {
+    Stage.WORKING: "preparing the worktree",
+    Stage.PUBLISHING: "opening the pull request",
+    Stage.PR_CREATED: "the checks begin",
+    Stage.WAITING_CI: "the checks are running",
+    Stage.CI_FAILED: "looking at the checks that failed",
+    Stage.REVIEWING: "preparing the review",
+    Stage.WAITING_REVIEWS: "looking for reviews",
+    Stage.ADDRESSING_REVIEWS: "answering remarks",
+    Stage.UPDATING_BRANCH: "merging the base in",
+    Stage.READY_TO_MERGE: "merging",
+}
+_STYLES: Final[Mapping[str, str]] = {
+    "merged": "green",
+    "skipped": "dim",
+    "abandoned": "red",
+    "ci failed": "yellow",
+    "queued": "dim",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What goes on that the journal does not tell."""
+
+    progress: Mapping[str, Progress] = field(default_factory=dict)  # by session
+    wait: Wait | None = None
+    change: str = ""  # that the last event was about
+    stopping: str = ""  # why, once the driver was asked to stop
+    over: bool = False  # the driver has ended
+
+
+def panel(run: Run, now: float, activity: Activity, width: int, height: int) -> RenderableType:
+    """Return the panel: at most `width` columns and `height` - 2 lines. `now` is in epoch seconds."""
+    top: list[RenderableType] = [
+        Rule(Text(f"claudetm {run.id}", style="dim"), style="dim", align="left"),
+        _cut(one_line(run.goal), style="bold"),
+        *_summary(run, now, activity, width),
+    ]
+    below = [] if activity.over else _below(run, now, activity)
+    held = _held(run)
+    # a third of the terminal stays for what has happened
+    most = max(height * 2 // 3, len(top) + len(below) + len(held) + _LEAST_ROWS)
+    room = min(most, height - _BESIDE) - len(top) - len(below) - len(held)
+    shown, rest = rows(run, max(room, 0))
+    middle: list[RenderableType] = [_table(run, shown, activity)] if shown else []
+    middle += [_cut(f"  {rest}", style="dim")] if rest and room > 0 else []
+    return Group(*top, *middle, *held, *below)
+
+
+def _cut(text: str, style: str = "") -> Text:
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+
+
+def _summary(run: Run, now: float, activity: Activity, width: int) -> list[Text]:
+    """Return where the run stands and what it has used: in one line where that fits."""
+    used = sum((p.usage for i, p in activity.progress.items() if i in run.open_sessions), run.used)
+    budget = f" of ${run.policy.cost_usd:.2f}" if run.policy.cost_usd is not None else ""
+    sessions = f"{run.sessions} of {run.policy.sessions}" if run.policy.sessions is not None else f"{run.sessions}"
+    standing = [str(run.halt.kind) if run.halt else str(run.phase), *_done(run)]
+    spent = [
+        span(now - run.started),
+        f"{sessions} session{'' if sessions == '1' else 's'}",
+        f"${used.cost_usd:.2f}{budget}",
+        f"{amount(_tokens(used))} tokens",
+    ]
+    joined = " · ".join([*standing, *spent])
+    lines = [joined] if len(joined) < width else [" · ".join(standing), " · ".join(spent)]
+    return [_phase_bold(_cut(lines[0]), standing[0]), *map(_cut, lines[1:])]
+
+
+def _phase_bold(line: Text, phase: str) -> Text:
+    line.stylize("bold cyan", 0, len(phase))
+    return line
+
+
+def _done(run: Run) -> list[str]:
+    if not run.changes:
+        return []
+    settled = sum(c.settled for c in run.changes.values())
+    done = sum(t.done for c in run.changes.values() for t in c.tasks.values())
+    total = sum(len(c.plan.tasks) for c in run.changes.values())
+    parts = [f"{settled}/{len(run.changes)} changes", f"{done}/{total} tasks"]
+    if run.phase in {Phase.VERIFYING, Phase.VERIFIED} and run.plan.criteria:
+        held = sum(r.verdict == "holds" for r in run.receipts.values())
+        parts.append(f"{held}/{len(run.plan.criteria)} criteria")
+    return parts
+
+
+def _tokens(used: Usage) -> int:
+    return used.input_tokens + used.output_tokens + used.cache_read_tokens + used.cache_write_tokens
+
+
+def _table(run: Run, shown: list[Row], activity: Activity) -> Table:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right")
+    table.add_column(no_wrap=True, justify="right")
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    now = {s.change for s in run.open_sessions.values()} | {activity.change}
+    for row in shown:
+        moving = row.id in now and not activity.over and not run.changes[row.id].settled
+        stage = Text(row.stage, style="cyan" if moving else _STYLES.get(row.stage, ""))
+        if row.mark:
+            stage.append(
+                f", {row.mark}" if row.mark == "held" else f" {row.mark}", "bold red" if row.mark == "held" else "dim"
+            )
+        stage.truncate(24, overflow="ellipsis")
+        pointer = Text("▸" if moving else " ", style="cyan")
+        table.add_row(pointer, row.id, stage, row.number, row.tasks, row.title)
+    return table
+
+
+def _held(run: Run) -> list[Text]:
+    held = [c for c in run.active.values() if c.hold is not None]
+    return [_cut(f"held: {c.id}: {one_line(c.hold.reason)}", "red") for c in held[:_HELD] if c.hold is not None]
+
+
+def _below(run: Run, now: float, activity: Activity) -> list[Text]:
+    """Return what happens now: sessions with what their agents do, or the step, or why nothing does."""
+    if activity.stopping:
+        return [_cut(activity.stopping, style="bold yellow")]
+    sessions = list(run.open_sessions.values())[:_SESSIONS]
+    if sessions:
+        return [line for s in sessions for line in _session(run, s, now, activity)]
+    if activity.wait is not None:
+        return [_cut(_waiting(activity.wait, now), style="yellow")]
+    step = _step(run, run.changes.get(activity.change))
+    return [_cut(f"now: {step}")] if step else []
+
+
+def _session(run: Run, session: OpenSession, now: float, activity: Activity) -> list[Text]:
+    title = _task_title(run, session)
+    what = f"{session.subject}: {title}" if title else session.subject
+    head = _cut(f"now: {session.role} on {one_line(what)} ({span(now - session.started)})")
+    progress = activity.progress.get(session.id)
+    text = one_line(doing(run.id, progress.text)) if progress else "the session begins"
+    return [head, _cut(f"     {text}", style="dim")]
+
+
+def _task_title(run: Run, session: OpenSession) -> str:
+    change = run.changes.get(session.change)
+    if change is None:
+        return ""
+    return next((t.title for t in change.plan.tasks if t.id == session.subject), change.plan.title)
+
+
+def _waiting(wait: Wait, now: float) -> str:
+    if wait.until is None or wait.until <= now:
+        return f"waiting: {one_line(wait.why)}"
+    until = time.strftime("%H:%M:%S", time.localtime(wait.until))
+    return f"waiting: {one_line(wait.why)} ({span(wait.until - now)} left, until {until})"
+
+
+def _step(run: Run, change: ChangeState | None) -> str:
+    """Return what is done between sessions, as far as the stage tells."""
+    match run.phase:
+        case Phase.PLANNING:
+            return "running the criteria before any work" if run.draft is not None else "preparing the plan"
+        case Phase.VERIFYING:
+            return "running the criteria"
+        case Phase.WORKING if change is not None and change.stage in _NOW:
+            return f"{change.id}: {_NOW[change.stage]}"
+        case _:
+            return ""
