@@ -279,23 +279,6 @@ def test_a_driver_that_does_not_answer_finds_the_command_later(halted: Terminal)
 # --- clean and config ------------------------------------------------------------------------------------------
 
 
-def test_the_state_of_another_program_is_moved_to_history(person: Terminal) -> None:
-    person.state.mkdir()
-    (person.state / "state.json").write_text('{"status": "working"}')
-    (person.state / "plan.md").write_text("theirs")
-    assert person("clean", "-f").returncode == 0
-    assert (person.state / "history" / "foreign-1" / "plan.md").read_text() == "theirs"
-    assert "There is no run" in person("status").stderr
-
-
-def test_a_damaged_journal_can_be_put_away(halted: Terminal) -> None:
-    journal = halted.state / "journal.jsonl"
-    damaged = journal.read_bytes().replace(b'"seq":3', b'"seq":7', 1)
-    journal.write_bytes(damaged)
-    assert halted("clean", "-f").returncode == 0
-    assert (halted.state / "history" / "foreign-1" / "journal.jsonl").read_bytes() == damaged
-
-
 def test_settings_are_shown_with_their_source_and_set_for_good(person: Terminal) -> None:
     assert person("config", "set", "checks.none", "pass").returncode == 0
     assert person("config", "set", "checks.commands", "make test", "make lint").returncode == 0

@@ -1,7 +1,11 @@
-"""`claudetm clean`: put a run away. The record goes to history/; a commit that is nowhere else is never dropped."""
+"""`claudetm clean`: put a run away. The record goes to history/; a commit that is nowhere else is never dropped.
+
+Each step looks at what is there, and the journal leaves last: killed half-way, the same call ends the same.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,9 +14,12 @@ import typer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from claudetm.adapters.git.user_refs import UserRefs
+    from claudetm.adapters.git.user_refs import Ref, UserRefs
     from claudetm.adapters.store.directory import StateDirectory
     from claudetm.workflow.run import Run
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+"""What names a folder that is removed; whoever wrote a journal could have written anything there."""
 
 
 def command(
@@ -23,82 +30,127 @@ def command(
     from claudetm.cli.state import find
     from claudetm.errors import UsageError
 
-    state = find()
+    state = find(foreign=True)
     if not state.foreign and not state.journal.exists():
         raise UsageError(f"There is nothing to clean in {state.root}: no run has left anything there")
     with acquire(state.lock):
         if state.foreign:
-            _ask(f"{state.root} holds the state of another program; all of it is moved to {state.history}.", force)
-            print(f"moved to {state.archive(_foreign_name(state), frozenset({'lock', 'history'}))}")
-            return
-        run = _readable(state)
-        if run is None:
-            _ask(f"The journal cannot be read; {state.root} is moved to {state.history} as it is.", force)
-            print(f"moved to {state.archive(_foreign_name(state))}")
-            return
-        _clean(state, run, force)
+            what = "the state of another program (claude-task-master), which is not read"
+            _put_away(state, "foreign", what, force, {"lock", "history", "config.json"})
+        elif (run := _readable(state)) is None:
+            what = "a journal that cannot be read; the branches claudetm/… of its run are left as they are"
+            _put_away(state, "damaged", what, force)
+        else:
+            _clean(state, run, force)
+
+
+def _put_away(state: StateDirectory, name: str, what: str, force: bool, kept: set[str] | None = None) -> None:
+    """Move everything into history/ as it is."""
+    from claudetm.adapters.store.directory import KEPT
+
+    last = state.journal if state.journal.exists() else state.root / "state.json"
+    target = next(t for n in range(1, sys.maxsize) if not ((t := state.history / f"{name}-{n}") / last.name).exists())
+    _ask([f"{state.root} holds {what}.", f"  moved all of it, to {target}"], force)
+    print(f"moved to {state.archive(target.name, frozenset(kept) if kept else KEPT)}")
 
 
 def _clean(state: StateDirectory, run: Run, force: bool) -> None:
-    from claudetm.adapters.git.clean_room import remove_tree
     from claudetm.adapters.git.user_refs import UserRefs
-    from claudetm.adapters.git.user_repository import locate
+    from claudetm.adapters.git.user_repository import locate, refuse_tracked
+    from claudetm.adapters.store.directory import KEPT, NAME
     from claudetm.bootstrap.opening import run_folder
 
+    refuse_tracked(state.root.parent, NAME, state.config.name)
     user = UserRefs(*locate(state.root.parent), run.author)
     folder = run_folder(user.root, run.id)
+    refs = [f"  {_fate(name, why)}" for name, _, why in _refs(run, user)]
     _ask(
-        f"The run {run.id} ({run.phase}) is moved to {state.history / run.id}; {folder} and the branches"
-        f" claudetm/{run.id}/… that are merged are removed. Work that is nowhere else is kept under refs/claudetm/.",
+        [
+            f"The run {run.id} ({run.phase}) is put away:",
+            f"  removed {folder}",
+            *refs,
+            "  kept what its worktrees hold and nothing else does, below refs/claudetm/",
+            f"  kept {state.logs}, {state.history}",
+            f"  moved the rest of its record, to {state.history / run.id}",
+        ],
         force,
     )
-    if folder.exists():
-        _keep_work(run, folder, user)
-    for line in _remove_merged(run, user):
-        print(line)
-    remove_tree(folder)
-    print(f"removed {folder}")
-    print(f"moved to {state.archive(run.id)}")
+    unkept = _remove_folder(run, folder, user)
+    for name, ref, why in _refs(run, user):
+        if not why:
+            user.git.run("update-ref", "--no-deref", "-d", name, ref.commit)
+        print(_fate(name, why))
+    print(f"kept {folder}: {unkept}" if unkept else f"removed {folder}")
+    state.keep_logs(run.id)
+    print(f"moved its record to {state.archive(run.id, KEPT | {state.logs.name})}")
 
 
-def _ask(sentence: str, force: bool) -> None:
+def _fate(name: str, why: str) -> str:
+    return f"kept {name}: {why}" if why else f"removed {name}"
+
+
+def _ask(lines: list[str], force: bool) -> None:
     """Say what will happen and have it confirmed. Raises UsageError where nobody can, or wants to."""
     from claudetm.errors import UsageError
+    from claudetm.redact import printable
 
     if force:
         return
+    print("\n".join(map(printable, lines)), flush=True)
     if sys.stdin is None or not sys.stdin.isatty():
-        raise UsageError(f"{sentence} Nobody is there to ask: `claudetm clean --force` does it")
-    print(sentence)
-    if input("Go on? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise UsageError("Nothing was cleaned, as nobody is there to ask: `claudetm clean --force` does it")
+    try:
+        answer = input("Go on? [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in {"y", "yes"}:
         raise UsageError("Nothing was cleaned; `claudetm clean` asks again")
 
 
 def _readable(state: StateDirectory) -> Run | None:
+    """Return the run, or None where the journal does not tell one that could be cleaned by its name."""
     from claudetm.cli.state import load
-    from claudetm.errors import JournalError
+    from claudetm.errors import JournalError, UsageError
 
     try:
-        return load(state)
-    except JournalError:
+        run = load(state)
+    except (JournalError, UsageError):
         return None
+    return run if _RUN_ID.fullmatch(run.id) else None
 
 
-def _foreign_name(state: StateDirectory) -> str:
-    """Return a name in history/ that is not taken."""
-    taken = {p.name for p in state.history.iterdir()} if state.history.is_dir() else set()
-    return next(name for n in range(len(taken) + 1) if (name := f"foreign-{n + 1}") not in taken)
+def _remove_folder(run: Run, folder: Path, user: UserRefs) -> str:
+    """Remove the run's own repository, once what lies in it alone is kept; return why it had to stay, or ""."""
+    from contextlib import suppress
+
+    from claudetm.adapters.git.clean_room import remove_tree
+    from claudetm.errors import ClaudetmError
+
+    emptied = folder.with_name(f"{folder.name}.removed")
+    if folder.exists():
+        try:
+            _keep_work(run, folder, user)
+        except (ClaudetmError, OSError) as error:
+            return f"its work could not be kept elsewhere ({str(error).rstrip('.')})"
+        remove_tree(emptied)
+        folder.rename(emptied)  # at once: what is half removed could not be looked through again
+    remove_tree(emptied)
+    with suppress(OSError):
+        folder.parent.rmdir()
+    return ""
 
 
 def _keep_work(run: Run, folder: Path, user: UserRefs) -> None:
     """Keep what lies in the run's worktrees and nowhere else, under a ref of the user's repository."""
     import asyncio
 
+    from claudetm.adapters.agent.containment import sweep
     from claudetm.adapters.git.run_repository import RunRepository
 
     repository = RunRepository(folder, user, run.id, run.base, run.policy.copy)
 
     async def keep() -> None:
+        await sweep(run.id)  # an agent that outlived its driver would write on
         for change in run.changes:
             if await repository.worktree(change) is not None:
                 await repository.snapshot(change, "claudetm clean")
@@ -106,16 +158,28 @@ def _keep_work(run: Run, folder: Path, user: UserRefs) -> None:
     asyncio.run(keep())
 
 
-def _remove_merged(run: Run, user: UserRefs) -> list[str]:
-    """Remove the run's refs whose commits a ref that is not ours has too; return a line for each ref."""
-    lines = []
-    for name, ref in user.list(f"refs/heads/claudetm/{run.id}/", f"refs/claudetm/{run.id}/").items():
-        others = ("--exclude=claudetm/*", "--branches", "--remotes", "--tags")
-        if user.git.text("rev-list", "--max-count=1", ref.commit, "--not", *others):
-            lines.append(f"kept {name}: it has commits that are nowhere else")
-        elif ref.worktree:
-            lines.append(f"kept {name}: it is checked out in {ref.worktree}")
-        else:
-            user.git.run("update-ref", "--no-deref", "-d", name, ref.commit)
-            lines.append(f"removed {name}")
-    return lines
+def _refs(run: Run, user: UserRefs) -> list[tuple[str, Ref, str]]:
+    """Return the run's refs, each with the reason for which it must stay, or ""."""
+    found = user.list(f"refs/heads/claudetm/{run.id}/", f"refs/claudetm/{run.id}/")
+    squashed = {f"refs/heads/{c.branch}": (c.head, c.merge_commit) for c in run.changes.values() if c.merge_commit}
+
+    def why(name: str, ref: Ref) -> str:
+        if ref.worktree:
+            return f"it is checked out in {ref.worktree}"
+        head, merge = squashed.get(name, ("", ""))
+        if _elsewhere(ref.commit, user) or (ref.commit == head and _elsewhere(merge, user)):
+            return ""
+        return "it has commits that are nowhere else"
+
+    return [(name, ref, why(name, ref)) for name, ref in found.items()]
+
+
+def _elsewhere(commit: str, user: UserRefs) -> bool:
+    """Whether a branch, a remote's branch or a tag that is not ours has the commit and all before it."""
+    from claudetm.adapters.git.git import GitFailed
+
+    others = ("--exclude=claudetm/*", "--branches", "--remotes", "--tags")
+    try:
+        return not user.git.text("rev-list", "--max-count=1", commit, "--not", *others)
+    except GitFailed:
+        return False  # it is not even there

@@ -25,12 +25,18 @@ def here() -> Path:
         raise UsageError("The working directory is gone; go to one that is there") from None
 
 
-def find() -> StateDirectory:
-    """Return the state directory of the repository that the working directory lies in. UsageError without one."""
+def find(*, foreign: bool = False) -> StateDirectory:
+    """Return the state directory of the repository that the working directory lies in. UsageError without one.
+
+    Raises StoreError for another program's, unless that is what is looked for.
+    """
     start = here()
     for folder in (start, *start.parents):
         if (folder / NAME).is_dir():
-            return StateDirectory(folder / NAME)
+            found = StateDirectory(folder / NAME)
+            if not foreign:
+                found.refuse_foreign()
+            return found
         if (folder / ".git").exists():
             break
     raise UsageError(f'There is no run in {start}: `claudetm start "goal"` begins one')

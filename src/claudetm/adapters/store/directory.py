@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NAME: Final = ".claude-task-master"
 KEPT: Final = frozenset({"lock", "history", "config.json", "prompts"})
 """What stays when a run is archived: not the run's, but the repository's."""
+_READ: Final = ("run-", "session-")
+"""How the names of the logs begin that people read: the run's, and the transcripts."""
 VIEW_SECONDS: Final = 1.0
 _VIEW_SHARE: Final = 20.0  # rendering takes at most one part in so many of the driver's time
 _ID: Final = r"[A-Za-z0-9_-]{1,80}"
@@ -141,21 +143,47 @@ class StateDirectory:
     def archive(self, name: str, kept: frozenset[str] = KEPT) -> Path:
         """Move a run into `history/<name>/`, the journal last; return that directory. The caller holds the lock.
 
-        While the journal stands, the run has not left: killed half-way, the same call finishes the move. For a
-        foreign directory pass `kept={"lock", "history"}`.
+        While the journal stands, the run has not left: killed half-way, the same call finishes the move. Another
+        program's state is known by its state.json, so that goes last but for the journal.
         """
-        target = self.history / name
+        target, state = self.history / name, self.root / "state.json"
         with disk(self.root):
             target.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for entry in sorted(self.root.iterdir()):
-                if entry.name not in kept and entry != self.journal:
-                    _move(entry, target / entry.name)
+            entries = [e for e in self.root.iterdir() if e.name not in kept and e not in {self.journal, state}]
+            for entry in [*sorted(entries), *([state] if state.exists() else [])]:
+                _move(entry, target / entry.name)
             _sync(target)
             if self.journal.exists():
                 self.journal.replace(target / self.journal.name)
             _sync(target)
             _sync(self.root)
         return target
+
+    def keep_logs(self, name: str) -> None:
+        """Let `history/<name>/` have the run's logs, and leave those that people read in `logs/` as well.
+
+        What is left is named by time or session, so that no later run writes over it. Idempotent.
+        """
+        target = self.history / name / self.logs.name
+        with disk(self.logs):
+            if not self.logs.is_dir():
+                return
+            target.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for entry in self.logs.iterdir():
+                if not entry.name.startswith(_READ):
+                    _move(entry, target / entry.name)
+                elif not os.path.lexists(target / entry.name):
+                    _link(entry, target / entry.name)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name; a copy where the disk knows no such thing."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        import shutil
+
+        shutil.copy2(source, target)
 
 
 def _exclude(common: Path, name: str) -> None:
