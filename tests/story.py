@@ -76,6 +76,7 @@ EXAMPLE: Final[Mapping[str, Any]] = {
     "base": "b0",
     "based_on": 2,
     "branch": "claudetm/c1",
+    "checks": ("test",),
     "changes": (change("c9"),),
     "commit": "m1",
     "criteria": ("k1",),

@@ -215,6 +215,7 @@ def test_dependents_become_startable_when_the_last_thing_they_need_is_settled() 
 def replace_change(event: e.Event, i: str) -> e.Event:
     """Return the same event of another change."""
     data = {k: v.replace("c1.", f"{i}.") if k == "task" else v for k, v in e.event_to_data(event).items()}
+    data = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     return type(event)(**{**data, "change": i})
 
 

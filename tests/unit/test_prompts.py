@@ -139,6 +139,16 @@ CASES: dict[str, Brief] = {
         head=HEAD,
         base=BASE,
     ),
+    "fixer-on-the-base": FixerBrief(
+        **COMMON,
+        change=CHANGE,
+        failed=(
+            FailedCheck("test", "E   assert 1 == 2", "/logs/test.log", "make test", "exit code 2", "in the same way"),
+        ),
+        head=HEAD,
+        base=BASE,
+        behind=True,
+    ),
     "fixer-again": FixerBrief(
         **COMMON,
         change=CHANGE,

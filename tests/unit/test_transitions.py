@@ -56,6 +56,7 @@ CHANGE_ROWS: Final[Sequence[_Row]] = (
     ("waiting_ci", "ChecksFailed", "ci_failed"),
     ("waiting_ci", "ConflictFound", "updating_branch"),
     ("ci_failed", "FixPushed ChecksRerun", "waiting_ci"),
+    ("ci_failed", "BaseFoundRed", ""),  # not in the design: what the change has not caused is not its to mend
     ("ci_failed", "ChecksPassed", "reviewing"),
     ("ci_failed", "ConflictFound", "updating_branch"),
     ("reviewing", "SelfReviewed", "waiting_reviews"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,18 @@ class CommandResult:
     def ok(self) -> bool:
         """Whether it ran to its end and exited 0."""
         return self.exit_code == 0
+
+    @property
+    def how(self) -> str:
+        """How it ended, in a few words."""
+        if self.exit_code is None:
+            return f"ended after {self.seconds:.0f} seconds: the time limit" if self.timed_out else "stopped"
+        number = -self.exit_code if self.exit_code < 0 else self.exit_code - 128  # as the shell tells of a signal
+        if number in signal.valid_signals():
+            return f"killed by {signal.Signals(number).name} (exit code {self.exit_code})"
+        if self.exit_code in {126, 127}:
+            return f"could not be started (exit code {self.exit_code})"
+        return f"exit code {self.exit_code}"
 
 
 class Commands(Protocol):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from claudetm.workflow.pull_request import PullRequest
+
+SETUP: Final = "setup"
+"""The check that stands for setting a checkout up, where that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,15 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class CheckLog:
-    """What a check wrote: its end as text without colour codes, and where the whole is, "" where nowhere."""
+    """What a check wrote: text without colour codes and secrets, of a long log both ends.
+
+    Where the whole is, what was run and how that ended are "" where the forge cannot tell.
+    """
 
     text: str = ""
     path: str = ""
+    command: str = ""
+    how: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,13 @@ class Forge(Protocol):
 
     async def rerun_checks(self, number: int, head: str) -> bool:
         """Run the failed checks of `head` once more; False when the forge cannot."""
+        ...
+
+    async def failing_at(self, commit: str, checks: Sequence[str]) -> Mapping[str, CheckLog] | None:
+        """Return those of the checks that fail at a commit by itself, with their logs; None: not known yet.
+
+        Empty where the forge cannot tell. Asking may start them, never wait for them.
+        """
         ...
 
     async def check_log(self, number: int, check: str) -> CheckLog:

@@ -112,6 +112,8 @@ class FailedCheck:
     excerpt: str
     log: str
     command: str = ""
+    how: str = ""  # it ended
+    on_base: str = ""  # how it fails at the base alone, or "" where it does not, or nobody knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +126,8 @@ class FixerBrief(Brief):
     change: Change
     failed: tuple[FailedCheck, ...]
     head: str
-    base: str = ""
+    base: str = ""  # what was merged in for the checks
+    behind: bool = False  # the branch lacks that base
     tried: tuple[str, ...] = ()  # causes that earlier sessions named, and fixed in vain
     modified: tuple[str, ...] = ()
     untracked: tuple[str, ...] = ()

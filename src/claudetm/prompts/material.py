@@ -27,6 +27,7 @@ from claudetm.prompts.briefs import (
     VerifierBrief,
     WorkerBrief,
 )
+from claudetm.prompts.excerpt import excerpt
 from claudetm.prompts.fence import clear, disarm, fence, visible
 from claudetm.workflow.pull_request import Thread
 
@@ -179,14 +180,17 @@ def _fixer(brief: FixerBrief) -> dict[str, Any]:
         "acceptance": _acceptance(brief.change),
         "base": _line(brief.base),
         "head": _line(brief.head),
+        "behind": brief.behind,
         "checks": [
             {
                 "log": _line(f.log),
                 "command": _line(f.command),
+                "how": _line(f.how),
+                "on_base": _line(f.on_base),
                 "material": fence(
                     brief.run,
                     f"check {n}",
-                    f"{_line(f.name)}\n\n{_excerpt(f.excerpt, bounds.CHECK_LOG, f.log)}",
+                    f"{_line(f.name)}\n\n{excerpt(clear(f.excerpt), bounds.CHECK_LOG, f.log)}",
                 ),
             }
             for n, f in enumerate(shown, 1)

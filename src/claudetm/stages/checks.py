@@ -1,4 +1,8 @@
-"""ci_failed: a red check is run once more before a session is spent on it; then the fixer gets its log."""
+"""ci_failed: a red check is run once more before a session is spent on it; then the fixer gets its log.
+
+What fails in the same way on the base alone is not the change's doing. It is not the fixer's either, unless a
+criterion asks for that very check, or the user resumed knowing it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
 from claudetm.ports.agent import Role
+from claudetm.ports.forge import SETUP, CheckLog
 from claudetm.ports.repository import Pushed, PushRefused
 from claudetm.prompts.answers import Answer, FixerAnswer
 from claudetm.prompts.briefs import FailedCheck, FixerBrief
@@ -16,7 +21,7 @@ from claudetm.stages.context import Context
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.working import unfinished_business, unproven
 from claudetm.stages.worktree import prepare
-from claudetm.workflow.events import ChangeBlocked, ChecksRerun, FixPushed
+from claudetm.workflow.events import BaseFoundRed, ChangeBlocked, ChecksRerun, FixPushed
 from claudetm.workflow.limits import Blocked, Wait
 from claudetm.workflow.run import ChangeState
 
@@ -30,8 +35,14 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ch
     names = ", ".join(change.failed)
     if change.fix_rounds >= ctx.run.policy.fix_rounds:
         return ChangeBlocked(change.id, f"still red after {change.fix_rounds} fixes: {names}", "claudetm logs")
-    logs = [(name, await ctx.forge.check_log(change.number, name)) for name in change.failed]
-    failed = tuple(FailedCheck(name, log.text, log.path) for name, log in logs)
+    logs = {name: await ctx.forge.check_log(change.number, name) for name in change.failed}
+    at_base = await ctx.forge.failing_at(change.failed_with, change.failed) if change.failed_with else {}
+    if at_base is None:
+        soon = ctx.clock.now() + ctx.run.policy.poll_seconds
+        return Wait(soon, f"{names} runs on the base alone, to see whether it fails there, too")
+    if base_alone := await _not_ours(ctx, change, logs, at_base):
+        return base_alone
+    failed = tuple(_failed(name, log, at_base.get(name)) for name, log in logs.items())
     print_of = fingerprint(failed)
     if change.fingerprints.count(print_of) >= SAME_FAILURE - 1:
         return ChangeBlocked(
@@ -49,6 +60,38 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ch
             assert_never(result)
 
 
+async def _not_ours(
+    ctx: Context, change: ChangeState, logs: Mapping[str, CheckLog], at_base: Mapping[str, CheckLog]
+) -> ChangeBlocked | None:
+    """Return the block when all that fails does so in the same way on the base; None when the fixer is due."""
+    if not all(same_failure(name, log, at_base.get(name)) for name, log in logs.items()):
+        return None
+    if change.mends_base or all(_asked_for(ctx, log.command or name) for name, log in logs.items()):
+        return None
+    names, base = ", ".join(logs), change.failed_with
+    if change.base_red != base:
+        await ctx.record(BaseFoundRed(change.id, base, tuple(logs)))
+    how = next((f" ({log.how})" for log in logs.values() if log.how), "")
+    return ChangeBlocked(
+        change.id,
+        f"the base is red, too: {names} fails at {base[:10]} in the same way{how}, without this change",
+        "mend the base, then claudetm resume (resumed as it is, the change mends it)",
+    )
+
+
+def _asked_for(ctx: Context, command: str) -> bool:
+    """Whether a criterion that did not hold before the work runs this command: then mending it is the goal."""
+    return any(command in c.command and c.id not in ctx.run.guards for c in ctx.run.plan.criteria)
+
+
+def _failed(name: str, log: CheckLog, at_base: CheckLog | None) -> FailedCheck:
+    on_base = ""
+    if at_base is not None:
+        same = same_failure(name, log, at_base)
+        on_base = "in the same way" if same else f"in another way (log: {at_base.path or 'none'})"
+    return FailedCheck(name, log.text, log.path, log.command, log.how, on_base)
+
+
 async def _session(
     ctx: Context, change: ChangeState, failed: tuple[FailedCheck, ...]
 ) -> FixerAnswer | Wait | Blocked:
@@ -63,12 +106,16 @@ async def _session(
         return await unproven(ctx, change, change.head) if fixed else ""
 
     state = await ctx.repository.state(change.id)
+    base = change.failed_with or change.base
+    if base:
+        await ctx.repository.bring(change.id, base)
     brief = FixerBrief(
         **common(ctx, subject, str(path)),
         change=change.plan,
         failed=failed,
         head=change.head,
-        base=change.base,
+        base=base,
+        behind=bool(base) and not await ctx.repository.contains(change.head, base),
         tried=change.causes,
         modified=state.modified,
         untracked=state.untracked,
@@ -111,10 +158,25 @@ async def _push(ctx: Context, change: ChangeState, answer: FixerAnswer, print_of
 
 def fingerprint(failed: tuple[FailedCheck, ...]) -> str:
     """Return what tells one failure from another: the checks and their first error lines less paths and numbers."""
-    parts = [f"{check.name}:{_first_error(check.excerpt)}" for check in failed]
+    parts = [f"{check.name}:{errors(check.excerpt)[0]}" for check in failed]
     return hashlib.sha256("\n".join(sorted(parts)).encode()).hexdigest()[:16]
 
 
-def _first_error(log: str) -> str:
+def same_failure(name: str, ours: CheckLog, theirs: CheckLog | None) -> bool:
+    """Whether the base alone fails at least as the change does: the same end, and every error line of ours is theirs.
+
+    Of a set-up the end is enough: its errors are often the network's.
+    """
+    if theirs is None or _plain(ours.how) != _plain(theirs.how):
+        return False
+    return name == SETUP or set(errors(ours.text)) <= set(errors(theirs.text))
+
+
+def errors(log: str) -> list[str]:
+    """Return the lines of a log that tell of errors, less paths and numbers; its end where there is none."""
     lines = [line for line in log.splitlines() if re.search(r"error|fail|exception|assert", line, re.IGNORECASE)]
-    return re.sub(r"[\w.\-]*/[\w./\-]+|0x[0-9a-f]+|\d+", "", lines[0] if lines else log[-200:]).strip()
+    return [_plain(line) for line in lines or [log[-200:]]]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\w.\-]*/[\w./\-]+|0x[0-9a-f]+|\d+", "", text).strip()

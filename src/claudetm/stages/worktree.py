@@ -58,7 +58,7 @@ async def set_up(ctx: Context, path: Path, name: str) -> str:
         log = ctx.logs / "setup" / f"{name}-{n}.txt"
         result = await ctx.commands.run(CommandRequest(command, path, log=log), ctx.stop)
         if not result.ok:
-            return f"the set-up command `{command}` failed (exit {result.exit_code}); see {log}"
+            return f"the set-up command `{command}` failed ({result.how}); see {log}"
     if await ctx.repository.worktree(name) == path:
         await ctx.repository.mark_set_up(name)
     return ""

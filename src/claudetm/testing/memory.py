@@ -372,6 +372,8 @@ class MemoryForge:
         self.checks: ChecksOf = lambda _pull: GREEN
         self.rerunnable = False
         self.logs: dict[str, str] = {}
+        self.logs_at: dict[str, Mapping[str, str] | None] = {}  # commit -> logs of what fails there; None: not in yet
+        self.asked_at: list[str] = []
         self.notes: dict[str, str] = {}  # marker -> thread
         self.merges: list[int] = []
         self.reads = 0
@@ -478,6 +480,12 @@ class MemoryForge:
     async def rerun_checks(self, number: int, head: str) -> bool:
         """Say whether the checks run once more."""
         return self.rerunnable and self.pulls[number].tested[0] == head
+
+    async def failing_at(self, commit: str, checks: Sequence[str]) -> Mapping[str, CheckLog] | None:
+        """Return what the test says."""
+        self.asked_at.append(commit)
+        found = self.logs_at.get(commit, {})
+        return None if found is None else {n: CheckLog(text) for n, text in found.items() if n in checks}
 
     async def check_log(self, number: int, check: str) -> CheckLog:
         """Return a check's log."""

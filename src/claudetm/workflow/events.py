@@ -320,19 +320,30 @@ class ChecksAwaited(ChangeEvent):
 
 @dataclass(frozen=True, slots=True)
 class ChecksPassed(ChangeEvent):
-    """The checks of `head` are green; `base` is what it was tested with."""
+    """The checks of `head`, tested with `base`, are green. The `flaky` ones had failed with these two before."""
 
     head: str
     base: str = ""
     note: str = ""
+    flaky: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ChecksFailed(ChangeEvent):
-    """At least one check of `head` is red."""
+    """At least one check of `head`, merged with `base`, is red; `how` each one in `failed` ended, in its order."""
 
     head: str
     failed: tuple[str, ...] = ()
+    base: str = ""
+    how: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFoundRed(ChangeEvent):
+    """These checks fail in the same way at `base`, without the change: mending that is not its business."""
+
+    base: str
+    checks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

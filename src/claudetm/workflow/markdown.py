@@ -114,6 +114,9 @@ def progress_markdown(run: Run) -> str:
     if run.changes:
         lines += ["", "| change | stage | tasks | pull request |", "|---|---|---|---|"]
         lines += [_row(c) for c in run.changes.values()]
+    for change in run.changes.values():
+        if change.flaky:
+            lines += ["", f"Flaky in {_text(change.id)}: {_text(', '.join(change.flaky))} passed when run again"]
     if run.landed:
         lines += ["", f"Landed: {_text(run.landed)}"]
         lines += [f"Next: {_code(run.landing_next)}"] if run.landing_next else []
@@ -192,6 +195,7 @@ def _change_data(change: ChangeState) -> dict[str, Any]:
         "number": change.number or None,
         "url": change.url,
         "merge_commit": change.merge_commit,
+        "flaky": list(change.flaky),
         "tasks": [_task_data(t, change) for t in change.plan.tasks],
     }
 

@@ -126,12 +126,18 @@ def _gate(change: ChangeState, pull: PullRequest) -> e.Event | None:
 
 
 def _failed(change: ChangeState, pull: PullRequest) -> e.ChecksFailed:
-    names = tuple(c.name for c in pull.checks if c.state is CheckState.FAILED)
-    return e.ChecksFailed(change.id, pull.head, names)
+    red = [c for c in pull.checks if c.state is CheckState.FAILED]
+    names, how = tuple(c.name for c in red), tuple(c.summary for c in red)
+    return e.ChecksFailed(change.id, pull.head, names, pull.tested_base, how)
 
 
 def _passed(change: ChangeState, pull: PullRequest, note: str = "") -> e.ChecksPassed:
-    return e.ChecksPassed(change.id, pull.head, pull.tested_base, note)
+    """Return that they passed. What failed before with the same head and base, and is not fixed, is flaky."""
+    again = pull.head in change.rerun_heads and pull.tested_base == change.failed_with
+    flaky = change.failed if again else ()
+    if flaky:
+        note = f"flaky: {', '.join(flaky)} passed when run again"
+    return e.ChecksPassed(change.id, pull.head, pull.tested_base, note, flaky)
 
 
 def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: float) -> e.Event | Wait:
@@ -144,8 +150,9 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
             return _failed(change, pull)
         case Verdict.PENDING:
             until, why = _running_since(change) + policy.checks_timeout, "the checks are running"
-            if now < until:
-                return Wait(min(until, now + policy.poll_seconds), why)
+            if pull.bounded or now < until:
+                soon = now + policy.poll_seconds
+                return Wait(soon if pull.bounded else min(until, soon), why)
             late = ", ".join(c.name for c in pull.checks if c.state is CheckState.PENDING)
             return e.ChangeBlocked(
                 change.id,

@@ -150,6 +150,7 @@ class PullRequest:
     forward: bool = True  # the head descends from the one we pushed last
     queued: bool = False  # in the forge's merge queue
     checks: tuple[Check, ...] = ()
+    bounded: bool = False  # the forge itself ends checks that take too long
     threads: tuple[Thread, ...] = ()
     approvals: int = 0
     objections: tuple[str, ...] = ()  # people whose last review asks for changes

@@ -88,6 +88,10 @@ class ChangeState:
     threads: tuple[str, ...] = ()
     asked_at: str = ""  # the head when the remarks came that are not answered yet
     failed: tuple[str, ...] = ()
+    failed_with: str = ""  # the base that they failed with
+    flaky: tuple[str, ...] = ()  # checks that failed and passed on one and the same commit
+    base_red: str = ""  # the base that fails in the same way by itself
+    mends_base: bool = False  # the user resumed although it does: mending it is this change's business now
     reviewed_head: str = ""  # the head that the reviewer role read last
     rerun_heads: frozenset[str] = frozenset()
     fingerprints: tuple[str, ...] = ()  # of the failures that fixes were pushed for
@@ -614,12 +618,20 @@ def _head_moved(run: Run, data: Mapping[str, Any], record: Record) -> None:
 def _checks_passed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     change = run.changes[data["change"]]
     change.failed, change.fix_rounds, change.fingerprints, change.causes = (), 0, (), ()
+    change.failed_with, change.base_red, change.mends_base = "", "", False
+    change.flaky = tuple(dict.fromkeys((*change.flaky, *data.get("flaky", ()))))
     change.base = data.get("base") or change.base
 
 
 @_folds("ChecksFailed")
 def _checks_failed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
-    run.changes[data["change"]].failed = tuple(data.get("failed", ()))
+    change = run.changes[data["change"]]
+    change.failed, change.failed_with = tuple(data.get("failed", ())), data.get("base", "")
+
+
+@_folds("BaseFoundRed")
+def _base_found_red(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+    run.changes[data["change"]].base_red = data["base"]
 
 
 @_folds("ChecksRerun")
@@ -697,6 +709,7 @@ def _change_blocked(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 def _change_unblocked(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.hold, change.adopting, change.since = None, True, record.time
+    change.mends_base = change.mends_base or bool(change.base_red)
     change.fix_rounds = change.review_rounds = change.self_reviews = change.updates = 0
     change.fingerprints, change.rerun_heads = (), frozenset()
     run.forget_change(change)

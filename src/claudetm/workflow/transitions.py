@@ -111,6 +111,7 @@ _CHANGE: Final[dict[Stage, dict[type[e.Event], Row]]] = {
     Stage.CI_FAILED: {
         e.FixPushed: _acted(Stage.WAITING_CI),
         e.ChecksRerun: _acted(Stage.WAITING_CI),
+        e.BaseFoundRed: _noted(Stage.CI_FAILED),
         e.ChecksPassed: _observed(Stage.REVIEWING),
         e.ConflictFound: _observed(Stage.UPDATING_BRANCH),
         e.HeadMoved: _observed(Stage.UPDATING_BRANCH),

@@ -6,14 +6,13 @@ What refs can say is read from refs (head, merged, closed by deleting the branch
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from claudetm.adapters.forge.local_checks import CheckSettings, LocalChecks
-from claudetm.adapters.forge.local_journal import US, ForgeJournal, PullRecord
+from claudetm.adapters.forge.local_journal import US, CheckResult, ForgeJournal, PullRecord
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
 from claudetm.adapters.git.user_refs import Ref
 from claudetm.errors import ForgeError
@@ -31,12 +30,13 @@ from claudetm.ports.forge import (
     Opposed,
 )
 from claudetm.ports.repository import Conflicted
+from claudetm.redact import printable, redact
 from claudetm.workflow.pull_request import PullRequest, PullRequestState
 
 PERSON: Final = "a person"
 HINT_SECONDS: Final = 0.5
-LOG_TAIL: Final = 64 * 1024
-_COLOURS: Final = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+LOG_HEAD: Final = 64 * 1024
+LOG_TAIL: Final = 192 * 1024
 _TRIES: Final = 10
 
 Refs = Mapping[str, Ref]
@@ -186,6 +186,7 @@ class LocalForge:
             behind=tested != base,
             forward=await self._contains(head, ours),
             checks=checks,
+            bounded=True,
             threads=tuple(pull.threads.values()),
             approvals=pull.approvals,
             objections=pull.objections,
@@ -257,7 +258,13 @@ class LocalForge:
         """Return the log that a check of the newest tested head left."""
         self._journal.refresh()
         results = [r for rows in self._journal.pull(number).results.values() for r in rows if r.name == check]
-        return CheckLog(_tail(Path(results[-1].log)), results[-1].log) if results else CheckLog()
+        return _log(results[-1]) if results else CheckLog()
+
+    async def failing_at(self, commit: str, checks: Sequence[str]) -> Mapping[str, CheckLog] | None:
+        """Return those of the checks that fail at a commit by itself, with their logs; None: not known yet."""
+        self._journal.refresh()
+        results = await self._checks.at(commit, checks)
+        return None if results is None else {n: _log(r) for n, r in results.items() if not r.ok}
 
     async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
         """Merge exactly `head`, tested with `base`, by a merge commit or ("squash") a single one."""
@@ -327,10 +334,19 @@ class LocalForge:
         await self._checks.close()
 
 
-def _tail(log: Path) -> str:
-    """Return the end of a log as text without colour codes."""
-    if not log.exists():
+def _log(result: CheckResult) -> CheckLog:
+    return CheckLog(redact(printable(_ends(Path(result.log)))), result.log, result.command, result.how)
+
+
+def _ends(log: Path) -> str:
+    """Return a log, of a long one the lines at both ends."""
+    if not log.is_file():
         return ""
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - LOG_TAIL))
-        return _COLOURS.sub("", file.read().decode(errors="replace"))
+        if (size := log.stat().st_size) <= LOG_HEAD + LOG_TAIL:
+            return file.read().decode(errors="replace")
+        head = file.read(LOG_HEAD).rpartition(b"\n")[0]
+        file.seek(size - LOG_TAIL)
+        tail = file.read().partition(b"\n")[2]
+    cut = size - len(head) - len(tail)
+    return f"{head.decode(errors='replace')}\n[{cut} bytes are left out here]\n{tail.decode(errors='replace')}"

@@ -1,5 +1,6 @@
 """Runs the project's checks on a head merged into a base, in the background, in a throw-away checkout.
 
+What failed can run once more, and at the base alone: so the flaky is told apart, and what the change has not caused.
 What is recorded is done; what was running when the driver died is simply due again.
 """
 
@@ -7,20 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from claudetm.adapters.forge.local_journal import CheckResult, ForgeJournal, PullRecord
 from claudetm.adapters.git.run_repository import RunRepository
 from claudetm.ports.commands import CommandRequest, CommandResult, Commands
+from claudetm.ports.forge import SETUP
 from claudetm.ports.repository import Conflicted
+from claudetm.redact import printable, redact
 from claudetm.workflow.pull_request import Check, CheckState
 
-SETUP: Final = "setup"
 _NAME_LENGTH: Final = 80
+_LINE_LENGTH: Final = 200
+_BASE: Final = 0
+"""Stands for the base where pull requests stand by their numbers."""
+
+Tell = Callable[[CheckResult], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +91,9 @@ class LocalChecks:
             await self.end(pull.number)
             running = self._running.get(pull.number)  # another read may have started them meanwhile
         tested, results = self._recorded(pull, head)
-        if not running and not self._complete(results):
-            running, results = self._start(pull, head, base), {}
+        if not running and not self._complete(results, self._settings.named):
+            told = set(results) if tested == base else set()
+            running = self._start(pull.number, head, base, partial(self._run, pull, head, base, told))
         if running:
             tested = running.base
             results = {n: r for n, r in results.items() if r.base == tested}
@@ -95,49 +105,92 @@ class LocalChecks:
         base = results[-1].base if results else ""
         return base, {r.name: r for r in results if r.base == base}
 
-    def _complete(self, results: dict[str, CheckResult]) -> bool:
-        return SETUP in results or self._settings.named.keys() <= results.keys()
+    async def at(self, commit: str, names: Collection[str]) -> Mapping[str, CheckResult] | None:
+        """Return how checks come out at a commit by itself, None while they run; start them when they are due."""
+        known = [*([SETUP] if self._settings.setup else []), *self._settings.named]
+        wanted = [name for name in known if name in names]
+        running = self._running.get(_BASE)
+        if running and (running.task.done() or running.head != commit):
+            await self.end(_BASE)
+            running = None
+        if running:
+            return None
+        results = {r.name: r for r in self._journal.at.get(commit, ()) if r.commands == self._settings.key}
+        if self._complete(results, wanted):
+            return {name: results[name] for name in wanted if name in results}
+        self._start(_BASE, commit, commit, partial(self._run_at, commit, wanted))
+        return None
+
+    def _complete(self, results: Mapping[str, CheckResult], names: Collection[str]) -> bool:
+        return SETUP in results or set(names) <= results.keys()
 
     def _told(self, results: dict[str, CheckResult]) -> tuple[Check, ...]:
         if SETUP in results:
             return (_check(SETUP, results[SETUP]),)
         return tuple(_check(name, results.get(name)) for name in self._settings.named)
 
-    def _start(self, pull: PullRecord, head: str, base: str) -> _Running:
+    def _start(
+        self, number: int, head: str, base: str, run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+    ) -> _Running:
         stop = asyncio.Event()
-        task = asyncio.create_task(self._run(pull, head, base, stop), name=f"checks of #{pull.number}")
-        self._running[pull.number] = _Running(head, base, task, stop)
-        return self._running[pull.number]
+        task = asyncio.create_task(run(stop), name=f"checks of #{number}")
+        self._running[number] = _Running(head, base, task, stop)
+        return self._running[number]
 
-    async def _run(self, pull: PullRecord, head: str, base: str, stop: asyncio.Event) -> None:
+    async def _run(self, pull: PullRecord, head: str, base: str, told: Collection[str], stop: asyncio.Event) -> None:
+        """Run what is not `told` yet of the head merged into the base."""
+        due = [name for name in self._settings.named if name not in told]
+        tell = partial(self._journal.checked, pull.number, head)
         try:
             async with self._slots:
                 merged = await self._repository.merge(base, head, f"Test {pull.change}")
                 if stop.is_set() or isinstance(merged, Conflicted):
                     return
                 async with self._repository.checkout(merged.commit) as folder:
-                    await self._run_all(pull, head, base, folder, stop)
+                    await self._run_all(folder, base, due, f"{pull.change}-{head[:10]}-{base[:10]}", tell, stop)
         finally:
             self._wake()
 
-    async def _run_all(self, pull: PullRecord, head: str, base: str, folder: Path, stop: asyncio.Event) -> None:
-        """Run set-up, then every check, also after one that failed: a fix round should see them all."""
-        steps = [(SETUP, c) for c in self._settings.setup] + list(self._settings.named.items())
-        for name, command in steps:
-            log = self._settings.logs / f"{pull.change}-{head[:10]}-{base[:10]}-{_slug(name)}.log"
-            log.parent.mkdir(parents=True, exist_ok=True)
+    async def _run_at(self, commit: str, due: Sequence[str], stop: asyncio.Event) -> None:
+        try:
+            async with self._slots, self._repository.checkout(commit) as folder:
+                if not stop.is_set():
+                    await self._run_all(folder, commit, due, f"base-{commit[:10]}", self._journal.checked_at, stop)
+        finally:
+            self._wake()
+
+    async def _run_all(
+        self, folder: Path, base: str, due: Collection[str], stem: str, tell: Tell, stop: asyncio.Event
+    ) -> None:
+        """Run set-up, then every check up to the last that is due, also after one that failed.
+
+        A fix round should see all that fail; and a check may need what one before it has made.
+        """
+        for name, command in self._steps(due):
+            log = self._free(f"{stem}-{_slug(name)}")
             result = await self._commands.run(CommandRequest(command, folder, self._settings.timeout, log), stop)
             if result.stopped or stop.is_set():
                 return
-            if name != SETUP or not result.ok:
-                told = CheckResult(name, base, self._settings.key, result.ok, _summary(result), str(log))
-                self._journal.checked(pull.number, head, told)
+            if name in due or (name == SETUP and not result.ok):
+                how, key = result.how, self._settings.key
+                tell(CheckResult(name, base, key, result.ok, _summary(result), str(log), command, how))
                 self._wake()
             if name == SETUP and not result.ok:
                 return
 
+    def _steps(self, due: Collection[str]) -> list[tuple[str, str]]:
+        named = list(self._settings.named.items())
+        last = max((n for n, (name, _) in enumerate(named) if name in due), default=-1)
+        return [*((SETUP, command) for command in self._settings.setup), *named[: last + 1]]
+
+    def _free(self, name: str) -> Path:
+        """Return a log that is not there yet: the one of a failure stays when the check runs again."""
+        self._settings.logs.mkdir(parents=True, exist_ok=True)
+        paths = (self._settings.logs / f"{name}{'' if n == 1 else f'-{n}'}.log" for n in itertools.count(1))
+        return next(path for path in paths if not path.exists())
+
     async def end(self, number: int) -> None:
-        """Stop the running checks of a pull request; raise what went wrong with them, if anything did."""
+        """Stop the running checks of a pull request, or of the base; raise what went wrong with them, if it did."""
         if running := self._running.pop(number, None):
             running.stop.set()
             await running.task
@@ -157,10 +210,10 @@ def _check(name: str, result: CheckResult | None) -> Check:
 
 
 def _summary(result: CommandResult) -> str:
-    if result.timed_out:
-        return f"ended after {result.seconds:.0f} seconds: the time limit"
+    """Return how it ended and, of a failure, its last word."""
     last = next((line.strip() for line in reversed(result.output.splitlines()) if line.strip()), "")
-    return f"exit code {result.exit_code}" + (f": {last[:200]}" if last and not result.ok else "")
+    said = redact(printable(last))[:_LINE_LENGTH]
+    return f"{result.how}: {said}" if said and not result.ok else result.how
 
 
 def _slug(name: str) -> str:

@@ -32,6 +32,8 @@ class CheckResult:
     ok: bool
     summary: str
     log: str
+    command: str = ""
+    how: str = ""
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class ForgeJournal:
         """Name the file; it is made on the first append."""
         self.path = path
         self.pulls: dict[int, PullRecord] = {}
+        self.at: dict[str, list[CheckResult]] = {}  # commit -> how checks came out at it alone
         self.seen = 0  # how long the file was when it was read last, a torn end included
         self._offset = 0
         self._lines = 0
@@ -124,6 +127,9 @@ class ForgeJournal:
             names = ("number", "change", "branch", "title", "body", "head", "base")
             self.pulls[record["number"]] = PullRecord(**{n: record[n] for n in names})
             return
+        if record["kind"] == "checked_at":
+            self.at.setdefault(record["base"], []).append(_result(record))
+            return
         pull = self.pull(record["number"])
         match record["kind"]:
             case "noted":
@@ -137,11 +143,9 @@ class ForgeJournal:
             case "reopened":
                 pull.closed_by = ""
             case "checked":
-                pull.results.setdefault(record["head"], []).append(
-                    CheckResult(**{f.name: record[f.name] for f in fields(CheckResult)})
-                )
+                pull.results.setdefault(record["head"], []).append(_result(record))
             case "rerun":
-                pull.results.pop(record["head"], None)
+                pull.results[record["head"]] = [r for r in pull.results.pop(record["head"], ()) if r.ok]
             case kind:
                 raise JournalError(
                     f"{self.path}: line {self._lines} is a {kind!r}, which this version does not know."
@@ -263,9 +267,18 @@ class ForgeJournal:
         record = {"kind": "checked", "number": number, "head": head, **asdict(result)}
         self.append(lambda: record)
 
+    def checked_at(self, result: CheckResult) -> None:
+        """Record how a check came out at `result.base`, with nothing merged into it."""
+        record = {"kind": "checked_at", **asdict(result)}
+        self.append(lambda: record)
+
     def rerun(self, number: int, head: str) -> None:
-        """Forget the results of a head: its checks are due again."""
+        """Forget the failures of a head: those checks are due again."""
         self.append(lambda: {"kind": "rerun", "number": number, "head": head})
+
+
+def _result(record: Mapping[str, Any]) -> CheckResult:
+    return CheckResult(**{f.name: record[f.name] for f in fields(CheckResult) if f.name in record})
 
 
 def _note(pull: PullRecord, record: Mapping[str, Any]) -> None:

@@ -1,0 +1,157 @@
+"""A red check on memory adapters: flaky, red on the base too, the fixer's; each told apart and told."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from claudetm.engine.loop import Ending
+from claudetm.ports.agent import Role
+from claudetm.testing.memory import GREEN, RED
+from claudetm.workflow import events as e
+from claudetm.workflow.markdown import progress_markdown, state_data
+from claudetm.workflow.observe import observe
+from claudetm.workflow.policy import Policy
+from claudetm.workflow.pull_request import Check, CheckState, PullRequest
+from claudetm.workflow.stages import Stage
+from story import at
+from world import World, play, proposal
+
+FAILURE = "tests/test_a.py:3: AssertionError: 3 != 4\n1 failed in 0.31s\n"
+
+
+def red(world: World, at_base: str | None = FAILURE) -> World:
+    """Let the checks be red until a fix is pushed; `at_base` is what they say at the base alone."""
+    world.forge.checks = lambda pull: GREEN if world.repository.nodes[pull.head].subject == "Fix" else RED
+    world.forge.logs["tests"] = FAILURE
+    if at_base is not None:
+        world.forge.logs_at[world.repository.first] = {"tests": at_base}
+    return world
+
+
+def fixers(world: World) -> list[str]:
+    return [r.prompt for r in world.agent.requests if r.role is Role.FIXER]
+
+
+def test_a_flaky_check_is_told_apart_everywhere_and_costs_no_session() -> None:
+    world = World()
+    world.forge.rerunnable = True
+    world.forge.checks = lambda _pull: GREEN if world.count("ChecksRerun") else RED
+    assert play(world) is Ending.VERIFIED
+    assert fixers(world) == []
+    passed = next(r.data for r in world.records if r.type == "ChecksPassed")
+    assert (passed["note"], passed["flaky"]) == ("flaky: tests passed when run again", ["tests"])
+    assert state_data(world.run)["changes"][0]["flaky"] == ["tests"]
+    assert "Flaky in c1: tests passed when run again" in progress_markdown(world.run)
+
+
+def test_what_a_fix_turned_green_is_not_flaky() -> None:
+    world = red(World(), at_base=None)
+    world.forge.rerunnable = True
+    assert play(world) is Ending.VERIFIED
+    assert world.run.changes["c1"].flaky == ()
+
+
+def test_what_passes_with_another_base_is_not_flaky() -> None:
+    story = at(Stage.WAITING_CI).tell(e.ChecksFailed("c1", "h1", ("test",), "b0"), e.ChecksRerun("c1", "h1"))
+    green = PullRequest(7, "claudetm/c1", "h1", "b1", "b1", checks=(Check("test", CheckState.PASSED),))
+    assert observe(story.change(), green, Policy(), 0.0) == e.ChecksPassed("c1", "h1", "b1")
+    same = replace(green, tested_base="b0")
+    note = "flaky: test passed when run again"
+    assert observe(story.change(), same, Policy(), 0.0) == e.ChecksPassed("c1", "h1", "b0", note, ("test",))
+
+
+def test_a_forge_that_ends_slow_checks_itself_is_waited_for() -> None:
+    change = at(Stage.WAITING_CI).change()
+    pending = PullRequest(7, "claudetm/c1", "h1", "b0", "b0", checks=(Check("test", CheckState.PENDING),))
+    late = change.since + Policy().checks_timeout + 1
+    assert isinstance(observe(change, pending, Policy(), late), e.ChangeBlocked)
+    assert not isinstance(observe(change, replace(pending, bounded=True), Policy(), late), e.ChangeBlocked)
+
+
+def test_a_base_that_fails_in_the_same_way_blocks_before_a_session_is_spent() -> None:
+    # other numbers and other paths do not make another failure
+    world = red(World(), FAILURE.replace("0.31", "2.70").replace("tests/", "/somewhere/else/"))
+    assert play(world) is Ending.BLOCKED
+    assert fixers(world) == []
+    reason = world.run.halt.reason if world.run.halt else ""
+    assert f"the base is red, too: tests fails at {world.repository.first[:10]} in the same way" in reason
+    assert world.count("BaseFoundRed") == 1
+
+
+def test_a_resume_that_knows_of_the_red_base_lets_the_change_mend_it() -> None:
+    world = red(World())
+    assert play(world) is Ending.BLOCKED
+    assert play(world) is Ending.VERIFIED
+    assert len(fixers(world)) == 1
+    assert "At the base alone, without this change, it fails, too: in the same way." in fixers(world)[0]
+    assert world.count("BaseFoundRed") == 1
+    assert not world.run.changes["c1"].mends_base
+
+
+def test_a_driver_killed_between_finding_the_red_base_and_blocking_still_blocks() -> None:
+    world = red(World())
+    killed = red(World())
+    play(world)
+    seq = next(r.seq for r in world.records if r.type == "BaseFoundRed")
+    asyncio.run(killed.drive_until_killed(f"after:{seq}:BaseFoundRed"))
+    assert play(killed) is Ending.BLOCKED
+    assert (killed.count("BaseFoundRed"), fixers(killed)) == (1, [])
+
+
+def test_a_base_that_the_goal_is_to_mend_goes_to_the_fixer() -> None:
+    world = red(World(plan=proposal(criteria=[{"text": "The tests pass", "command": "run tests"}])))
+    assert play(world) is Ending.VERIFIED
+    assert len(fixers(world)) == 1
+
+
+def test_a_guard_does_not_make_a_red_base_the_goal() -> None:
+    criteria = [{"text": "The tests pass", "command": "run tests"}, {"text": "It is there", "command": "greet"}]
+    world = red(World(plan=proposal(criteria=criteria)))
+    exit_code = world.exit_code
+    world.commands.answer = lambda request: 0 if request.command == "run tests" else exit_code(request.command)
+    assert play(world) is Ending.BLOCKED
+    assert fixers(world) == []
+
+
+@pytest.mark.parametrize("at_base", ["", "ImportError: no module named greet\n"])
+def test_a_base_that_fails_in_another_way_is_told_to_the_fixer(at_base: str) -> None:
+    world = red(World(), at_base)
+    assert play(world) is Ending.VERIFIED
+    assert "fails, too: in another way" in fixers(world)[0]
+
+
+def test_one_failure_of_its_own_among_those_of_the_base_is_the_changes() -> None:
+    world = red(World())
+    world.forge.logs["tests"] = FAILURE + "tests/test_b.py: RuntimeError: new\n"
+    assert play(world) is Ending.VERIFIED
+    assert len(fixers(world)) == 1
+
+
+def test_a_green_base_leaves_the_failure_to_the_fixer() -> None:
+    world = red(World(), at_base=None)
+    assert play(world) is Ending.VERIFIED
+    assert "At the base alone" not in fixers(world)[0]
+    assert world.forge.asked_at == [world.repository.first]
+
+
+def test_the_base_is_waited_for_while_its_checks_run() -> None:
+    world = red(World())
+    world.forge.logs_at[world.repository.first] = None
+
+    def after_a_while(_seconds: float) -> None:
+        if len(world.forge.asked_at) > 2:
+            world.forge.logs_at[world.repository.first] = {}
+
+    slept = world.clock.sleep
+
+    async def sleep(seconds: float) -> None:
+        after_a_while(seconds)
+        await slept(seconds)
+
+    object.__setattr__(world.clock, "sleep", sleep)
+    assert play(world) is Ending.VERIFIED
+    assert len(world.forge.asked_at) > 2
+    assert len(fixers(world)) == 1
