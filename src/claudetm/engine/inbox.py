@@ -6,16 +6,17 @@ The same words serve a live driver (between steps) and a command line that finds
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from claudetm.engine.commit import Writer
-from claudetm.plan.model import plan_from_data
+from claudetm.plan.model import Plan, plan_from_data, problems
 from claudetm.ports.store import Command, Inbox
 from claudetm.workflow import events as e
-from claudetm.workflow.legality import IllegalEvent
+from claudetm.workflow.legality import IllegalEvent, edge
 from claudetm.workflow.outcomes import NEEDS_THE_USER
 from claudetm.workflow.run import Run
-from claudetm.workflow.stages import Phase, Stage
+from claudetm.workflow.stages import FINAL_STAGES, Phase, Stage
 
 STOPPED: Final = "stopped by the user"
 PAUSED: Final = "paused by the user"
@@ -43,6 +44,26 @@ def _halt(run: Run, arguments: Mapping[str, Any], reason: str) -> Sequence[e.Eve
     return [e.RunPaused(arguments.get("reason", reason))]
 
 
+def edits(run: Run, plan: Plan, based_on: int) -> Sequence[e.Event]:
+    """Return what an edited plan comes to: a change that has begun and is missing from it is dropped.
+
+    Raises IllegalEvent; then nothing of the edit happens, no drop either.
+    """
+    there = {c.id for c in plan.changes}
+    begun = [c for c in run.plan.changes if run.changes[c.id].stage is not Stage.QUEUED]
+    missing = [c for c in begun if c.id not in there and run.changes[c.id].stage not in FINAL_STAGES]
+    changes = list(plan.changes)
+    for c in missing:  # a dropped change stays in the plan, in its place, to be looked at
+        changes.insert(run.plan.changes.index(c), c)
+    edited = e.PlanEdited(replace(plan, changes=tuple(changes)), based_on)
+    edge(run, edited)
+    if found := problems(plan):  # what depends on a change cannot outlive it unsaid
+        raise IllegalEvent(" ".join(found))
+    drops = [c.id for c in missing if not run.changes[c.id].accepted]
+    # a drop is what a killed driver may repeat; the edit, which could not be applied twice, comes last
+    return [*(e.ChangeDropped(i, "dropped by an edit of the plan") for i in drops), edited]
+
+
 _RAISABLE: Final = frozenset(
     {
         "sessions",
@@ -64,7 +85,7 @@ _COMMANDS: Final[Mapping[str, Callable[[Run, Mapping[str, Any]], Sequence[e.Even
     "resume": _resume,
     "approve": lambda _run, _a: [e.PlanApproved("user")],
     "reject": lambda _run, a: [e.PlanRejected(a["reason"])],
-    "edit_plan": lambda _run, a: [e.PlanEdited(plan_from_data(a["plan"]), a["based_on"])],
+    "edit_plan": lambda run, a: edits(run, plan_from_data(a["plan"]), a["based_on"]),
     "limits": lambda _run, a: [e.LimitsRaised(dict(a))],
     "settings": lambda _run, a: [e.SettingsChanged(dict(a))],
     "say": lambda _run, a: [e.MessageAdded(a["text"])],
