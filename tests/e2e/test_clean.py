@@ -20,6 +20,7 @@ from claudetm.adapters.store.journal import encode
 from claudetm.adapters.store.lock import acquire
 from claudetm.bootstrap.opening import run_folder
 from claudetm.workflow.records import Record
+from claudetm.workflow.run import fold
 from terminal import CLAUDETM, Terminal, bytes_of, terminal
 from world import World
 
@@ -163,6 +164,23 @@ def test_while_a_run_is_alive_it_refuses(person: Terminal) -> None:
         assert bytes_of(person.here, person.home) == before
     assert refused.returncode == 1
     assert "is being driven by process" in refused.stderr
+
+
+def test_a_branch_whose_commits_were_squashed_into_the_target_goes(person: Terminal) -> None:
+    run = fold(records())
+    change = run.changes["c1"]
+    apart = person.git("rev-parse", f"claudetm/{RUN}/c2").strip()
+    text = b"".join(map(encode, records())).decode()
+    assert change.branch == f"claudetm/{RUN}/c1"
+    person.git("update-ref", f"refs/heads/{change.branch}", apart)
+    merged = person.git("rev-parse", "HEAD").strip()
+    lines = [
+        json.loads(r) for r in text.replace(change.head, apart).replace(change.merge_commit, merged).splitlines()
+    ]
+    told = [replace(r, data=row["data"]) for r, row in zip(records(), lines, strict=True)]
+    (person.state / "journal.jsonl").write_bytes(b"".join(map(encode, told)))
+    assert f"removed refs/heads/claudetm/{RUN}/c1\n" in person("clean", "-f").stdout
+    assert f"refs/heads/claudetm/{RUN}/c2" in refs(person)  # the same commits, and no merge of them is on record
 
 
 def test_a_branch_that_is_checked_out_stays(person: Terminal) -> None:

@@ -73,8 +73,8 @@ def test_progress_says_where_the_run_stands_and_what_is_next() -> None:
         "- Sessions: 1, $0.25",
         "**Paused**: a person asked",
         "Next: `claudetm resume`",
-        "| c1 First | working | 1/2 |  |",
-        "| c2 Second | queued | 0/1 |  |",
+        "- c1 First: working, 1 of 2 tasks",
+        "- c2 Second: queued, 0 of 1 tasks",
     ):
         assert line in text.splitlines()
 

@@ -15,6 +15,7 @@ from claudetm.workflow.run import Run, UnreadableRecord
 
 _ANSWER_SECONDS: Final = 5.0
 _STEP_SECONDS: Final = 0.05
+_WIDTH: Final = 80  # columns
 
 
 def here() -> Path:
@@ -56,6 +57,15 @@ def load(state: StateDirectory) -> Run:
     if not run.seq:
         raise UsageError(f'There is no run in {state.root.parent}: `claudetm start "goal"` begins one')
     return run
+
+
+def show(markdown: str) -> None:
+    """Print Markdown in lines of at most 80 columns; a list's item stays one, and a long word is never broken."""
+    import textwrap
+
+    for line in markdown.rstrip("\n").splitlines():
+        indent = "  " if line.startswith("- ") else ""
+        print(textwrap.fill(line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False))
 
 
 def send(state: StateDirectory, name: str, arguments: Mapping[str, Any]) -> str:

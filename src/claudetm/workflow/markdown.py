@@ -112,8 +112,7 @@ def progress_markdown(run: Run) -> str:
         lines += ["", f"**{str(run.halt.kind).capitalize()}**: {_text(run.halt.reason)}"]
         lines += [f"Next: {_code(run.halt.next)}"] if run.halt.next else []
     if run.changes:
-        lines += ["", "| change | stage | tasks | pull request |", "|---|---|---|---|"]
-        lines += [_row(c) for c in run.changes.values()]
+        lines += ["", *(_change_line(c) for c in run.changes.values())]
     for change in run.changes.values():
         if change.flaky:
             lines += ["", f"Flaky in {_text(change.id)}: {_text(', '.join(change.flaky))} passed when run again"]
@@ -123,11 +122,11 @@ def progress_markdown(run: Run) -> str:
     return "\n".join([*lines, ""])
 
 
-def _row(change: ChangeState) -> str:
-    title = _text(change.plan.title).replace("|", r"\|")
+def _change_line(change: ChangeState) -> str:
     stage = f"{change.stage}, held" if change.hold else str(change.stage)
-    tasks = f"{_done(change)}/{len(change.plan.tasks)}"
-    return f"| {_text(change.id)} {title} | {stage} | {tasks} | {f'#{change.number}' if change.number else ''} |"
+    number = f", #{change.number}" if change.number else ""
+    done = f"{_done(change)} of {len(change.plan.tasks)} tasks"
+    return f"- {_text(change.id)} {_text(change.plan.title)}: {stage}, {done}{number}"
 
 
 def _done(change: ChangeState) -> int:
