@@ -290,7 +290,11 @@ def test_settings_are_shown_with_their_source_and_set_for_good(person: Terminal)
     }
     assert file.stat().st_mode & 0o777 == 0o600
     assert f'checks.none = "pass"  ({file})' in person("config", "show").stdout
-    assert json.loads(person("config", "--json").stdout)["limits.cost_usd"] == {"value": 2.5, "source": str(file)}
+    assert json.loads(person("config", "--json").stdout)["limits.cost_usd"] == {
+        "value": 2.5,
+        "source": str(file),
+        "hides": [],
+    }
     assert person("config", "get", "checks.none").stdout == "pass\n"
     assert person("config", "path").stdout.splitlines()[0] == str(file)
     assert person.git("status", "--porcelain") == ""

@@ -93,7 +93,7 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
         user = inspect(where, target)
     said = [*user.notes, *resolved.notes, *resolved.ignored]
     found = _policy(resolved, user, wish, said.append)
-    forge = _forge(resolved["forge"], user, said.append)
+    forge = forge_used(resolved["forge"], user, said.append)
     _refuse_unfit(found)
     access = {} if wish.rehearsal else _access(resolved, said.append)
     started = RunStarted(
@@ -342,7 +342,7 @@ def _text(user: UserRepository, path: str) -> str:
     return user.refs.git.text("show", f"{user.base}:{path}")
 
 
-def _forge(wanted: str, user: UserRepository, notice: Notice) -> str:
+def forge_used(wanted: str, user: UserRepository, notice: Notice) -> str:
     """Return the forge that is used, and say so where the user may expect another."""
     on_github = next((url for url in user.remotes.values() if "github.com" in url), "")
     match wanted:

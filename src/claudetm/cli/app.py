@@ -35,10 +35,15 @@ COMMANDS = (
     "progress",
     "context",
     "logs",
+    "pr",
+    "comments",
+    "review",
+    "explain",
     "say",
     "undo",
     "clean",
     "config",
+    "init",
     "doctor",
     "demo",
 )
@@ -81,9 +86,31 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _init_config(wanted: bool) -> None:
+    if wanted:
+        from claudetm.cli.init import write_default
+
+        write_default()
+        raise typer.Exit
+
+
+def _show_config(wanted: bool) -> None:
+    if wanted:
+        from claudetm.cli.config import show
+
+        show(as_json=False)
+        raise typer.Exit
+
+
 def _options(
     version: bool = typer.Option(
         False, "--version", "-V", help="Show the version and exit.", callback=_print_version, is_eager=True
+    ),
+    init_config: bool = typer.Option(
+        False, "--init-config", help="Write a default configuration and exit.", callback=_init_config
+    ),
+    show_config: bool = typer.Option(
+        False, "--show-config", help="Show every setting with its source and exit.", callback=_show_config
     ),
 ) -> None:
     """Give it a goal; come back to merged, verified pull requests, with proof."""
