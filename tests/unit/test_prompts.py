@@ -178,6 +178,8 @@ CASES: dict[str, Brief] = {
         conflicted=("src/invoices/export.py",),
         ours="CSV export",
         theirs="Rename export to dump",
+        their_diff="-def export():\n+def dump():\n",
+        fork="9e0d" * 10,
     ),
     "updater-leftovers": UpdaterBrief(**COMMON, change=CHANGE, base=BASE, head=HEAD, conflicted=(), **LEFT),
     "verifier": VerifierBrief(
@@ -306,7 +308,7 @@ def worst() -> dict[str, Brief]:
         ),
         "responder": ResponderBrief(**common, **left, change=change, threads=(thread,) * 300, head=HEAD),
         "updater": UpdaterBrief(
-            **common, **left, change=change, base=BASE, head=HEAD, conflicted=MANY, ours=LONG, theirs=LONG
+            **common, **left, change=change, base=BASE, head=HEAD, conflicted=MANY, ours=LONG, theirs=LONG, their_diff=LONG
         ),
         "verifier": VerifierBrief(**common, criteria=(criterion,) * 99, commit=HEAD),
         "confirm": ConfirmBrief(**common, change=change, task=task, commit=HEAD, evidence=(LONG,) * 99),

@@ -117,6 +117,10 @@ class Repository(Protocol):
         """Return the paths that differ between two commits."""
         ...
 
+    async def diff(self, since: str, head: str, paths: Sequence[str]) -> str:
+        """Return the patch between two commits on these paths, at most 64 KiB of it; "" for no path."""
+        ...
+
     async def adopt(self, change: str) -> str:
         """Bring the worktree's commits into the clean room; return its head. Raises RepositoryError if refused."""
         ...

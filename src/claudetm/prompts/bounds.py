@@ -12,6 +12,7 @@ ISSUE: Final = 8_000
 TASK: Final = 4_000
 LEARNINGS: Final = 4_000
 CHECK_LOG: Final = 8_000
+DIFF: Final = 8_000
 CHECK_LOGS: Final = 3  # failed checks shown
 SHOWN: Final = 40  # threads and criteria shown
 ITEM: Final = 500  # characters of one item of a list

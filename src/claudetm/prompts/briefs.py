@@ -186,6 +186,8 @@ class UpdaterBrief(Brief):
     conflicted: tuple[str, ...]
     ours: str = ""  # what this change is for
     theirs: str = ""  # what came into the base meanwhile
+    their_diff: str = ""  # what that made of the files in conflict
+    fork: str = ""  # where the two parted
     modified: tuple[str, ...] = ()
     untracked: tuple[str, ...] = ()
 

@@ -244,7 +244,15 @@ def _updater(brief: UpdaterBrief) -> dict[str, Any]:
         "base": _line(brief.base),
         "head": _line(brief.head),
         "ours": _own(brief.ours or brief.change.why, bounds.NOTE, _PLAN_FILE),
-        "theirs": _fenced(brief, "their side", brief.theirs, bounds.NOTE, f"git log HEAD..{brief.base}"),
+        "theirs": _listed(brief, "their side", brief.theirs.splitlines(), f"git log HEAD..{brief.base}"),
+        "their_diff": _fenced(
+            brief,
+            "their diff",
+            brief.their_diff,
+            bounds.DIFF,
+            f"git diff {brief.fork} {brief.base} -- the paths in conflict",
+        ),
+        "fork": _line(brief.fork),
         "conflicted": _listed(brief, "conflicts", brief.conflicted, "git status"),
         "leftovers": _leftovers(brief, brief.modified, brief.untracked),
     }

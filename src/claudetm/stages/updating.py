@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from claudetm.ports.agent import Role
 from claudetm.ports.repository import Conflicted, Merged, Pushed, PushRefused
-from claudetm.prompts.answers import Answer, UpdaterAnswer
+from claudetm.prompts.answers import Answer, UpdaterAnswer, parse
 from claudetm.prompts.briefs import UpdaterBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
 from claudetm.stages.session import Seat, converse
-from claudetm.stages.worktree import prepare, tidy
+from claudetm.stages.worktree import keep, prepare, tidy
 from claudetm.workflow.events import BranchUpdated, ChangeBlocked
 from claudetm.workflow.limits import Blocked, Wait
 from claudetm.workflow.run import ChangeState
+
+_MARKER: Final = re.compile(r"^(<{7}|\|{7}|>{7})(\s|$)", re.MULTILINE)
 
 
 async def update(ctx: Context, change: ChangeState) -> BranchUpdated | ChangeBlocked | Wait:
@@ -49,9 +52,14 @@ async def _resolve(
     path = await prepare(ctx, change)
     subject = f"{change.id}:update"
     await ctx.repository.bring(change.id, base)
+    await keep(ctx, change, "before the base is merged in")
 
-    async def objection(answer: Mapping[str, Any]) -> str:
-        return await _shortfall(ctx, change, base) if answer.get("outcome") == "resolved" else ""
+    async def objection(given: Mapping[str, Any]) -> str:
+        answer = parse(Role.UPDATER, given)
+        assert isinstance(answer, UpdaterAnswer)  # noqa: S101 - the role decides the answer's form
+        if answer.outcome != "resolved":
+            return ""
+        return await _shortfall(ctx, change, base) or await _lost(ctx, change, base, answer, paths)
 
     async def proof(answer: Answer) -> str:
         assert isinstance(answer, UpdaterAnswer)  # noqa: S101 - the role decides the answer's form
@@ -60,14 +68,20 @@ async def _resolve(
         await tidy(ctx, change)
         return await _shortfall(ctx, change, base) or await _lost(ctx, change, base, answer, paths)
 
-    merged = [c.plan for c in ctx.run.changes.values() if c.merge_commit]
+    state = await ctx.repository.state(change.id)
+    fork = await ctx.repository.merge_base(base, change.head)
     brief = UpdaterBrief(
         **common(ctx, subject, str(path)),
         change=change.plan,
-        theirs="\n".join(f"{c.title}: {c.why}" for c in merged),
+        ours=change.plan.why,
+        theirs=await _landed(ctx, change, fork, base),
+        their_diff=await ctx.repository.diff(fork, base, paths) if fork else "",
+        fork=fork,
         conflicted=paths,
         base=base,
         head=change.head,
+        modified=state.modified,
+        untracked=state.untracked,
     )
     seat = Seat(Role.UPDATER, subject, path, change.id, objection=objection, proof=proof)
     result = await converse(ctx, seat, brief)
@@ -79,6 +93,15 @@ async def _resolve(
         case _:
             assert isinstance(result.answer, UpdaterAnswer)  # noqa: S101 - the brief decides the answer's form
             return await _judge(ctx, change, result.answer, base)
+
+
+async def _landed(ctx: Context, change: ChangeState, fork: str, base: str) -> str:
+    """Return what came into the base since the branch left it: changes of this run with their why, and commits."""
+    merged = [c for c in ctx.run.changes.values() if c.merge_commit]
+    new = [c.plan for c in merged if not await ctx.repository.contains(change.head, c.merge_commit)]
+    commits = await ctx.repository.commits(fork, base) if fork else ()
+    told = [f"{c.id}, of this run: {c.title}: {c.why}" for c in new]
+    return "\n".join([*told, *(f"{c.id[:12]} {c.subject} ({c.author})" for c in reversed(commits))])
 
 
 async def _judge(
@@ -105,25 +128,41 @@ async def _shortfall(ctx: Context, change: ChangeState, base: str) -> str:
     for side, commit in (("the branch", change.head), ("the base", base)):
         if not await ctx.repository.contains(head, commit):
             return f"The merge lacks {side}: {commit} is not an ancestor of HEAD."
+    if marked := await _marked(ctx, change, base, head):
+        return f"There are conflict markers in {', '.join(marked[:10])}."
     return ""
+
+
+async def _marked(ctx: Context, change: ChangeState, base: str, head: str) -> list[str]:
+    """Return the files that are neither side's and hold conflict markers which neither side has."""
+    read, differ = ctx.repository.read_file, ctx.repository.changed_paths
+    mixed = sorted({*await differ(change.head, head)} & {*await differ(base, head)})
+    marked = [p for p in mixed if _MARKER.search(await read(head, p) or "")]
+    sides = (change.head, base)
+    return [p for p in marked if not any([_MARKER.search(await read(side, p) or "") for side in sides])]
 
 
 async def _lost(
     ctx: Context, change: ChangeState, base: str, answer: UpdaterAnswer, conflicted: tuple[str, ...]
 ) -> str:
-    """Return which side's work a resolution has dropped without saying so, or "".
+    """Return what a resolution has done to a side's work without saying so, or "".
 
-    A merge can name both parents and keep the files of one (`git merge -s ours`).
+    A merge can name both parents and keep the files of one (`git merge -s ours`). What one side alone has changed is
+    to be there as that side has it, unless the answer names the file: a renamed thing may have a new user.
     """
     differ = ctx.repository.changed_paths
     head = await ctx.repository.adopt(change.id)
     fork = await ctx.repository.merge_base(base, change.head)  # what it was tested with, the branch need not have
-    changed = {*await differ(fork, base), *await differ(fork, change.head)}
-    if gone := sorted(changed - {*await differ(fork, head)}):
+    theirs, ours, now = {*await differ(fork, base)}, {*await differ(fork, change.head)}, {*await differ(fork, head)}
+    if gone := sorted((theirs | ours) - now):
         return f"The merge takes back what a side has changed: {', '.join(gone[:10])}."
     kept = {f.path: f.kept for f in answer.files}
-    for side, commit in (("ours", change.head), ("theirs", base)):
-        same = set(conflicted) - {*await differ(commit, head)}
+    differing = {"ours": {*await differ(change.head, head)}, "theirs": {*await differ(base, head)}}
+    altered = ((theirs - ours) & differing["theirs"]) | ((ours - theirs) & differing["ours"]) | (now - theirs - ours)
+    if untold := sorted(altered - {*conflicted, *kept}):
+        return f"The merge makes of {', '.join(untold[:10])} what neither side has, and the answer does not say so."
+    for side, others in differing.items():
+        same = set(conflicted) - others
         if untold := sorted(p for p in same if kept.get(p) not in {side, "regenerated"}):
             return f"The merge keeps only {side} of {', '.join(untold[:10])}, and the answer does not say so."
     return ""

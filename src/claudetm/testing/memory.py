@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,13 @@ class MemoryRepository:
         """Return the paths that differ."""
         a, b = self.nodes[since].tree, self.nodes[head].tree
         return tuple(sorted(p for p in {*a, *b} if a.get(p) != b.get(p)))
+
+    async def diff(self, since: str, head: str, paths: Sequence[str]) -> str:
+        """Return what the paths held, and hold."""
+        a, b = self.nodes[since].tree, self.nodes[head].tree
+        sides = ((p, a.get(p, "").splitlines(), b.get(p, "").splitlines()) for p in paths)
+        patches = (unified_diff(old, new, f"a/{p}", f"b/{p}", lineterm="") for p, old, new in sides)
+        return "\n".join(line for patch in patches for line in patch)
 
     async def adopt(self, change: str) -> str:
         """Return the worktree's head."""

@@ -95,6 +95,9 @@ class RepositoryConformance:
         assert [c.id for c in await repo.commits(world.first, two)] == [one, two]
         assert list(await repo.commits(two, two)) == []
         assert list(await repo.changed_paths(world.first, two)) == ["a.txt", "b.txt"]
+        patch = await repo.diff(world.first, two, ["b.txt", "no-such-file"])
+        assert ("+b" in patch.splitlines(), "a.txt" in patch) == (True, False)
+        assert await repo.diff(world.first, two, []) == ""
         assert await repo.contains(two, one)
         assert not await repo.contains(one, two)
         assert await repo.read_file(two, "b.txt") == "b\n"

@@ -19,6 +19,7 @@ from claudetm.errors import RepositoryError
 from claudetm.ports.repository import Commit, Conflicted
 
 MOST_COMMITS: Final = 200
+MOST_DIFF: Final = 64 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,12 @@ class CleanRoom:
         """Return the paths that differ between two commits."""
         command = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", commit_id(since), commit_id(head))
         return tuple(self.git.run(*command).items)
+
+    def diff(self, since: str, head: str, paths: Sequence[str]) -> str:
+        """Return the patch between two commits on the paths, bounded, undecodable bytes replaced."""
+        plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--src-prefix=a/", "--dst-prefix=b/")
+        command = ("diff-tree", "-r", "-p", *plain, commit_id(since), commit_id(head))
+        return self.git.run(*command, "--", *paths).out[:MOST_DIFF].decode(errors="replace")
 
     def touched(self, commit: str, since: str, paths: Sequence[str]) -> Sequence[str]:
         """Return those of the paths that any commit after `since` touched, also if a later one took it back."""

@@ -304,6 +304,10 @@ class RunRepository:
         """Return the paths that differ between two commits."""
         return await self._in_room(CleanRoom.changed_paths, since, head)
 
+    async def diff(self, since: str, head: str, paths: Sequence[str]) -> str:
+        """Return the patch between two commits on these paths, at most 64 KiB of it; "" for no path."""
+        return await self._in_room(CleanRoom.diff, since, head, paths) if paths else ""
+
     async def contains(self, descendant: str, ancestor: str) -> bool:
         """Whether the ancestor is reachable from the descendant."""
         return await self._in_room(CleanRoom.contains, descendant, ancestor)

@@ -1,0 +1,142 @@
+"""The updater on memory adapters: what it is told of both sides, and what of its merges is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from claudetm.engine.loop import Ending
+from claudetm.ports.agent import Role, SessionReport, SessionRequest
+from claudetm.testing.memory import GREEN
+from claudetm.workflow.outcomes import Outcome
+from world import World, answered, change_of, honest, play, proposal, task
+
+THEIRS = {"c1.t1.txt": "theirs\n", "hers.txt": "hers\n"}
+
+
+def conflicting(merge: Mapping[str, str] | None, *named: str, keep: str = "both") -> World:
+    """Return a world where a person's commit conflicts with c1.
+
+    `merge` is what the updater makes of the files besides taking both sides in, `named` the files it says it settled;
+    None lets it do so honestly.
+    """
+
+    async def updates(world: World, request: SessionRequest) -> SessionReport:
+        if request.role is not Role.UPDATER or merge is None:
+            return await honest(world, request)
+        report = world.resolves(request)
+        tree = world.repository.worktrees[change_of(request)]
+        tree.files = {p: text for p, text in {**tree.files, **merge}.items() if text}
+        first = world.repository.nodes[tree.head].parents
+        tree.head = world.repository.commit(first, tree.files, "Merge")
+        files = [{"path": p, "kept": keep, "why": "Both are wanted."} for p in ("c1.t1.txt", *named)]
+        return answered({**(report.answer or {}), "files": files})
+
+    world = World(plan=proposal({"id": "c1", "title": "Greet", "tasks": [task("One")]}), play=updates)
+    pushed: list[str] = []
+
+    def checks(_pull: Any) -> Any:
+        if not pushed:
+            pushed.append(world.repository.push_by_person("main", THEIRS, "Greet in French"))
+        return GREEN
+
+    world.forge.checks = checks
+    return world
+
+
+def updaters(world: World) -> list[str]:
+    return [r.prompt for r in world.agent.requests if r.role is Role.UPDATER]
+
+
+def reason(world: World) -> str:
+    return world.run.halt.reason if world.run.halt else ""
+
+
+def test_the_updater_is_told_both_sides_intents() -> None:
+    world = conflicting(None)
+    assert play(world) is Ending.VERIFIED
+    (prompt,) = updaters(world)
+    for told in ("c1: Greet", "It is wanted.", "Greet in French", "+theirs", "c1.t1.txt"):
+        assert told in prompt
+    assert world.run.changes["c1"].base in prompt
+    assert "hers.txt" not in prompt  # what does not conflict is not shown
+
+
+def test_what_this_run_has_merged_meanwhile_is_told_with_its_why() -> None:
+    same = {"same.txt": "c1\n"}
+    two = ({"id": "c1", "title": "First", "why": "Wanted first.", "tasks": [task()]}, {"id": "c2", "title": "Second"})
+    world = World(plan=proposal(two[0], {**two[1], "tasks": [task()]}))
+
+    async def clashes(w: World, request: SessionRequest) -> SessionReport:
+        if request.role is Role.WORKER:
+            return await w.commits(request, same if change_of(request) == "c1" else {"same.txt": "c2\n"})
+        return await honest(w, request)
+
+    world.play = clashes
+    world.forge.checks = lambda pull: GREEN if "c2" in world.repository.worktrees or pull.number == 2 else ()
+    assert play(world) is Ending.VERIFIED, reason(world)
+    assert any("c1, of this run: First: Wanted first." in prompt for prompt in updaters(world))
+
+
+def test_a_snapshot_is_taken_of_what_an_updater_left_before_the_next_begins() -> None:
+    world = conflicting(None)
+    begun: list[str] = []
+
+    async def leaves_a_mess(w: World, request: SessionRequest) -> SessionReport:
+        if request.role is not Role.UPDATER:
+            return await honest(w, request)
+        tree = w.repository.worktrees["c1"]
+        begun.append(request.id)
+        if len(begun) == 1:
+            tree.files["c1.t1.txt"] = "half a merge\n"
+            return SessionReport(Outcome.NO_ANSWER)
+        tree.files = dict(w.repository.nodes[tree.head].tree)
+        return w.resolves(request)
+
+    world.play = leaves_a_mess
+    assert play(world) is Ending.VERIFIED, reason(world)
+    kept = [r.data for r in world.records if r.type == "SnapshotTaken"]
+    assert [k["why"] for k in kept] == ["before the base is merged in"]
+    assert world.repository.nodes[kept[0]["commit"]].tree["c1.t1.txt"] == "half a merge\n"
+
+
+MARKED = "<<<<<<< HEAD\nours\n=======\ntheirs\n>>>>>>> base\n"
+REFUSED = {
+    "a conflict marker": ({"c1.t1.txt": MARKED}, "There are conflict markers in c1.t1.txt."),
+    "an edit of what only the base has changed": ({"hers.txt": "mine\n"}, "The merge makes of hers.txt what neither"),
+    "a file that neither side has": ({"c1.t1.txt.orig": "x"}, "The merge makes of c1.t1.txt.orig what neither"),
+    "an edit of what neither side has touched": ({"Makefile": "test: all\n"}, "The merge makes of Makefile what"),
+    "what only the base has brought, removed": ({"hers.txt": ""}, "takes back what a side has changed: hers.txt"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_merge_that_is_not_both_sides_is_never_pushed(what: str) -> None:
+    files, why = REFUSED[what]
+    world = conflicting(files)
+    assert play(world) is Ending.BLOCKED
+    assert why in reason(world)
+    assert world.count("BranchUpdated") == 0
+    assert not world.forge.merges
+
+
+@pytest.mark.parametrize("path", ["hers.txt", "Makefile"])
+def test_a_merge_that_needs_more_says_where(path: str) -> None:
+    world = conflicting({path: "needed\n"}, path)
+    assert play(world) is Ending.VERIFIED, reason(world)
+    assert world.tree()[path] == "needed\n"
+
+
+def test_a_file_about_conflict_markers_is_no_conflict() -> None:
+    world = conflicting(None)
+
+    async def about_markers(w: World, request: SessionRequest) -> SessionReport:
+        if request.role is Role.WORKER:
+            return await w.commits(request, {"c1.t1.txt": MARKED})
+        return await honest(w, request)
+
+    world.play = about_markers
+    assert play(world) is Ending.VERIFIED, reason(world)
+    assert MARKED.rstrip() in world.tree()["c1.t1.txt"]
