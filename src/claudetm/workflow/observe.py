@@ -192,32 +192,45 @@ def _ci_failed(change: ChangeState, pull: PullRequest, policy: Policy, now: floa
 def _waiting_reviews(change: ChangeState, pull: PullRequest, policy: Policy, now: float) -> e.Event | Wait:
     if pull.unanswered:
         return e.ReviewsReceived(change.id, tuple(t.id for t in pull.unanswered))
-    if reason := _not_approved(pull, policy):
-        return Wait(now + policy.poll_seconds, reason)
+    if debt := owed(pull, policy):
+        return Wait(now + policy.poll_seconds, debt.why, next=debt.next)
     until = change.since + policy.review_wait
     if now < until:
         return Wait(min(until, now + policy.poll_seconds), "waiting for reviews")
     return e.ReviewsSettled(change.id, pull.head)
 
 
-def _not_approved(pull: PullRequest, policy: Policy) -> str:
-    """Return why people have not let it through yet, and what they can do about it, or ""."""
-    number = pull.number
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What people owe a pull request before it may be merged, and what one of them can do."""
+
+    why: str
+    next: str
+
+
+def owed(pull: PullRequest, policy: Policy) -> Owed | None:
+    """Return why people have not let it through yet, or None. What they said is never overridden."""
+    approve = _do(pull, f"approve {pull.number}")
     if pull.objections:
-        return f"{', '.join(pull.objections)} asked for changes; {_do(pull, f'approve {number}')} lifts that"
+        return Owed(f"{', '.join(pull.objections)} asked for changes; {_code(approve)} lifts that", approve)
     if left := [t for t in pull.threads if t.stands]:
         people = ", ".join(dict.fromkeys(name for t in left for name in t.people)) or "a person"
-        how = _do(pull, f"resolve {number} {left[0].id}")
+        resolve = _do(pull, f"resolve {pull.number} {left[0].id}")
         what = "conversation is" if len(left) == 1 else "conversations are"
-        return f"{len(left)} {what} unresolved, {people}'s to resolve by {how}: {both_sides(left[0])}"
+        why = f"{len(left)} {what} unresolved, {people}'s to resolve by {_code(resolve)}: {both_sides(left[0])}"
+        return Owed(why, resolve)
     if pull.approvals < policy.reviews_required:
-        return f"{pull.approvals} of {policy.reviews_required} approvals; {_do(pull, f'approve {number}')} gives one"
-    return ""
+        return Owed(f"{pull.approvals} of {policy.reviews_required} approvals; {_code(approve)} gives one", approve)
+    return None
 
 
 def _do(pull: PullRequest, what: str) -> str:
     """Return how a person reviews: at its address, or by a command where the forge has none."""
-    return f"a review at {pull.url}" if "://" in pull.url else f"`claudetm review {what}`"
+    return f"a review at {pull.url}" if "://" in pull.url else f"claudetm review {what}"
+
+
+def _code(what: str) -> str:
+    return f"`{what}`" if what.startswith("claudetm ") else what
 
 
 def _ready(change: ChangeState, pull: PullRequest, policy: Policy) -> e.Event | Act | Wait:
@@ -227,7 +240,7 @@ def _ready(change: ChangeState, pull: PullRequest, policy: Policy) -> e.Event | 
         return e.BaseMoved(change.id, pull.base)
     if pull.unanswered:
         return e.ReviewsReceived(change.id, tuple(t.id for t in pull.unanswered))
-    if _not_approved(pull, policy):
+    if owed(pull, policy) is not None:
         return e.ReviewsAwaited(change.id, pull.head)
     if not policy.auto_merge:
         return Wait(None, f"{pull.url or pull.branch} is ready; merging is left to you", person=True)
