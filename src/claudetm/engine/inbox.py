@@ -29,8 +29,10 @@ def _resume(run: Run, arguments: Mapping[str, Any]) -> Sequence[e.Event]:
     events += [
         e.ChangeUnblocked(c.id) for c in run.active.values() if c.hold is not None and c.stage is not Stage.ABANDONED
     ]
-    if run.phase == Phase.PLANNED and run.policy.approve_plan and run.halted_at > run.proposed_at:
+    if run.phase == Phase.PLANNED and run.policy.approve_plan and not run.dry and run.halted_at > run.proposed_at:
         events.append(e.PlanApproved("user"))  # it was shown: the run halted upon it
+    if run.halt is not None and run.halt.asks == "push":
+        events.append(e.SettingsChanged({"auto_push": True}))  # for the rest of the run
     needs_the_user = any(t.last_outcome in NEEDS_THE_USER for t in run.tallies.values())
     if run.halt is not None or needs_the_user:
         events.append(e.RunResumed())

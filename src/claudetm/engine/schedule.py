@@ -54,6 +54,8 @@ def next_step(
     once every change is settled.
     """
     match run.phase:
+        case Phase.PLANNED | Phase.VERIFYING if run.dry:
+            return Emit(e.RunCancelled("a dry run: planned, and no more", planned=True))
         case Phase.PLANNING | Phase.VERIFYING:
             return waits.get("") or Perform()
         case Phase.PLANNED if run.policy.approve_plan:
@@ -80,6 +82,9 @@ def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait],
     for change in run.active.values():
         if change.stage is Stage.PR_CREATED and run.policy.pause_on_pr and run.halted_at < change.opened_at:
             return Emit(e.RunPaused(f"pull request #{change.number} was opened (pause_on_pr)"))
+        if change.stage is Stage.PUBLISHING and not run.policy.auto_push:
+            why = f"{change.branch} is ready to be pushed, and git.auto_push is false"
+            return Emit(e.RunPaused(why, "claudetm resume (allows pushes for the rest of the run)", "push"))
         match observe(change, pulls.get(change.number), run.policy, now):
             case e.Event() as event:
                 return Emit(event)

@@ -7,6 +7,7 @@ where the task began, and no modified tracked file. Anything less finishes nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, assert_never
 
 from claudetm.errors import RepositoryError
@@ -49,6 +50,7 @@ async def work(
     if task is None:
         return await _conclude(ctx, change)
     if task.id not in change.tasks:
+        await _share(ctx, change)
         return TaskStarted(change.id, task.id, change.head)
     result = await _session(ctx, change, task)
     match result:
@@ -60,6 +62,13 @@ async def work(
             return await _judge(ctx, change, task, result)
         case _:
             assert_never(result)
+
+
+async def _share(ctx: Context, change: ChangeState) -> None:
+    """Push the finished tasks, where that needs no permission. What keeps them back, publishing will say."""
+    if ctx.run.policy.auto_push and change.head != change.base:
+        with suppress(RepositoryError):
+            await ctx.repository.push(change.branch, change.head)
 
 
 async def _session(ctx: Context, change: ChangeState, task: Task) -> WorkerAnswer | Wait | Blocked:

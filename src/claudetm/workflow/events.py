@@ -42,6 +42,7 @@ class RunStarted(Event):
     rehearsal: str = ""  # the scenario a scripted model plays, or ""
     remote: str = ""
     author: str = ""  # "Name <address>" of the commits we make
+    dry: bool = False  # the plan is shown, and nothing more is ever done
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +154,11 @@ class GoalVerified(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunPaused(Event):
-    """The driver stops, to be resumed."""
+    """The driver stops, to be resumed. `asks` names what a resume allows: "push", or "" for nothing."""
 
     reason: str
     next: str = "claudetm resume"
+    asks: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +178,10 @@ class RunResumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunCancelled(Event):
-    """The user gave the run up."""
+    """The user gave the run up, or it was to plan only and has `planned`."""
 
     reason: str = ""
+    planned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Obstacle:
     reason: str
     next: str
     kind: Halt = Halt.BLOCKED
+    asks: str = ""  # what a resume allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,8 @@ class Run:
     remote: str = ""
     author: str = ""
     rehearsal: str = ""
+    dry: bool = False  # it plans, and does nothing more
+    dry_done: bool = False  # and has
     policy: Policy = field(default_factory=Policy)
     phase: Phase = Phase.PLANNING
     since: float = 0.0
@@ -386,6 +389,7 @@ def _run_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.target, run.base = data["target"], data["base"]
     run.forge, run.remote = data.get("forge", "local"), data.get("remote", "")
     run.author, run.rehearsal = data.get("author", ""), data.get("rehearsal", "")
+    run.dry = bool(data.get("dry", False))
     run.user_criteria = tuple(data.get("criteria", ()))
     run.policy = policy_from_data(data.get("settings", {}))
     run.started = run.since = record.time
@@ -475,7 +479,7 @@ def _goal_verified(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 
 @_folds("RunPaused")
 def _run_paused(run: Run, data: Mapping[str, Any], record: Record) -> None:
-    run.halt = Obstacle(data["reason"], data.get("next", "claudetm resume"), Halt.PAUSED)
+    run.halt = Obstacle(data["reason"], data.get("next", "claudetm resume"), Halt.PAUSED, data.get("asks", ""))
     run.halted_at = record.seq
 
 
@@ -501,8 +505,8 @@ def _run_resumed(run: Run, _data: Mapping[str, Any], _record: Record) -> None:
 
 
 @_folds("RunCancelled")
-def _run_cancelled(run: Run, _data: Mapping[str, Any], _record: Record) -> None:
-    run.halt = None
+def _run_cancelled(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+    run.halt, run.dry_done = None, bool(data.get("planned", False))
 
 
 @_folds("LimitsRaised")
