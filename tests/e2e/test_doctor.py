@@ -16,10 +16,12 @@ import psutil
 import pytest
 
 from claudetm.adapters.agent.environment import MARKER
+from claudetm.adapters.forge.local_journal import ForgeJournal
 from claudetm.adapters.store.directory import StateDirectory
 from claudetm.adapters.store.journal import encode
 from claudetm.adapters.store.lock import acquire
 from claudetm.bootstrap.opening import run_folder
+from claudetm.ports.forge import NewPullRequest
 from terminal import SCENARIOS, Terminal, bytes_of, terminal, wait_for
 from world import World
 
@@ -96,13 +98,64 @@ def test_where_nothing_is_amiss_it_says_so_in_aligned_lines_and_changes_nothing(
     assert bytes_of(person.here, person.home) == before
 
 
-def test_outside_of_a_repository_the_machine_is_examined_all_the_same(tmp_path: Path) -> None:
+def test_outside_of_a_repository_the_machine_and_the_account_are_examined_and_it_says_so(tmp_path: Path) -> None:
     person = terminal(tmp_path, repository=False)
-    assert "not in a git repository run git init" in failure(person, "repository", ANTHROPIC_API_KEY=KEY)
+    person.extra["ANTHROPIC_API_KEY"] = KEY
+    findings = examined(person)
+    assert amiss(findings) == {"repository"}
+    assert "only the machine and the account were examined" in findings["repository"]["found"]
+    assert {"checks", "state", "driver", "journal", "orphan agents"}.isdisjoint(findings)
     ended = person("doctor")
-    assert ended.returncode == 1
-    assert "not ready: 2 failures" in ended.stdout
-    assert "help: run git init there" in ended.stdout
+    assert ended.returncode == 0
+    assert "help: call this in a git repository" in ended.stdout
+    assert "log in with `claude`" in failure(person, "credentials", ANTHROPIC_API_KEY="")
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (("init", "-q", "-b", "main"), "has no commits yet make a first one"),
+        (("init", "-q", "--bare"), "is a bare repository run this in a clone of it"),
+    ],
+    ids=["unborn", "bare"],
+)
+def test_a_repository_without_anything_to_begin_from_is_named(
+    tmp_path: Path, made: tuple[str, ...], says: str
+) -> None:
+    person = terminal(tmp_path, repository=False)
+    person.git(*made)
+    assert says in failure(person, "repository", ANTHROPIC_API_KEY=KEY)
+
+
+def test_clones_that_lack_something_are_named(person: Terminal) -> None:
+    person.git("config", "remote.origin.promisor", "true")
+    assert "is a partial clone" in failure(person, "repository")
+    person.git("config", "--unset", "remote.origin.promisor")
+    (person.here / ".git" / "shallow").write_text(person.git("rev-parse", "HEAD"))
+    assert "history is shallow" in examined(person)["repository"]["found"]
+
+
+def test_what_a_fresh_worktree_would_lack_is_named_until_the_setup_brings_it(person: Terminal) -> None:
+    (person.here / ".gitmodules").write_text("")
+    (person.here / ".gitattributes").write_text("*.png filter=lfs diff=lfs merge=lfs -text\n")
+    person.git("add", ".gitmodules", ".gitattributes")
+    person.git("commit", "-q", "-m", "Have pictures")
+    findings = examined(person)
+    assert amiss(findings) == {"submodules", "Git LFS"}
+    assert "git submodule update --init" in findings["submodules"]["remedy"]
+    setup = ("config", "set", "worktree.setup", "git submodule update --init", "git lfs pull")
+    assert person(*setup).returncode == 0
+    assert amiss(examined(person)) == set()
+
+
+def test_a_lock_that_a_dead_git_left_is_named_and_a_fresh_one_is_not(person: Terminal) -> None:
+    lock = person.here / ".git" / "index.lock"
+    lock.touch()
+    assert amiss(examined(person)) == set()
+    os.utime(lock, (1, 1))
+    findings = examined(person)
+    assert amiss(findings) == {"git locks"}
+    assert f"rm {lock}" in findings["git locks"]["remedy"]
 
 
 def test_a_path_without_git_is_named(person: Terminal, tmp_path: Path) -> None:
@@ -174,6 +227,25 @@ def test_another_claudetm_first_on_path_is_a_warning(person: Terminal, tmp_path:
     found = examined(person, PATH=tool(tmp_path / "other", "claudetm", "exit 0"))
     assert amiss(found) == {"claudetm"}
     assert str(tmp_path / "other" / "claudetm") in found["claudetm"]["found"]
+    old = tool(tmp_path / "old", "claudetm", "from claude_task_master.cli import run")
+    assert examined(person, PATH=old)["claudetm"]["found"].endswith("claude-task-master's")
+
+
+def test_a_bubblewrap_that_does_not_work_says_why_and_what_that_means(person: Terminal, tmp_path: Path) -> None:
+    path = tool(tmp_path / "bwrap", "bwrap", "echo bwrap: No permissions to create new namespace >&2; exit 1")
+    found = examined(person, PATH=path)["sandbox"]
+    assert found["state"] == "warning"
+    assert "does not work here (No permissions to create new namespace); without it an agent is you" in found["found"]
+    assert "No permissions" in failure(person, "sandbox", PATH=path, CLAUDETM_SANDBOX="on")
+
+
+def test_a_cli_that_does_not_run_is_named(person: Terminal, tmp_path: Path) -> None:
+    sdk = tmp_path / "broken" / "claude_agent_sdk"
+    (sdk / "_bundled").mkdir(parents=True)
+    (sdk / "__init__.py").touch()
+    (sdk / "_bundled" / "claude").write_text("#!/bin/sh\nexit 7\n")
+    (sdk / "_bundled" / "claude").chmod(0o755)
+    assert "install claude-agent-sdk anew" in failure(person, "agent CLI", PYTHONPATH=str(sdk.parent))
 
 
 def test_what_is_wrong_in_configuration_prompts_and_checks_is_named(person: Terminal) -> None:
@@ -189,6 +261,46 @@ def test_what_is_wrong_in_configuration_prompts_and_checks_is_named(person: Term
     assert findings["state"]["remedy"] == f"chmod 700 {person.state}"
     (person.state / "config.json").write_text('{"chekcs": 1}')
     assert "did you mean checks" in failure(person, "configuration")
+
+
+def test_a_configuration_that_others_can_read_is_named(person: Terminal) -> None:
+    person.state.mkdir(mode=0o700)
+    (person.state / "config.json").write_text("{}")
+    (person.state / "config.json").chmod(0o644)
+    findings = examined(person)
+    assert amiss(findings) == {"permissions"}
+    assert findings["permissions"]["remedy"] == f"chmod 600 {person.state / 'config.json'}"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
+def test_a_file_that_cannot_be_written_is_named(halted: Terminal) -> None:
+    (halted.state / "journal.jsonl").chmod(0o400)
+    assert "journal.jsonl in" in failure(halted, "permissions")
+
+
+def test_damage_in_the_forges_records_is_left_out_and_what_stands_behind_it_stays(halted: Terminal) -> None:
+    forge = ForgeJournal(halted.state / "forge" / "journal.jsonl")
+    forge.open(NewPullRequest("c1", "claudetm/r1/c1", "a" * 40, "Greet", ""), "b" * 40, 0)
+    forge.approve(1, "Ada")
+    forge.object_(1, "Bob")
+    assert examined(halted)["forge journal"]["found"] == "1 pull requests"
+    lines = forge.path.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([lines[0], b"\0" * 9 + b"\n", lines[2]])
+    forge.path.write_bytes(damaged)
+    assert "is damaged at line 2" in failure(halted, "forge journal")
+    with acquire(halted.state / "lock", "r1"):
+        assert "claudetm stop ends it" in failure(halted, "forge journal", "--repair")
+    assert forge.path.read_bytes() == damaged
+    found = examined(halted, "--repair")["forge journal"]
+    [copy] = forge.path.parent.glob("journal.jsonl.damaged-*")
+    assert (found["state"], copy.read_bytes()) == ("warning", damaged)
+    assert f"line 2 left out; as it was, it is kept in {copy}" in found["found"]
+    mended = ForgeJournal(forge.path)
+    mended.refresh()
+    assert mended.pulls[1].verdicts == {"Bob": False}
+    assert examined(halted)["forge journal"]["state"] == "ok"
+    forge.path.write_bytes(lines[0] + b'{"kind": "sung", "number": 1}\n')
+    assert "which this version does not know" in failure(halted, "forge journal", "--repair")
 
 
 def test_a_state_directory_of_others_is_named(person: Terminal) -> None:

@@ -47,6 +47,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "checks": repository.checks,
     "state": state.state,
     "journal": state.journal,
+    "forge journal": state.forge_journal,
     "orphan agents": orphans.orphans,
 }
 """Every check by the name that its failure goes by, in the order in which they run."""

@@ -21,6 +21,7 @@ _PYTHON: Final = (3, 11)
 _GIB: Final = 1 << 30
 _LITTLE: Final = _GIB  # bytes: below, a warning
 _TOO_LITTLE: Final = 100 << 20  # bytes: below, a failure
+_SCRIPT: Final = 4096  # bytes in which a script names what it starts
 _SECONDS: Final = 10.0  # for a program to say its version
 
 
@@ -44,9 +45,17 @@ def program(_place: Place) -> Iterator[Finding]:
         yield warn("claudetm", f"{__version__}; it is not on PATH", f'export PATH="{running.parent}:$PATH"')
     elif os.path.realpath(found) not in ours:
         remedy = f"uninstall the other, or put {running.parent} before it on PATH"
-        yield warn("claudetm", f"{__version__} runs from {running}, but `claudetm` on PATH is {found}", remedy)
+        whose = ", claude-task-master's" if _of_task_master(Path(found)) else ""
+        yield warn("claudetm", f"{__version__} runs from {running}, but `claudetm` on PATH is {found}{whose}", remedy)
     else:
         yield ok("claudetm", f"{__version__} ({found})")
+
+
+def _of_task_master(script: Path) -> bool:
+    """Whether a command is that of claude-task-master, which has the same name."""
+    with suppress(OSError), script.open("rb") as file:
+        return b"claude_task_master" in file.read(_SCRIPT)
+    return False
 
 
 def git(_place: Place) -> Iterator[Finding]:
@@ -74,18 +83,18 @@ def _answer(command: list[str]) -> str:
 
 def cli(_place: Place) -> Iterator[Finding]:
     """Say which agent SDK and which CLI sessions run on, and whether it runs."""
-    import claude_agent_sdk
+    from importlib.metadata import version
 
-    from claudetm.adapters.agent.claude_sdk import find_cli
+    from claudetm.adapters.agent.cli import find_cli
 
-    yield ok("agent SDK", f"claude-agent-sdk {claude_agent_sdk.__version__}")
+    yield ok("agent SDK", f"claude-agent-sdk {version('claude-agent-sdk')}")
     path = find_cli(os.environ.get("PATH"))
     try:
-        version = _answer([str(path), "--version"])
+        told = _answer([str(path), "--version"])
     except (OSError, subprocess.SubprocessError) as error:
         yield fail("agent CLI", f"{path} does not run: {error}", "install claude-agent-sdk anew")
         return
-    yield ok("agent CLI", f"{version} ({path})")
+    yield ok("agent CLI", f"{told} ({path})")
 
 
 def sandbox(place: Place) -> Iterator[Finding]:
@@ -101,10 +110,20 @@ def sandbox(place: Place) -> Iterator[Finding]:
     elif path := bubblewrap():
         yield ok("sandbox", f"bubblewrap works ({path}); your home folder and /tmp are out of an agent's sight")
     else:
-        there = "bubblewrap does not work here" if shutil.which("bwrap") else "bubblewrap is not installed"
+        there = (
+            f"bubblewrap does not work here{_refusal()}" if shutil.which("bwrap") else "bubblewrap is not installed"
+        )
         remedy = "install bubblewrap (Linux) and allow unprivileged user namespaces"
         state = State.FAILURE if wanted is Sandbox.ON else State.WARNING
         yield Finding("sandbox", state, f"{there}; {unseen}", remedy)
+
+
+def _refusal() -> str:
+    """Return what bubblewrap itself says of why it does not work, as a part of a sentence."""
+    probe = ["bwrap", "--ro-bind", "/", "/", "--unshare-pid", "true"]
+    done = subprocess.run(probe, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=False)
+    said = " ".join(done.stderr.split()).removeprefix("bwrap: ").rstrip(".")
+    return f" ({said})" if said else ""
 
 
 def disk(place: Place) -> Iterator[Finding]:

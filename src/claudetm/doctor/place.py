@@ -32,6 +32,11 @@ class Place:
         above = (self.where, *self.where.parents)
         return next((f for f in above if os.path.lexists(f / ".git") or os.path.lexists(f / NAME)), None)
 
+    @property
+    def outside(self) -> bool:
+        """Whether there is no repository to examine. A bare one is one, and refused as such."""
+        return self.root is None and not (self.where / "objects").is_dir()
+
     @cached_property
     def state(self) -> StateDirectory | None:
         """The state directory, where there is one."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from claudetm.doctor.finding import Finding, fail, ok, warn
 from claudetm.doctor.place import Place
 from claudetm.errors import ClaudetmError, ConfigError, RepositoryError
 
+_LOCKS: Final = ("index.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "shallow.lock")
+_STALE: Final = 600  # seconds: no git command of a person takes so long
 _SECONDS: Final = 10.0  # for git to say whether it works here
 
 
@@ -19,6 +23,10 @@ def repository(place: Place) -> Iterator[Finding]:
     """Say what a start would begin from, where it would push, and as whom it would commit."""
     from claudetm.adapters.git.user_repository import NO_IDENTITY
 
+    if place.outside:
+        only = "none here, so only the machine and the account were examined"
+        yield warn("repository", only, "call this in a git repository to have it examined as well")
+        return
     if owned_by_another(place):
         trust = f"chown it, or git config --global --add safe.directory {place.root}"
         yield fail("repository", f"{place.root} is another user's, so git refuses to work in it", trust)
@@ -33,6 +41,39 @@ def repository(place: Place) -> Iterator[Finding]:
         yield warn("git identity", f"none: commits would be made as {NO_IDENTITY}", who)
     else:
         yield ok("git identity", user.author)
+    yield from _not_in_worktrees(place)
+    yield from _locks(user.common_dir)
+
+
+def _not_in_worktrees(place: Place) -> Iterator[Finding]:
+    """Name what git does not bring into a fresh worktree by itself."""
+    setup = " ".join(place.settings["worktree.setup"])
+    if ".gitmodules" in place.files and "submodule" not in setup:
+        yield warn(
+            "submodules",
+            "a fresh worktree has none of them",
+            'claudetm config set worktree.setup "git submodule update --init", say',
+        )
+    if _uses_lfs(place) and "lfs" not in setup:
+        yield warn(
+            "Git LFS",
+            "a fresh worktree has pointers in the place of its files",
+            'claudetm config set worktree.setup "git lfs pull", say',
+        )
+
+
+def _uses_lfs(place: Place) -> bool:
+    git, base = place.user.refs.git, place.user.base
+    return any("filter=lfs" in git.text("show", f"{base}:{f}") for f in place.files if f.endswith(".gitattributes"))
+
+
+def _locks(git_dir: Path) -> Iterator[Finding]:
+    """Name the lock files that a git which died has left: every later one that writes there fails."""
+    old = time.time() - _STALE
+    left = [p for name in _LOCKS if (p := git_dir / name).exists() and p.stat().st_mtime < old]
+    if left:
+        found = f"{', '.join(p.name for p in left)} in {git_dir}, older than {_STALE // 60} minutes"
+        yield warn("git locks", found, f"if no git is at work here, rm {' '.join(map(str, left))}")
 
 
 def owned_by_another(place: Place) -> bool:
@@ -80,6 +121,8 @@ def checks(place: Place) -> Iterator[Finding]:
     """Say which checks would gate a change."""
     from claudetm.adapters.commands import detect
 
+    if place.outside:
+        return
     try:
         commands = place.settings["checks.commands"]
         if commands:

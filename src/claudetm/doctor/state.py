@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from claudetm.adapters.store.directory import NAME, StateDirectory
 from claudetm.adapters.store.lock import acquire, holder
@@ -17,7 +19,8 @@ def state(place: Place) -> Iterator[Finding]:
     """Say whose the state directory is and whether it is private, and who drives."""
     there = place.state
     if there is None:
-        yield ok("state", "no run was begun here")
+        if not place.outside:
+            yield ok("state", "no run was begun here")
         return
     if there.root.is_symlink() or not there.root.is_dir():
         raise StoreError(f"{there.root} is not a directory of its own; move it away.")
@@ -30,7 +33,20 @@ def state(place: Place) -> Iterator[Finding]:
         yield warn("state", f"{there.root} is open to others (mode {mode:04o})", f"chmod 700 {there.root}")
     else:
         yield ok("state", f"{there.root} (mode {mode:04o})")
+        yield from _permissions(place, there)
     yield _driver(there)
+
+
+def _permissions(place: Place, state: StateDirectory) -> Iterator[Finding]:
+    """Name what somebody else can read, or you cannot write (as after a start under sudo)."""
+    mode = state.config.stat().st_mode & 0o777 if state.config.exists() else 0
+    if mode & 0o077 and f"{NAME}/{state.config.name}" not in place.files:
+        open_ = f"{state.config} may hold a key, and is open to others (mode {mode:04o})"
+        yield warn("permissions", open_, f"chmod 600 {state.config}")
+    shut = [p for p in sorted(state.root.iterdir()) if not p.is_symlink() and not os.access(p, os.R_OK | os.W_OK)]
+    if shut:
+        found = f"{', '.join(p.name for p in shut)} in {state.root} cannot be written"
+        yield fail("permissions", found, f"chown -R {getpass.getuser()} {state.root}, or chmod -R u+rwX it")
 
 
 def _refuse_tracked(place: Place) -> None:
@@ -102,3 +118,37 @@ def _mended(state: StateDirectory) -> Finding:
         copy = repair(state.journal, lock)
         found = f"repaired: {_told(state)}; as it was, it is kept in {copy}"
     return ok("journal", found)
+
+
+def forge_journal(place: Place) -> Iterator[Finding]:
+    """Say what the local forge's records hold; with `--repair`, leave the damaged ones out."""
+    from claudetm.adapters.forge.local_journal import Unknown, sift
+
+    state = place.state
+    path = state.root / "forge" / "journal.jsonl" if state is not None else None
+    if state is None or path is None or not path.is_file():
+        return
+    try:
+        sifted = sift(path)
+    except Unknown as error:
+        yield refused("forge journal", error)
+        return
+    if not sifted.damaged:
+        yield ok("forge journal", f"{sifted.pulls} pull requests")
+    elif place.mend:
+        yield _sifted(state, path)
+    else:
+        lines = ", ".join(map(str, sifted.damaged))
+        remedy = "claudetm doctor --repair keeps a copy and leaves out what cannot be read"
+        yield fail("forge journal", f"{path} is damaged at line {lines}", remedy)
+
+
+def _sifted(state: StateDirectory, path: Path) -> Finding:
+    """Leave out of the forge's records what cannot be read. Raises LockHeld while a driver lives."""
+    from claudetm.adapters.forge.local_journal import repair
+
+    with acquire(state.lock):
+        copy, lines = repair(path)
+    gone = f"line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}"
+    found = f"repaired: {gone} left out; as it was, it is kept in {copy}"
+    return warn("forge journal", found, "look there whether that was a remark or a verdict, and give it again")

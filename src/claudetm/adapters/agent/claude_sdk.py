@@ -11,7 +11,6 @@ import dataclasses
 import functools
 import json
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +22,13 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, HookMatcher, M
 from claude_agent_sdk.types import EffortLevel, StreamEvent
 
 from claudetm.adapters.agent import transcript as transcripts
+from claudetm.adapters.agent.cli import find_cli
 from claudetm.adapters.agent.containment import Containment, View, sweep
 from claudetm.adapters.agent.environment import agent_environment
 from claudetm.adapters.agent.gate import ANSWER, Bounds, Gate, tools
 from claudetm.adapters.agent.messages import Ending, Reading, describe, one_line
 from claudetm.adapters.agent.scratch import clear, scratch
 from claudetm.adapters.agent.transcript import Transcript
-from claudetm.errors import AgentError
 from claudetm.ports.agent import WRITERS, Progress, SessionReport, SessionRequest
 from claudetm.redact import MASK, redact, secrets_of
 from claudetm.workflow.outcomes import Outcome, Usage
@@ -225,20 +224,6 @@ def _without(value: Any, keys: Sequence[str]) -> Any:
             return [_without(v, keys) for v in value]
         case _:
             return value
-
-
-def find_cli(search: str | None) -> Path:
-    """Return the CLI: the one in the SDK's wheel, else the one on the search path. Raises AgentError without."""
-    import claude_agent_sdk
-
-    bundled = Path(claude_agent_sdk.__file__).with_name("_bundled") / "claude"
-    if bundled.exists():
-        return bundled
-    if found := shutil.which("claude", path=search):
-        return Path(found).resolve()
-    raise AgentError(
-        "This build of claude-agent-sdk carries no CLI: install Claude Code so that `claude` is on PATH."
-    )
 
 
 def _effort(level: str) -> EffortLevel | None:

@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from claudetm.errors import ForgeError, JournalError
-from claudetm.ports.forge import NewPullRequest, Note
+from claudetm.ports.forge import CheckLog, NewPullRequest, Note
+from claudetm.redact import printable, redact
 from claudetm.workflow.pull_request import Comment, Thread
 
 US = "claudetm"
+LOG_HEAD: Final = 64 * 1024
+LOG_TAIL: Final = 192 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,10 @@ class PullRecord:
         return bool(self.objections) or any(t.stands for t in self.threads.values())
 
 
+class Unknown(JournalError):  # noqa: N818 - what the matter is
+    """A newer version wrote the records: they are not damaged."""
+
+
 class ForgeJournal:
     """The records of one run's pull requests."""
 
@@ -105,11 +112,25 @@ class ForgeJournal:
     def _parse(self, line: bytes) -> Mapping[str, Any]:
         try:
             record = json.loads(line)
-        except ValueError as e:
-            raise JournalError(f"{self.path} is damaged at line {self._lines}.") from e
+        except ValueError:
+            record = None
         if not isinstance(record, dict) or "kind" not in record:
-            raise JournalError(f"{self.path} is damaged at line {self._lines}.")
+            raise JournalError(
+                f"{self.path} is damaged at line {self._lines}; claudetm doctor --repair keeps a copy and leaves out "
+                "what cannot be read."
+            )
         return record
+
+    def takes(self, line: bytes) -> bool:
+        """Fold one line in; False for a damaged one, or one about what a damaged one said. Raises Unknown."""
+        self._lines += 1
+        try:
+            self._apply(self._parse(line))
+        except Unknown:
+            raise
+        except (JournalError, ForgeError, KeyError, TypeError, AttributeError):
+            return False
+        return True
 
     def pull(self, number: int) -> PullRecord:
         """Return a pull request. Raises ForgeError for an unknown number."""
@@ -147,9 +168,7 @@ class ForgeJournal:
             case "rerun":
                 pull.results[record["head"]] = [r for r in pull.results.pop(record["head"], ()) if r.ok]
             case kind:
-                raise JournalError(
-                    f"{self.path}: line {self._lines} is a {kind!r}, which this version does not know."
-                )
+                raise Unknown(f"{self.path}: line {self._lines} is a {kind!r}, which this version does not know.")
 
     # writing
 
@@ -300,3 +319,63 @@ def _judged(pull: PullRecord, person: str, *, approves: bool) -> None:
     for name, thread in pull.threads.items():
         if approves and thread.people == (person,) and not thread.unanswered:
             pull.threads[name] = replace(thread, resolved=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """The lines of a file of records that can be read, and the numbers of those that cannot."""
+
+    good: bytes
+    damaged: tuple[int, ...]
+    pulls: int
+
+
+def sift(path: Path) -> Sifted:
+    """Read the records one by one. A torn end is no damage: it was never acknowledged. Raises Unknown."""
+    journal = ForgeJournal(path)
+    good, damaged = [], []
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):
+        if not line.endswith(b"\n"):
+            continue
+        if journal.takes(line):
+            good.append(line)
+        else:
+            damaged.append(number)
+    return Sifted(b"".join(good), tuple(damaged), len(journal.pulls))
+
+
+def repair(path: Path) -> tuple[Path, tuple[int, ...]]:
+    """Leave the damaged records out; return the copy that was kept, and their line numbers. No driver may live.
+
+    What stands behind them stays: an objection that was cut off with them would be overridden.
+    """
+    with path.open("r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        sifted = sift(path)
+        copy = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+        copy.write_bytes(path.read_bytes())
+        copy.chmod(0o600)
+        file.write(sifted.good)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+    return copy, sifted.damaged
+
+
+def log_of(result: CheckResult) -> CheckLog:
+    """Return what a check wrote, as it may be shown."""
+    return CheckLog(redact(printable(_ends(Path(result.log)))), result.log, result.command, result.how)
+
+
+def _ends(log: Path) -> str:
+    """Return a log, of a long one the lines at both ends."""
+    if not log.is_file():
+        return ""
+    with log.open("rb") as file:
+        if (size := log.stat().st_size) <= LOG_HEAD + LOG_TAIL:
+            return file.read().decode(errors="replace")
+        head = file.read(LOG_HEAD).rpartition(b"\n")[0]
+        file.seek(size - LOG_TAIL)
+        tail = file.read().partition(b"\n")[2]
+    cut = size - len(head) - len(tail)
+    return f"{head.decode(errors='replace')}\n[{cut} bytes are left out here]\n{tail.decode(errors='replace')}"
