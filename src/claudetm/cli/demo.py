@@ -70,7 +70,7 @@ def command(
 
 
 def _say_where_to_look(where: str) -> None:
-    from claudetm.cli.views import say
+    from claudetm.cli.output import say
 
     say(f"\nWhere to look next:\n  cd {where}")
     for line, shows in NEXT.items():

@@ -18,7 +18,7 @@ from rich.console import Console, RenderableType
 from rich.segment import Segment, Segments
 from rich.text import Text
 
-from claudetm.cli.views import unread
+from claudetm.cli.output import unread
 
 _PATIENCE: Final = 2.0  # seconds for the last frame, at a terminal that takes nothing
 _STAMP: Final = 9  # characters of the time a line begins with
@@ -40,7 +40,8 @@ def repaint(above: Sequence[Painted], old: Sequence[Painted], new: Sequence[Pain
     The cursor stands in the line after a frame. A terminal that has become narrower has broken the frame's lines.
     """
     up = sum(max(1, -(-line.columns // width)) for line in old)
-    home = f"\x1b[{up}A\r" if up else "\r"
+    broken = "\x1b[J" if up > len(old) else ""  # else the parts of a broken line would be joined again later
+    home = f"\x1b[{up}A\r{broken}" if up else "\r"
     lines = "".join(f"{line.text}\x1b[K\r\n" for line in (*above, *new))
     return f"{_TOGETHER}{home}{lines}\x1b[J{_SHOW}"
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from claudetm.cli.exit_codes import ExitCode
-from claudetm.cli.jsonlines import dumped, event_object, iso, now_iso, shown
-from claudetm.cli.views import CODES, View, Write, next_step, outcome, say
+from claudetm.cli.jsonlines import bounded, dumped, event_object, iso, now_iso, shown
+from claudetm.cli.output import say
+from claudetm.cli.views import CODES, View, Write, next_step, outcome
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Progress
 from claudetm.workflow.limits import Wait
@@ -48,7 +49,12 @@ class JsonLines(View):
             self._put("wait", wait.why, until=iso(wait.until) if wait.until else None)
 
     def end(self, run: Run, ending: Ending) -> None:
-        """Write the last object."""
+        """Write the last object; before it a dry run's plan."""
+        if ending is Ending.PLANNED:
+            from claudetm.cli import dry_run
+
+            plan = {"type": "plan", "seq": self._seq, "time": now_iso(), "text": "the plan", **dry_run.data(run)}
+            self._write(dumped(bounded(plan)))
         self._ended(outcome(run, ending), ending, CODES[ending], next_step(run, ending))
 
     def broke_off(self, ending: str, code: ExitCode) -> None:

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
 from claudetm.cli.board import Row, amount, one_line, rows, span
 from claudetm.cli.words import doing
-from claudetm.ports.agent import Progress
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.outcomes import Usage
 from claudetm.workflow.run import ChangeState, OpenSession, Run
 from claudetm.workflow.stages import Phase, Stage
 
+if TYPE_CHECKING:
+    from claudetm.ports.agent import Progress  # `status` looks without what drives
+
 _LEAST_ROWS: Final = 3  # of changes, however low the terminal is
 _SESSIONS: Final = 2  # shown at once
 _HELD: Final = 2  # reasons shown at once
+_STAGE_COLUMNS: Final = 24
 _BESIDE: Final = 2  # lines that stay free: the cursor's, and one for what has just happened
 
 _NOW: Final[Mapping[Stage, str]] = {
@@ -61,21 +63,22 @@ def panel(run: Run, now: float, activity: Activity, width: int, height: int) -> 
     """Return the panel: at most `width` columns and `height` - 2 lines. `now` is in epoch seconds."""
     top: list[RenderableType] = [
         Rule(Text(f"claudetm {run.id}", style="dim"), style="dim", align="left"),
-        _cut(one_line(run.goal), style="bold"),
+        cut(one_line(run.goal), style="bold"),
         *_summary(run, now, activity, width),
     ]
     below = [] if activity.over else _below(run, now, activity)
-    held = _held(run)
+    held = held_lines(run)
     # a third of the terminal stays for what has happened
     most = max(height * 2 // 3, len(top) + len(below) + len(held) + _LEAST_ROWS)
     room = min(most, height - _BESIDE) - len(top) - len(below) - len(held)
     shown, rest = rows(run, max(room, 0))
-    middle: list[RenderableType] = [_table(run, shown, activity)] if shown else []
-    middle += [_cut(f"  {rest}", style="dim")] if rest and room > 0 else []
+    middle = change_lines(run, shown, set() if activity.over else {activity.change})
+    middle += [cut(f"  {rest}", style="dim")] if rest and room > 0 else []
     return Group(*top, *middle, *held, *below)
 
 
-def _cut(text: str, style: str = "") -> Text:
+def cut(text: str, style: str = "") -> Text:
+    """Return a line that is cut where the terminal ends."""
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
@@ -93,7 +96,7 @@ def _summary(run: Run, now: float, activity: Activity, width: int) -> list[Text]
     ]
     joined = " · ".join([*standing, *spent])
     lines = [joined] if len(joined) < width else [" · ".join(standing), " · ".join(spent)]
-    return [_phase_bold(_cut(lines[0]), standing[0]), *map(_cut, lines[1:])]
+    return [_phase_bold(cut(lines[0]), standing[0]), *map(cut, lines[1:])]
 
 
 def _phase_bold(line: Text, phase: str) -> Text:
@@ -118,53 +121,70 @@ def _tokens(used: Usage) -> int:
     return used.input_tokens + used.output_tokens + used.cache_read_tokens + used.cache_write_tokens
 
 
-def _table(run: Run, shown: list[Row], activity: Activity) -> Table:
-    table = Table.grid(padding=(0, 1, 0, 0))
-    for _ in range(2):
-        table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, justify="right")
-    table.add_column(no_wrap=True, justify="right")
-    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    now = {s.change for s in run.open_sessions.values()} | {activity.change}
-    for row in shown:
-        moving = row.id in now and not activity.over and not run.changes[row.id].settled
-        stage = Text(row.stage, style="cyan" if moving else _STYLES.get(row.stage, ""))
-        if row.mark:
-            stage.append(
-                f", {row.mark}" if row.mark == "held" else f" {row.mark}", "bold red" if row.mark == "held" else "dim"
-            )
-        stage.truncate(24, overflow="ellipsis")
-        pointer = Text("▸" if moving else " ", style="cyan")
-        table.add_row(pointer, row.id, stage, row.number, row.tasks, row.title)
-    return table
+def change_lines(run: Run, shown: list[Row], pointed: Collection[str]) -> list[Text]:
+    """Return a line a change; the title gives way where the terminal is narrow.
+
+    What is `pointed` at, or has a session, is marked as moving.
+    """
+    now = {s.change for s in run.open_sessions.values()} | set(pointed)
+    moving = [r.id in now and r.id in run.active and run.changes[r.id].hold is None for r in shown]
+    stages = [_stage(row, moving=moves) for row, moves in zip(shown, moving, strict=True)]
+    widest = max((s.cell_len for s in stages), default=0)
+    number, tasks, name = (max((len(t) for t in texts), default=0) for texts in _texts(shown))
+    lines = []
+    for row, stage, moves in zip(shown, stages, moving, strict=True):
+        stage.pad_right(widest - stage.cell_len)
+        rest = f" {row.number:>{number}} {row.tasks:>{tasks}} " if number else f" {row.tasks:>{tasks}} "
+        line = Text.assemble(("▸", "cyan") if moves else " ", f" {row.id:<{name}} ", stage, rest, row.title)
+        line.no_wrap, line.overflow = True, "ellipsis"
+        lines.append(line)
+    return lines
 
 
-def _held(run: Run) -> list[Text]:
+def _texts(shown: list[Row]) -> tuple[list[str], list[str], list[str]]:
+    return [r.number for r in shown], [r.tasks for r in shown], [r.id for r in shown]
+
+
+def _stage(row: Row, *, moving: bool) -> Text:
+    stage = Text(row.stage, style="cyan" if moving else _STYLES.get(row.stage, ""))
+    if row.mark == "held":
+        stage.append(", held", "bold red")
+    elif row.mark:
+        stage.append(f" {row.mark}", "dim")
+    stage.truncate(_STAGE_COLUMNS, overflow="ellipsis")
+    return stage
+
+
+def held_lines(run: Run) -> list[Text]:
+    """Return why changes are held, the first of them."""
     held = [c for c in run.active.values() if c.hold is not None]
-    return [_cut(f"held: {c.id}: {one_line(c.hold.reason)}", "red") for c in held[:_HELD] if c.hold is not None]
+    return [cut(f"held: {c.id}: {one_line(c.hold.reason)}", "red") for c in held[:_HELD] if c.hold is not None]
 
 
 def _below(run: Run, now: float, activity: Activity) -> list[Text]:
     """Return what happens now: sessions with what their agents do, or the step, or why nothing does."""
     if activity.stopping:
-        return [_cut(activity.stopping, style="bold yellow")]
+        return [cut(activity.stopping, style="bold yellow")]
     sessions = list(run.open_sessions.values())[:_SESSIONS]
     if sessions:
         return [line for s in sessions for line in _session(run, s, now, activity)]
     if activity.wait is not None:
-        return [_cut(_waiting(activity.wait, now), style="yellow")]
+        return [cut(waiting(activity.wait, now), style="yellow")]
     step = _step(run, run.changes.get(activity.change))
-    return [_cut(f"now: {step}")] if step else []
+    return [cut(f"now: {step}")] if step else []
 
 
 def _session(run: Run, session: OpenSession, now: float, activity: Activity) -> list[Text]:
-    title = _task_title(run, session)
-    what = f"{session.subject}: {title}" if title else session.subject
-    head = _cut(f"now: {session.role} on {one_line(what)} ({span(now - session.started)})")
     progress = activity.progress.get(session.id)
     text = one_line(doing(run.id, progress.text)) if progress else "the session begins"
-    return [head, _cut(f"     {text}", style="dim")]
+    return [cut(f"now: {at_work(run, session, now)}"), cut(f"     {text}", style="dim")]
+
+
+def at_work(run: Run, session: OpenSession, now: float) -> str:
+    """Return who works on what, and since when."""
+    title = _task_title(run, session)
+    what = f"{session.subject}: {title}" if title else session.subject
+    return f"{session.role} on {one_line(what)} ({span(now - session.started)})"
 
 
 def _task_title(run: Run, session: OpenSession) -> str:
@@ -174,7 +194,8 @@ def _task_title(run: Run, session: OpenSession) -> str:
     return next((t.title for t in change.plan.tasks if t.id == session.subject), change.plan.title)
 
 
-def _waiting(wait: Wait, now: float) -> str:
+def waiting(wait: Wait, now: float) -> str:
+    """Return why nothing happens, and until when where that is known."""
     if wait.until is None or wait.until <= now:
         return f"waiting: {one_line(wait.why)}"
     until = time.strftime("%H:%M:%S", time.localtime(wait.until))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from claudetm.workflow.run import ChangeState, Receipt, Run
+    from rich.text import Text
+
+    from claudetm.workflow.run import Run
 
 
 def command(
     as_json: bool = typer.Option(False, "--json", help="Print the state as JSON."),
     criteria: bool = typer.Option(False, "--criteria", help="Show each criterion with its receipt."),
+    everything: bool = typer.Option(False, "--all", help="Show every change, however low the terminal is."),
 ) -> None:
     """Show where the run stands."""
     from claudetm.adapters.store.lock import holder
@@ -24,44 +28,87 @@ def command(
     if as_json:
         import json
 
-        from claudetm.workflow.markdown import state_data
-
-        data: dict[str, Any] = {**state_data(run), "driver": driver.pid if driver else None}
-        print(json.dumps(data, indent=2))
+        print(json.dumps(_data(run, driver.pid if driver else None), indent=2))
     elif criteria:
-        _print_criteria(run)
+        from claudetm.cli.receipts import receipts, target_of
+
+        print("\n".join(receipts(run, *target_of(state.root.parent, run))))
     else:
-        _print_status(run, driver.pid if driver else 0)
+        _print_status(run, driver.pid if driver else 0, everything=everything)
 
 
-def _print_status(run: Run, pid: int) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _data(run: Run, pid: int | None) -> dict[str, Any]:
+    """Return the state as JSON values: times in epoch seconds, `driver` a process id or null."""
+    from claudetm.cli.waits import waits
+    from claudetm.workflow.markdown import state_data
+
+    now = [
+        {"session": s.id, "role": s.role, "subject": s.subject, "change": s.change or None, "since": s.started}
+        for s in run.open_sessions.values()
+        if pid is not None
+    ]
+    waiting = [{"why": w.why, "until": w.until} for w in waits(run, time.time())]
+    return {**state_data(run), "driver": pid, "now": now, "waits": waiting}
+
+
+def _print_status(run: Run, pid: int, *, everything: bool) -> None:
+    import shutil
+
+    from rich.console import Console, Group
+
+    from claudetm.cli.board import rows
+    from claudetm.cli.panel import change_lines, cut
 
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(_one_line(run.goal, 200))}[/bold]")
-    console.print(escape(f"{run.id}: {standing(run, pid)}"))
-    console.print(escape(_spent(run)))
-    if run.changes:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("change", "stage", "tasks", "title"):
-            table.add_column(name, overflow="fold")
-        for change in run.changes.values():
-            table.add_row(change.id, _stage(change), _tasks(change), escape(change.plan.title))
-        console.print(table)
+    top: list[Text] = [cut(_one_line(run.goal, 400), "bold"), *_texts(f"{run.id}: {standing(run, pid)}", _spent(run))]
+    below = [*_going_on(run, pid), *_ends(run, pid)]
+    taken = sum(len(console.render_lines(line, pad=False)) for line in (*top, *below))
+    lines = shutil.get_terminal_size().lines
+    room = len(run.changes) if everything else max(lines - taken - _BESIDE, _LEAST_ROWS)
+    shown, rest = rows(run, room)
+    table = change_lines(run, shown, ())
+    table += [cut(f"  {rest}")] if rest else []
+    blank = _texts("") if table else []
+    console.print(Group(*top, *blank, *table, *(blank if below else []), *below))
+
+
+_LEAST_ROWS = 3
+_BESIDE = 5  # two blank lines; what `watch` and a prompt take
+
+
+def _texts(*lines: str) -> list[Text]:
+    from rich.text import Text
+
+    return [Text(line) for line in lines]
+
+
+def _going_on(run: Run, pid: int) -> list[Text]:
+    """Return what a living driver is at, why the run waits, and what is held."""
+    from claudetm.cli.panel import at_work, cut, held_lines, waiting
+    from claudetm.cli.waits import waits
+
+    now = time.time()
+    sessions = list(run.open_sessions.values()) if pid else []
+    lines = [cut(f"now: {at_work(run, s, now)}; claudetm logs --session {s.id[:8]}") for s in sessions]
+    return [*lines, *(cut(waiting(w, now)) for w in waits(run, now)), *held_lines(run)]
+
+
+def _ends(run: Run, pid: int) -> list[Text]:
+    from rich.text import Text
+
+    lines = []
     if run.plan.criteria:
         held = sum(r.verdict == "holds" for r in run.receipts.values())
         at = f" at {run.verify_commit[:10]}" if run.receipts else ""
-        console.print(f"criteria: {held} of {len(run.plan.criteria)} hold{at}")
+        lines += _texts(f"criteria: {held} of {len(run.plan.criteria)} hold{at}")
     if run.halt is not None:
-        console.print(f"[bold]{run.halt.kind}[/bold]: {escape(run.halt.reason)}")
-        console.print(f"next: {escape(run.halt.next)}")
+        lines.append(Text.assemble((str(run.halt.kind), "bold"), f": {_one_line(run.halt.reason, 400)}"))
+        lines += _texts(f"next: {_one_line(run.halt.next, 400)}")
     elif run.landing_next:
-        console.print(f"next: {escape(run.landing_next)}")
+        lines += _texts(f"next: {_one_line(run.landing_next, 400)}")
     elif not pid and not run.finished:
-        console.print("next: claudetm resume")
+        lines += _texts("next: claudetm resume")
+    return lines
 
 
 def standing(run: Run, pid: int) -> str:
@@ -80,36 +127,8 @@ def _spent(run: Run) -> str:
     return f"{run.sessions} sessions, ${used.cost_usd:.2f}{budget}, {tokens:,} tokens"
 
 
-def _stage(change: ChangeState) -> str:
-    number = f" #{change.number}" if change.number else ""
-    return f"{change.stage}{number}" + (" (held)" if change.hold else "")
-
-
-def _tasks(change: ChangeState) -> str:
-    return f"{sum(t.done for t in change.tasks.values())}/{len(change.plan.tasks)}"
-
-
-def _print_criteria(run: Run) -> None:
-    if not run.plan.criteria:
-        print("The plan has no criteria yet.")
-    for criterion in run.plan.criteria:
-        receipt = run.receipts.get(criterion.id)
-        print(f"{criterion.id} {receipt.verdict if receipt else 'not checked'}: {_one_line(criterion.text, 400)}")
-        for line in _receipt_lines(receipt) if receipt else ():
-            print(f"    {line}")
-
-
-def _receipt_lines(receipt: Receipt) -> list[str]:
-    lines = [f"commit {receipt.commit}"]
-    if receipt.command:
-        lines.append(f"command: {_one_line(receipt.command, 300)} (exit {receipt.exit_code})")
-        lines.append(f"output: sha256 {receipt.output_sha256[:16]}…, {receipt.log}")
-    lines += [f"evidence: {_one_line(e, 300)}" for e in receipt.evidence]
-    return lines
-
-
 def _one_line(text: str, most: int) -> str:
-    from claudetm.redact import printable
+    from claudetm.redact import printable, redact
 
-    line = " ".join(printable(text).split())
+    line = " ".join(redact(printable(text)).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -5,13 +5,13 @@ A view is told of everything in the driver's own thread and must cost it next to
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from claudetm.cli.exit_codes import ExitCode
+from claudetm.cli.output import say
 from claudetm.cli.words import DETAILS, doing, spoken, told
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Progress
@@ -25,12 +25,13 @@ CODES: Final = {
     Ending.PAUSED: ExitCode.STOPPED,
     Ending.BLOCKED: ExitCode.FAILED,
     Ending.CANCELLED: ExitCode.FAILED,
+    Ending.PLANNED: ExitCode.SUCCESS,
 }
 _WIDEST: Final = 160  # characters of a line that goes into a file
 _LONG_SECONDS: Final = 10.0  # a shorter wait is only the time to the next look
 
 Stamp = Callable[[], str]
-Write = Callable[[str], None]
+Write = Callable[[str], object]
 
 
 class View:
@@ -189,21 +190,6 @@ def _until(wait: Wait) -> str:
     return f" (until {time.strftime('%H:%M:%S', time.localtime(wait.until))})" if long else ""
 
 
-def say(line: str) -> None:
-    """Print a line; whoever read along may have gone, or never been there: the run goes on."""
-    if sys.stdout is None:
-        return
-    try:
-        print(line, flush=True)
-    except OSError:
-        unread()
-
-
-def unread() -> None:
-    """Let what is printed from now on go nowhere, as nobody reads it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def next_step(run: Run, ending: Ending) -> str:
     """Return the one command that is left to the user, or ""."""
     match ending:
@@ -211,7 +197,7 @@ def next_step(run: Run, ending: Ending) -> str:
             return run.landing_next
         case Ending.PAUSED | Ending.BLOCKED:
             return run.halt.next if run.halt else "claudetm resume"
-        case Ending.CANCELLED:
+        case Ending.CANCELLED | Ending.PLANNED:
             return ""
 
 
@@ -225,11 +211,18 @@ def outcome(run: Run, ending: Ending) -> str:
             text = f"{ending}: {run.halt.reason if run.halt else ''} ({used})"
         case Ending.CANCELLED:
             text = f"cancelled ({used})"
+        case Ending.PLANNED:
+            text = f"planned, as asked: no branch, no pull request ({used})"
     return redact(printable(text))
 
 
 def conclude(run: Run, ending: Ending) -> int:
     """Print how it ended and the one next command; return the exit code."""
+    if ending is Ending.PLANNED:
+        from claudetm.cli import dry_run
+
+        for line in dry_run.lines(run):
+            say(redact(printable(line)))
     tell = _complain if ending is Ending.BLOCKED else say
     tell(outcome(run, ending))
     if step := next_step(run, ending):

@@ -49,7 +49,8 @@ def _session(_run: Run, data: Mapping[str, Any]) -> str:
 
 def _session_end(_run: Run, data: Mapping[str, Any]) -> str:
     cost = data["usage"]["cost_usd"]
-    detail = f": {data['detail']}" if data["outcome"] != "answered" and data["detail"] else ""
+    told = data["detail"].rstrip(".") if data["outcome"] not in {"answered", "interrupted"} else ""
+    detail = f": {told}" if told else ""
     return f"session ended: {data['outcome']}{detail}, ${cost:.2f}"
 
 

@@ -1,0 +1,21 @@
+"""Standard output that may go away: whoever read along has gone, or never was there."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def say(line: str) -> None:
+    """Print a line at once. What cannot be told costs no run: once nobody can read it, it goes nowhere."""
+    if sys.stdout is None:
+        return
+    try:
+        print(line, flush=True)
+    except OSError:
+        unread()
+
+
+def unread() -> None:
+    """Let what is printed from now on go nowhere, as nobody reads it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

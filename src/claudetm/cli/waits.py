@@ -1,0 +1,43 @@
+"""What a run waits for, as far as its journal tells: for `status`, which asks no forge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from claudetm.workflow.limits import Wait, may_start
+from claudetm.workflow.run import ChangeState, Run
+from claudetm.workflow.stages import Stage
+
+
+def waits(run: Run, now: float) -> list[Wait]:
+    """Return why nothing can happen, each reason once; `now` is in epoch seconds."""
+    if run.finished or run.halt is not None:
+        return []
+    return list({w.why: w for w in (*_of_sessions(run, now), *_of_stages(run, now))}.values())
+
+
+def _of_sessions(run: Run, now: float) -> Iterator[Wait]:
+    """Yield why no session may start: a usage limit, or a service that is overloaded."""
+    for subject in run.tallies:
+        match may_start(run, subject, now):
+            case Wait(until=until, person=False) as wait if until is not None:
+                yield wait
+            case _:
+                pass
+
+
+def _of_stages(run: Run, now: float) -> Iterator[Wait]:
+    for change in run.active.values():
+        if change.hold is None and (wait := _of_stage(run, change, now)) is not None:
+            yield wait
+
+
+def _of_stage(run: Run, change: ChangeState, now: float) -> Wait | None:
+    match change.stage:
+        case Stage.WAITING_CI:
+            return Wait(None, f"{change.id}: the checks are running")
+        case Stage.WAITING_REVIEWS:
+            until = change.since + run.policy.review_wait
+            return Wait(until if until > now else None, f"{change.id}: reviews")
+        case _:
+            return None
