@@ -222,6 +222,7 @@ _FLAG_KEYS: Final = (
     Key("reviews.self", _flag, "self_review", looser=_switched_off),
     Key("verify", _flag, "verify", looser=_switched_off),
     Key("plan.approve", _flag, "approve_plan", looser=_switched_off),
+    Key("plan.pr_per_task", _flag, "pr_per_task"),
     Key("pause_on_pr", _flag, "pause_on_pr", looser=_switched_off),
     Key("trust_project_settings", _flag, "trust_project_settings", guarded=True),
 )
@@ -261,6 +262,7 @@ KEYS: Final[Mapping[str, Key]] = {
         Key("limits.attempts", _count(1), "attempts"),
         Key("limits.fix_rounds", _count(1), "fix_rounds"),
         Key("limits.verify_rounds", _count(1), "verify_rounds"),
+        Key("plan.max_prs", _or_none(_count(1)), "max_prs", looser=_more),
         Key("sandbox", _choice("auto", "on", "off"), "sandbox", guarded=True),
     )
 }
