@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from claudetm.adapters.forge.local_checks import CheckSettings, LocalChecks
-from claudetm.adapters.forge.local_journal import US, CheckResult, ForgeJournal, PullRecord
+from claudetm.adapters.forge.local_journal import US, ForgeJournal, PullRecord, log_of
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
 from claudetm.adapters.git.user_refs import Ref
 from claudetm.errors import ForgeError
@@ -30,13 +29,10 @@ from claudetm.ports.forge import (
     Opposed,
 )
 from claudetm.ports.repository import Conflicted
-from claudetm.redact import printable, redact
 from claudetm.workflow.pull_request import PullRequest, PullRequestState
 
 PERSON: Final = "a person"
 HINT_SECONDS: Final = 0.5
-LOG_HEAD: Final = 64 * 1024
-LOG_TAIL: Final = 192 * 1024
 _TRIES: Final = 10
 
 Refs = Mapping[str, Ref]
@@ -258,13 +254,13 @@ class LocalForge:
         """Return the log that a check of the newest tested head left."""
         self._journal.refresh()
         results = [r for rows in self._journal.pull(number).results.values() for r in rows if r.name == check]
-        return _log(results[-1]) if results else CheckLog()
+        return log_of(results[-1]) if results else CheckLog()
 
     async def failing_at(self, commit: str, checks: Sequence[str]) -> Mapping[str, CheckLog] | None:
         """Return those of the checks that fail at a commit by itself, with their logs; None: not known yet."""
         self._journal.refresh()
         results = await self._checks.at(commit, checks)
-        return None if results is None else {n: _log(r) for n, r in results.items() if not r.ok}
+        return None if results is None else {n: log_of(r) for n, r in results.items() if not r.ok}
 
     async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
         """Merge exactly `head`, tested with `base`, by a merge commit or ("squash") a single one."""
@@ -332,21 +328,3 @@ class LocalForge:
     async def close(self) -> None:
         """Stop the checks that run."""
         await self._checks.close()
-
-
-def _log(result: CheckResult) -> CheckLog:
-    return CheckLog(redact(printable(_ends(Path(result.log)))), result.log, result.command, result.how)
-
-
-def _ends(log: Path) -> str:
-    """Return a log, of a long one the lines at both ends."""
-    if not log.is_file():
-        return ""
-    with log.open("rb") as file:
-        if (size := log.stat().st_size) <= LOG_HEAD + LOG_TAIL:
-            return file.read().decode(errors="replace")
-        head = file.read(LOG_HEAD).rpartition(b"\n")[0]
-        file.seek(size - LOG_TAIL)
-        tail = file.read().partition(b"\n")[2]
-    cut = size - len(head) - len(tail)
-    return f"{head.decode(errors='replace')}\n[{cut} bytes are left out here]\n{tail.decode(errors='replace')}"

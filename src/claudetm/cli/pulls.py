@@ -1,0 +1,273 @@
+"""What pr, comments, review and explain share: the forge's records of a run, and how a pull request is told.
+
+Nothing is written here, and nothing heavy is loaded. What comes from outside is told without what a terminal acts on.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from claudetm.errors import UsageError
+from claudetm.redact import printable, redact
+from claudetm.workflow.limits import Wait
+from claudetm.workflow.observe import observe
+from claudetm.workflow.pull_request import CheckState, PullRequestState, Thread
+from claudetm.workflow.stages import Halt, Stage
+
+if TYPE_CHECKING:
+    from claudetm.adapters.forge.local_look import LocalLook, Seen
+    from claudetm.adapters.store.directory import StateDirectory
+    from claudetm.workflow.run import ChangeState, Run
+
+WIDTH: Final = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A run with its pull requests. `driver` is the process that drives it, or 0."""
+
+    state: StateDirectory
+    run: Run
+    look: LocalLook
+    pulls: list[Seen]
+    driver: int = 0
+
+    def find(self, number: int) -> Seen:
+        """Return one pull request. Raises UsageError for a number that there is not."""
+        for seen in self.pulls:
+            if seen.pull.number == number:
+                return seen
+        there = ", ".join(f"#{s.pull.number}" for s in self.pulls) or "none yet"
+        raise UsageError(f"There is no pull request #{number} in this run; there are: {there}")
+
+    def change(self, seen: Seen) -> ChangeState | None:
+        """Return the change that a pull request is of, or None: it was given up for another one."""
+        change = self.run.changes.get(seen.change)
+        return change if change is not None and change.number == seen.pull.number else None
+
+    def thread(self, seen: Seen, name: str) -> Thread:
+        """Return one conversation. Raises UsageError for one that there is not."""
+        for thread in seen.pull.threads:
+            if thread.id == name:
+                return thread
+        there = ", ".join(t.id for t in seen.pull.threads) or "none"
+        raise UsageError(f"There is no conversation {name} on #{seen.pull.number}; there are: {there}")
+
+
+def look() -> Looked:
+    """Return the run around the working directory with its forge's records. Raises ClaudetmError."""
+    from claudetm.adapters.store.lock import holder
+    from claudetm.cli.state import find, load
+
+    state = find()
+    run = load(state)
+    records = open_records(state, run)
+    driver = holder(state.lock)
+    return Looked(state, run, records, records.pulls(), driver.pid if driver else 0)
+
+
+def open_records(state: StateDirectory, run: Run) -> LocalLook:
+    """Return the records of the run's forge. Raises UsageError where they are kept elsewhere."""
+    if run.forge != "local":
+        urls = [c.url for c in run.changes.values() if c.url]
+        where = ", ".join(urls) or run.remote or run.forge
+        raise UsageError(f"The pull requests of this run are on {run.forge}, and not here: look at {where}")
+    from claudetm.adapters.forge.local_look import LocalLook
+
+    return LocalLook(state.root.parent, state.root, run)
+
+
+# --- what a pull request waits for ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Awaits:
+    """What a pull request waits for. `next` is what a person can do about it, or "" where nobody has to."""
+
+    why: str
+    next: str = ""
+    until: float | None = None
+
+
+def awaits(looked: Looked, seen: Seen) -> Awaits | None:
+    """Return what a pull request waits for, or None where it is over."""
+    change, pull = looked.change(seen), seen.pull
+    if change is None or change.settled or pull.state is PullRequestState.MERGED:
+        return None
+    halt = looked.run.halt
+    if change.hold is not None:
+        return Awaits(change.hold.reason, change.hold.next)
+    if pull.state is PullRequestState.CLOSED:
+        accept = (
+            "`claudetm resume` accepts that" if halt and halt.kind is Halt.BLOCKED else "the run blocks upon that"
+        )
+        return Awaits(f"{pull.by or 'a person'} closed it; {accept}", f"claudetm review reopen {pull.number}")
+    match observe(change, pull, looked.run.policy, time.time()):
+        case Wait() as wait if change.stage in {Stage.WAITING_REVIEWS, Stage.READY_TO_MERGE}:
+            return Awaits(wait.why, "" if wait.next == "claudetm resume" and not wait.person else wait.next)
+        case Wait() as wait:
+            return Awaits(wait.why, "" if looked.driver else "claudetm resume", wait.until)
+        case _ if looked.driver:
+            return Awaits("the driver, which goes on with it at its next look")
+        case _:
+            return Awaits(halt.reason if halt else "a driver", halt.next if halt else "claudetm resume")
+
+
+def owed(awaited: Awaits | None) -> bool:
+    """Whether it is a person that is waited for."""
+    return awaited is not None and bool(awaited.next)
+
+
+# --- in words ---------------------------------------------------------------------------------------------------
+
+
+def clean(text: str) -> str:
+    """Return a text as it may be shown."""
+    return redact(printable(text))
+
+
+def one_line(text: str) -> str:
+    """Return a text as it may be shown, on one line."""
+    return " ".join(clean(text).split())
+
+
+def tell(text: str, indent: int = 0, hang: int = 0) -> None:
+    """Print a text in 80 columns, its own lines kept; all but the first are set in by `hang` more."""
+    for n, line in enumerate(clean(text).split("\n")):
+        first = " " * (indent if n == 0 else indent + hang)
+        rest = " " * (indent + hang)
+        wrapped = textwrap.wrap(line, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+        print("\n".join(wrapped))
+
+
+def print_json(data: object) -> None:
+    """Print JSON without secrets."""
+    print(redact(json.dumps(data, indent=2)))
+
+
+def checks_line(seen: Seen) -> str:
+    """Return how the checks stand, in a few words."""
+    states = Counter(c.state for c in seen.pull.checks)
+    if not states:
+        return "none"
+    failed = [c.name for c in seen.pull.checks if c.state is CheckState.FAILED]
+    if failed:
+        return f"failed: {', '.join(failed)}"
+    running = states[CheckState.PENDING]
+    return f"{states[CheckState.PASSED]} of {len(seen.pull.checks)} passed" + (", the rest due" if running else "")
+
+
+def reviews_line(looked: Looked, seen: Seen) -> str:
+    """Return how people stand to it, in a few words."""
+    pull, required = seen.pull, looked.run.policy.reviews_required
+    parts = [f"{', '.join(pull.objections)} asked for changes"] if pull.objections else []
+    if seen.approved:
+        parts.append(f"approved by {', '.join(seen.approved)}")
+    if required:
+        parts.append(f"{pull.approvals} of {required} approvals")
+    left = [t for t in pull.threads if t.stands]
+    if left:
+        waiting = sum(t.unanswered for t in left)
+        parts.append(f"{len(left)} unresolved" + (f", {waiting} to answer" if waiting else ""))
+    return "; ".join(parts) or "nothing is in the way"
+
+
+def standing(looked: Looked, seen: Seen) -> str:
+    """Return whether it is open, and the stage of its change."""
+    change, pull = looked.change(seen), seen.pull
+    by = f" by {pull.by}" if pull.by else ""
+    match pull.state:
+        case PullRequestState.MERGED:
+            return f"merged as {pull.merge_commit[:10]}{by}"
+        case PullRequestState.CLOSED:
+            return f"closed{by}"
+        case PullRequestState.OPEN:
+            held = " (held)" if change and change.hold else ""
+            return f"open, {change.stage if change else 'given up'}{held}"
+
+
+def tell_awaited(awaited: Awaits | None, indent: int = 0) -> None:
+    """Print what is waited for, and what a person can do."""
+    if awaited is None:
+        return
+    until = f" (until {time.strftime('%H:%M:%S', time.localtime(awaited.until))})" if awaited.until else ""
+    tell(f"waits for: {awaited.why}{until}", indent, 2)
+    if awaited.next:
+        tell(f"next: {awaited.next}", indent, 2)
+
+
+def tell_thread(thread: Thread, indent: int = 0) -> None:
+    """Print a conversation: where it is, how it stands, every word of both sides."""
+    where = f" {thread.where}" if thread.where else ""
+    tell(f"{thread.id}{where}: {thread_state(thread)}", indent)
+    for said in thread.comments:
+        tell(f"{one_line(said.author)}: {said.body}", indent + 2, 2)
+
+
+def thread_state(thread: Thread) -> str:
+    """Return how a conversation stands, in a few words."""
+    commit = f" in {thread.fixed_in[:10]}" if thread.fixed_in else ""
+    if thread.resolved:
+        return f"resolved{commit}"
+    if not thread.blocking:
+        return "a remark that asks for nothing"
+    return "not answered" if thread.unanswered else f"answered{commit}, not resolved"
+
+
+# --- as data ----------------------------------------------------------------------------------------------------
+
+
+def pull_data(looked: Looked, seen: Seen) -> dict[str, Any]:
+    """Return a pull request as JSON values, without its conversations."""
+    change, pull, awaited = looked.change(seen), seen.pull, awaits(looked, seen)
+    return {
+        "number": pull.number,
+        "change": seen.change,
+        "title": seen.title,
+        "body": seen.body,
+        "branch": pull.branch,
+        "head": pull.head,
+        "base": pull.base,
+        "url": pull.url,
+        "state": str(pull.state),
+        "stage": str(change.stage) if change else None,
+        "merge_commit": pull.merge_commit,
+        "by": pull.by,
+        "checks": [
+            {"name": c.name, "state": str(c.state), "summary": c.summary, "log": seen.log(c.name)}
+            for c in pull.checks
+        ],
+        "approvals": list(seen.approved),
+        "approvals_required": looked.run.policy.reviews_required,
+        "objections": list(pull.objections),
+        "waits_for": {"why": awaited.why, "next": awaited.next, "until": awaited.until} if awaited else None,
+    }
+
+
+def thread_data(thread: Thread, number: int) -> dict[str, Any]:
+    """Return a conversation as JSON values."""
+    return {
+        "id": thread.id,
+        "pull_request": number,
+        "path": thread.path,
+        "line": thread.line or None,
+        "resolved": thread.resolved,
+        "answered": not thread.unanswered,
+        "blocking": thread.blocking,
+        "commit": thread.fixed_in,
+        "comments": [{"author": c.author, "body": c.body, "ours": c.ours} for c in thread.comments],
+    }
+
+
+def threads(pulls: Iterable[Seen], *, every: bool) -> Iterator[tuple[Seen, Thread]]:
+    """Yield the conversations that are open, or all of them."""
+    for seen in pulls:
+        for thread in seen.pull.threads:
+            if every or (thread.stands and seen.pull.state is PullRequestState.OPEN):
+                yield seen, thread
