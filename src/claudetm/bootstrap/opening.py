@@ -258,7 +258,7 @@ def fault_point() -> Faults:
 def _make_way(state: StateDirectory) -> None:
     """Archive a finished run; refuse to begin over one that is not."""
     if (old := _finished(state)) is not None:
-        state.archive(old.id or "unknown")
+        state.archive(old.id or "unknown", run=old)
 
 
 def _finished(state: StateDirectory) -> Run | None:

@@ -82,7 +82,7 @@ def _clean(state: StateDirectory, run: Run, force: bool) -> None:
         print(_fate(name, why))
     print(f"kept {folder}: {unkept}" if unkept else f"removed {folder}")
     state.keep_logs(run.id)
-    print(f"moved its record to {state.archive(run.id, KEPT | {state.logs.name})}")
+    print(f"moved its record to {state.archive(run.id, KEPT | {state.logs.name}, run)}")
 
 
 def _fate(name: str, why: str) -> str:

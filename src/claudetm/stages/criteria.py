@@ -7,6 +7,7 @@ from typing import Final
 
 from claudetm.plan.model import Criterion
 from claudetm.ports.commands import CommandRequest
+from claudetm.redact import printable, redact
 from claudetm.stages.context import Context
 from claudetm.stages.worktree import set_up
 from claudetm.workflow.events import CriterionChecked, RunBlocked
@@ -39,5 +40,5 @@ async def _check(ctx: Context, criterion: Criterion, commit: str, tree: Path) ->
         result.exit_code,
         result.sha256,
         str(log.relative_to(ctx.logs.parent)),
-        missing="" if result.ok else result.output[-2000:],
+        missing="" if result.ok else redact(printable(f"{result.how}\n{result.output[-2000:]}")).strip(),
     )

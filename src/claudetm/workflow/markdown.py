@@ -148,6 +148,38 @@ def context_markdown(run: Run) -> str:
     return "\n".join([*lines, ""])
 
 
+# --- receipts.md ---------------------------------------------------------------------------------------------
+
+
+def receipts_markdown(run: Run) -> str:
+    """Return each criterion with what its last check showed: enough to check it again without this program."""
+    lines = ["# Receipts", "", f"Goal: {_text(run.goal)}", "", f"Run {_text(run.id)}: {run.phase}"]
+    lines[-1] += f" at {run.verify_commit}" if run.verify_commit else ""
+    lines += [f"Landed: {_text(run.landed)}"] if run.landed else []
+    lines += ["", "Logs are named from this file's folder; the hash is of a command's whole output."]
+    for criterion in run.plan.criteria:
+        lines += _receipt_lines(criterion, run.receipts.get(criterion.id), guard=criterion.id in run.guards)
+    return "\n".join([*lines, ""])
+
+
+def _receipt_lines(criterion: Criterion, receipt: Receipt | None, *, guard: bool) -> Iterator[str]:
+    yield from ("", f"## {_text(criterion.id)}: {_text(criterion.text)}", "")
+    yield f"- Verdict: {receipt.verdict if receipt else 'not checked'}" + (" (it held before the work)" * guard)
+    if receipt is None:
+        return
+    yield f"- Commit: {receipt.commit}"
+    if receipt.command:
+        yield f"- Command: {_code(receipt.command)}"
+        yield f"- Exit code: {'none' if receipt.exit_code is None else receipt.exit_code}"
+        yield f"- Output: sha256 {receipt.output_sha256}, in {_code(receipt.log)}"
+    yield from (f"- Evidence: {_text(e)}" for e in receipt.evidence)
+    if receipt.missing:
+        yield f"- Missing: {_text(receipt.missing[:_MISSING])}"
+
+
+_MISSING: Final = 1000  # characters
+
+
 # --- state.json ----------------------------------------------------------------------------------------------
 
 
@@ -227,4 +259,9 @@ def _criterion_data(criterion: Criterion, run: Run) -> dict[str, Any]:
         "guard": criterion.id in run.guards,
         "verdict": receipt.verdict if receipt else "",
         "commit": receipt.commit if receipt else "",
+        "exit_code": receipt.exit_code if receipt else None,
+        "output_sha256": receipt.output_sha256 if receipt else "",
+        "log": receipt.log if receipt else "",
+        "evidence": list(receipt.evidence) if receipt else [],
+        "missing": receipt.missing if receipt else "",
     }

@@ -27,9 +27,11 @@ KEPT: Final = frozenset({"lock", "history", "config.json", "prompts"})
 """What stays when a run is archived: not the run's, but the repository's."""
 _READ: Final = ("run-", "session-")
 """How the names of the logs begin that people read: the run's, and the transcripts."""
+RECEIPTS: Final = "receipts.md"
 VIEW_SECONDS: Final = 1.0
 _VIEW_SHARE: Final = 20.0  # rendering takes at most one part in so many of the driver's time
 _ID: Final = r"[A-Za-z0-9_-]{1,80}"
+_DRAFT: Final = r"\..+\.[0-9a-f]{12}\.tmp"
 
 
 @contextmanager
@@ -140,18 +142,25 @@ class StateDirectory:
         """Replace the repository's configuration; it may hold secrets, so it is its owner's alone."""
         write_atomically(self.config, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
-    def archive(self, name: str, kept: frozenset[str] = KEPT) -> Path:
+    def archive(self, name: str, kept: frozenset[str] = KEPT, run: Run | None = None) -> Path:
         """Move a run into `history/<name>/`, the journal last; return that directory. The caller holds the lock.
+
+        With `run`, its receipts go along as the journal has them, whatever its driver was able to write.
 
         While the journal stands, the run has not left: killed half-way, the same call finishes the move. Another
         program's state is known by its state.json, so that goes last but for the journal.
         """
         target, state = self.history / name, self.root / "state.json"
+        if run is not None and (text := render(run).get(RECEIPTS)):
+            write_atomically(self.root / RECEIPTS, text)
         with disk(self.root):
             target.mkdir(mode=0o700, parents=True, exist_ok=True)
             entries = [e for e in self.root.iterdir() if e.name not in kept and e not in {self.journal, state}]
             for entry in [*sorted(entries), *([state] if state.exists() else [])]:
-                _move(entry, target / entry.name)
+                if re.fullmatch(_DRAFT, entry.name):
+                    entry.unlink()  # of a writer that was killed
+                else:
+                    _move(entry, target / entry.name)
             _sync(target)
             if self.journal.exists():
                 self.journal.replace(target / self.journal.name)
@@ -273,13 +282,20 @@ class RunViews:
 
 def render(run: Run) -> dict[str, str]:
     """Return every view of a run by its file's name."""
-    from claudetm.workflow.markdown import context_markdown, plan_markdown, progress_markdown, state_data
+    from claudetm.workflow.markdown import (
+        context_markdown,
+        plan_markdown,
+        progress_markdown,
+        receipts_markdown,
+        state_data,
+    )
 
     return {
         "state.json": json.dumps(state_data(run), ensure_ascii=False) + "\n",
         "plan.md": plan_markdown(run),
         "progress.md": progress_markdown(run),
         "context.md": context_markdown(run),
+        **({RECEIPTS: receipts_markdown(run)} if run.receipts else {}),
     }
 
 
