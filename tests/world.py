@@ -111,6 +111,7 @@ class World:
     holds_before: bool = False
     files: Mapping[str, str] = field(default_factory=lambda: {"README.md": "hello\n", "Makefile": "test:\n"})
     kill_at: str = ""
+    dry: bool = False
 
     def __post_init__(self) -> None:
         self.lines: list[str] = []
@@ -172,7 +173,8 @@ class World:
         self.context, self.context_writer = context, writer
         if not run.seq:
             settings = policy_to_data(self.policy)
-            await writer.append(RunStarted("r1", "Greet people", "main", self.repository.first, settings))
+            started = RunStarted("r1", "Greet people", "main", self.repository.first, settings, dry=self.dry)
+            await writer.append(started)
         elif resume:
             self.inbox.send("resume", f"resume-{len(self.lines)}", **raised)
         driver = Driver(context, writer, self.inbox, "test", inbox_seconds=30.0)

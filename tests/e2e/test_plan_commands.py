@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ def hand_in(person: Terminal, plan: object) -> tuple[int, str, str]:
     return ended.returncode, ended.stdout, ended.stderr
 
 
-def editor(person: Terminal, script: str) -> dict[str, str]:
-    """Return the environment with an editor that changes the draft `path` by Python."""
+def edit(person: Terminal, script: str) -> subprocess.CompletedProcess[str]:
+    """Edit the plan in an editor that changes the draft `path` by Python."""
     path = person.home / "editor.py"
     path.write_text(
         "#!/usr/bin/env python3\nimport pathlib, sys\npath = pathlib.Path(sys.argv[-1])\n"
@@ -75,7 +76,8 @@ def editor(person: Terminal, script: str) -> dict[str, str]:
         "log.open('a').write('=====\\n' + text)\n" + script
     )
     path.chmod(0o755)
-    return {"EDITOR": f"{path} --wait"}
+    person.extra["EDITOR"] = f"{path} --wait"
+    return person("plan", "edit")
 
 
 def drafts(person: Terminal) -> list[Path]:
@@ -139,7 +141,7 @@ def test_what_has_begun_and_is_removed_is_dropped(working: Terminal) -> None:
 
 def test_an_editor_that_changes_nothing_leaves_nothing(working: Terminal) -> None:
     before = working.events()
-    edited = working("plan", "edit", **editor(working, ""))
+    edited = edit(working, "")
     assert (edited.returncode, edited.stdout) == (0, "plan edit: nothing changed\n"), edited
     assert (working.events(), drafts(working)) == (before, [])
     assert "# begun: stays as it is" in (working.home / "seen.txt").read_text()
@@ -151,7 +153,7 @@ def test_the_editor_opens_again_on_what_cannot_be_taken_and_nothing_typed_is_los
         "if seen == 0: path.write_text(head + 'depends_on: [c9]' + tail)\n"
         "else: path.write_text(text.replace('[c9]', '[c1]'))\n"
     )
-    edited = working("plan", "edit", **editor(working, script))
+    edited = edit(working, script)
     assert (edited.returncode, edited.stdout) == (0, "plan edit: done\nchanged: c2\n"), edited
     seen = (working.home / "seen.txt").read_text()
     assert "# NOT TAKEN:" in seen.split("=====")[2]
@@ -163,7 +165,7 @@ def test_the_editor_opens_again_on_what_cannot_be_taken_and_nothing_typed_is_los
 def test_a_person_who_gives_up_finds_the_draft_again(working: Terminal) -> None:
     before = working.events()
     script = "path.write_text(text.replace('title: Sing', 'titel: Sing'))\n"
-    edited = working("plan", "edit", **editor(working, script))
+    edited = edit(working, script)
     assert (edited.returncode, len(edited.stderr.splitlines())) == (1, 1), edited
     assert "did you mean title?" in edited.stderr
     [draft] = drafts(working)
@@ -183,7 +185,7 @@ def test_a_plan_that_changed_meanwhile_is_shown_and_the_draft_kept(working: Term
         f"subprocess.run(['claudetm', 'plan', 'edit', '--file', {str(working.home / 'other.json')!r}], check=True)\n"
         "path.write_text(text.replace('title: Sing', 'title: Dance', 1))\n"
     )
-    edited = working("plan", "edit", **editor(working, script))
+    edited = edit(working, script)
     assert edited.returncode == 1
     assert "## c2: Hum (queued)" in edited.stdout
     assert f"set based_on to {plan_of(working)['based_on']}; your draft is kept" in edited.stderr
@@ -199,7 +201,8 @@ def test_a_plan_that_changed_meanwhile_is_shown_and_the_draft_kept(working: Term
 )
 def test_an_editor_that_fails_changes_nothing(working: Terminal, environment: dict[str, str], says: str) -> None:
     before = working.events()
-    edited = working("plan", "edit", **environment)
+    working.extra.update(environment)
+    edited = working("plan", "edit")
     assert (edited.returncode, len(edited.stderr.splitlines())) == (1, 1)
     assert says in edited.stderr
     assert working.events() == before
@@ -250,7 +253,7 @@ def test_a_driver_that_does_not_answer_finds_the_edit_later(working: Terminal) -
 
 
 def test_yaml_is_what_an_editor_shows(working: Terminal) -> None:
-    working("plan", "edit", **editor(working, ""))
+    edit(working, "")
     shown = yaml.safe_load((working.home / "seen.txt").read_text().removeprefix("=====\n"))
     assert [c["id"] for c in shown["changes"]] == ["c1", "c2"]
     assert shown["changes"][0]["depends_on"] == []

@@ -18,6 +18,7 @@ import platformdirs
 
 from claudetm.adapters.agent import access as ways
 from claudetm.adapters.commands import detect
+from claudetm.adapters.git.clean_room import remove_tree
 from claudetm.adapters.git.user_refs import UserRefs
 from claudetm.adapters.git.user_repository import UserRepository, inspect, locate, refuse_tracked
 from claudetm.adapters.store.directory import NAME, StateDirectory, disk
@@ -51,6 +52,7 @@ class Wish:
     base: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     rehearsal: str = ""
+    dry: bool = False  # plan, and no more
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
         rehearsal=_rehearsal(wish.rehearsal),
         remote=redact(user.remotes.get("origin", "")),
         author=user.author,
+        dry=wish.dry,
     )
     opened = _open(state, user.refs, started)
     for sentence in said:
@@ -256,13 +259,21 @@ def fault_point() -> Faults:
 
 
 def _make_way(state: StateDirectory) -> None:
-    """Archive a finished run; refuse to begin over one that is not."""
+    """Archive a finished run; refuse to begin over one that is not. A dry run, ended or not, has done nothing."""
     if (old := _finished(state)) is not None:
+        if old.dry:
+            remove_tree(run_folder(state.root.parent, old.id))
         state.archive(old.id or "unknown", run=old)
 
 
+def put_away(opened: Opened) -> None:
+    """Move a dry run that has ended to history/: nothing of it is left to carry on."""
+    remove_tree(run_folder(opened.user.root, opened.run.id))
+    opened.state.archive(opened.run.id)
+
+
 def _finished(state: StateDirectory) -> Run | None:
-    """Return the finished run that lies in the directory, or None. Raises UsageError for one that is not finished."""
+    """Return the finished run, or the dry one, that lies in the directory, or None. Raises UsageError for others."""
     if not state.journal.exists():
         return None
     old = Run()
@@ -271,7 +282,7 @@ def _finished(state: StateDirectory) -> Run | None:
             old.apply(record)
     except UnreadableRecord as error:
         raise JournalError(f"{state.journal} cannot be read: {error}") from error
-    if old.seq and not old.finished:
+    if old.seq and not old.finished and not old.dry:
         raise UsageError(
             f"The run {old.id} is not finished ({old.phase}): `claudetm resume` carries it on,"
             " `claudetm clean` puts it away"

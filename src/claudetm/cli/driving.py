@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from claudetm.bootstrap.driving import Screen, drive
-from claudetm.bootstrap.opening import Opened, run_folder
+from claudetm.bootstrap.opening import Opened, put_away, run_folder
 from claudetm.cli.exit_codes import ExitCode
 from claudetm.cli.runlog import RunLog
 from claudetm.cli.views import CODES, Lines, Quiet, Several, View
 from claudetm.credentials import undumpable
+from claudetm.engine.loop import Ending
 from claudetm.errors import ClaudetmError, StoreError, UsageError
 
 LEVELS = ("quiet", "normal", "verbose")
@@ -79,6 +80,9 @@ def drive_to_end(opened: Opened, told: Audience, resume: Mapping[str, Any] | Non
         screen = Screen(told.event, told.progress, told.wait, told.stopping)
         ending = asyncio.run(drive(opened, screen, resume))
         told.end(opened.run, ending)
+        if ending is Ending.PLANNED:
+            told.close()
+            put_away(opened)
         return CODES[ending]
     except KeyboardInterrupt:
         told.broke_off("interrupted", ExitCode.STOPPED)

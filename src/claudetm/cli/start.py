@@ -44,6 +44,9 @@ def command(
     trust: bool = typer.Option(
         None, "--trust-project-settings", help="Load the repository's own .claude settings, hooks and servers."
     ),
+    dry_run: bool = typer.Option(
+        False, "--dry-run", help="Only plan: show the plan and what would be done; no branch, no pull request."
+    ),
     rehearse: str = typer.Option("", "--rehearse", help="Play a scenario with a scripted model: no key, no network."),
     log_level: str = LOG_LEVEL,
     log_format: str = LOG_FORMAT,
@@ -75,7 +78,7 @@ def command(
         "sandbox": sandbox,
         "trust_project_settings": trust,
     }
-    wish = Wish(_read(goal), tuple(criteria), base, settings, rehearse)
+    wish = Wish(_read(goal), tuple(criteria), base, settings, rehearse, dry_run)
     told = audience(log_level, log_format, as_json=as_json)
     raise typer.Exit(run(wish, here(), told))
 

@@ -36,11 +36,15 @@ class Ending(StrEnum):
     CANCELLED = "cancelled"
     PAUSED = "paused"
     BLOCKED = "blocked"
+    PLANNED = "planned"  # a dry run's end
 
 
 @dataclass(slots=True)
 class Driver:
-    """The one process that drives a run. `version` is journalled; `pid` too."""
+    """The one process that drives a run. `version` is journalled; `pid` too.
+
+    `refit` returns new ports once a setting has changed that the old ones were made with, and None while they fit.
+    """
 
     context: Context
     writer: Writer
@@ -48,6 +52,7 @@ class Driver:
     version: str
     pid: int = 0
     on_wait: Callable[[Wait], None] = lambda _wait: None
+    refit: Callable[[], Context | None] = lambda: None
     inbox_seconds: float = INBOX_SECONDS
 
     async def drive(self) -> Ending:
@@ -59,6 +64,7 @@ class Driver:
                 await self._take_commands(look)
                 if (ending := self._ending()) is not None:
                     return ending
+                look = await self._fitting(look)
                 await look.refresh()
                 await self._step(look)
         finally:
@@ -73,12 +79,21 @@ class Driver:
             await self.writer.append(e.DriverStarted(self.version, self.pid))
         await self.writer.charge_lost(agent.charge)
 
+    async def _fitting(self, look: _Look) -> _Look:
+        """Return what to look with: the same, or a new one where the ports had to be made anew."""
+        if (made := self.refit()) is None:
+            return look
+        look.close()
+        await self.context.forge.close()
+        self.context = made
+        return _Look(made, self.inbox_seconds)
+
     def _ending(self) -> Ending | None:
         run = self.context.run
         if run.phase is Phase.VERIFIED:
             return Ending.VERIFIED
         if run.phase is Phase.CANCELLED:
-            return Ending.CANCELLED
+            return Ending.PLANNED if run.dry_done else Ending.CANCELLED
         if run.halt is not None:
             return Ending.PAUSED if run.halt.kind is Halt.PAUSED else Ending.BLOCKED
         return None

@@ -36,13 +36,24 @@ def edge(run: Run, event: e.Event) -> tuple[str, str]:
     if row is None:
         whose = f"change {change_id}" if change_id else "the run"
         raise IllegalEvent(f"{type(event).__name__} is not possible while {whose} is {at}.")
-    if reason := _refusal(run, event):
+    if reason := _dry_refusal(run, event) or _refusal(run, event):
         raise IllegalEvent(reason)
     return str(at), str(row.to)
 
 
 _ALWAYS: Final = (e.SnapshotTaken, e.ChangeUnblocked, e.SessionEnded)
 """What may happen to a change whatever the run's phase: work is kept, holds are lifted, sessions are charged."""
+
+
+def _dry_refusal(run: Run, event: e.Event) -> str:
+    """Return why an event is wrong for a dry run, or only right for one, or ""."""
+    match event:
+        case e.PlanApproved() if run.dry:
+            return "A dry run only plans: start the goal without --dry-run to have it worked."
+        case e.RunCancelled(planned=True) if not run.dry:
+            return "Only a dry run ends with its plan."
+        case _:
+            return ""
 
 
 def _refusal(run: Run, event: e.Event) -> str:

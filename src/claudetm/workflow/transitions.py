@@ -175,7 +175,8 @@ def _run_table() -> dict[Phase | Stage, Mapping[type[e.Event], Row]]:
                 e.DriverStarted: _noted(phase),
                 e.SessionStarted: _noted(phase),
                 e.SessionEnded: _noted(phase),
-                e.RunCancelled: _commanded(Phase.CANCELLED),
+                # commanded by the user; a dry run ends by itself
+                e.RunCancelled: _any(Phase.CANCELLED, Origin.COMMANDED, Origin.OBSERVED),
             }
         table[phase] = {**anywhere, **rows}
     return table
