@@ -16,7 +16,7 @@ import pytest
 
 from claudetm.adapters.store.directory import StateDirectory
 from claudetm.adapters.store.journal import encode
-from terminal import Terminal, bytes_of, terminal
+from terminal import SCENARIOS, Terminal, bytes_of, terminal, wait_for
 from world import World
 
 pytestmark = pytest.mark.e2e
@@ -207,6 +207,42 @@ def test_a_setting_reaches_a_run_that_is_not_over(halted: Terminal) -> None:
     key = halted("config", "set", "api.anthropic_api_key", "-", said=KEY.encode())
     assert "from the next `claudetm resume` on" in key.stdout
     assert KEY not in (halted.state / "journal.jsonl").read_text()
+
+
+# --- settings that a driver goes by ----------------------------------------------------------------------------
+
+
+def test_checks_that_are_set_while_a_driver_works_are_the_ones_that_run(person: Terminal) -> None:
+    running = person.begin("start", "Greet loudly", "--rehearse", str(SCENARIOS / "loud.yaml"), "--no-review")
+    state = person.home / "state" / "claudetm"
+    wait_for(lambda: list(state.glob("*/*/changes/c1/greet/loud.py")), f"uncommitted work\n{person.output()}")
+    told = person("config", "set", "checks.commands", "python3 -B -m unittest -q")
+    assert "from its next step on (done)" in told.stdout
+    assert running.wait(60) == 0, person.output()
+    records = (person.state / "forge" / "journal.jsonl").read_text()
+    assert "unittest -q" in records
+    assert "make test" not in records
+    finished = next(e["seq"] for e in person.events() if e["type"] == "TaskFinished")
+    began = [e["seq"] for e in person.events() if e["type"] == "TaskStarted"]
+    assert began[0] < finished < began[1]
+
+
+def test_without_auto_push_a_run_stops_before_its_first_push_until_it_is_resumed(
+    person: Terminal, tmp_path: Path
+) -> None:
+    quick = tmp_path / "quick.yaml"
+    quick.write_text((SCENARIOS / "loud.yaml").read_text().replace("delay: 5", "delay: 0"))
+    file = written(person, {"git": {"auto_push": False}})
+    start = person("start", "Greet loudly", "--rehearse", str(quick), "--no-review", CLAUDETM_DEBUG="1")
+    assert start.returncode == 2, start
+    assert f"debug: git.auto_push = false  ({file})" in start.stderr
+    assert "is ready to be pushed, and git.auto_push is false" in start.stdout + start.stderr
+    assert "claudetm resume" in start.stdout + start.stderr
+    assert "/c1" not in person.git("branch", "--list", "claudetm/*")
+    assert "git.auto_push is false" in " ".join(person("status").stdout.split())
+    resumed = person("resume")
+    assert resumed.returncode == 0, resumed
+    assert person.events()[-1]["type"] == "GoalVerified"
 
 
 # --- credentials, with the real SDK and CLI --------------------------------------------------------------------

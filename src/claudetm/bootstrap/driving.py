@@ -9,7 +9,7 @@ import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ from claudetm.ports.store import Command
 from claudetm.prompts.render import Prompts
 from claudetm.stages.context import Context
 from claudetm.workflow.limits import Wait
+from claudetm.workflow.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,32 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
             views.flush()
             screen.wait(wait)
 
-        driver = Driver(context, writer, box, __version__, os.getpid(), on_wait=waiting)
+        made_with = _wired(run.policy)
+
+        def refit() -> Context | None:
+            nonlocal made_with
+            if made_with == (made_with := _wired(run.policy)):
+                return None
+            return replace(_context(opened, folder, environment, writer, screen), stop=context.stop)
+
+        driver = Driver(context, writer, box, __version__, os.getpid(), on_wait=waiting, refit=refit)
         with _signals(context, box, screen.stopping):
             try:
                 return await driver.drive()
             finally:
                 views.flush()
+
+
+def _wired(policy: Policy) -> tuple[object, ...]:
+    """Return the settings that the ports are made with: one that changes makes them anew."""
+    return (
+        policy.sandbox,
+        policy.copy,
+        policy.trust_project_settings,
+        policy.checks,
+        policy.setup,
+        policy.checks_timeout,
+    )
 
 
 def _context(opened: Opened, folder: Path, environment: Mapping[str, str], writer: Writer, screen: Screen) -> Context:

@@ -10,9 +10,6 @@ if TYPE_CHECKING:
     from claudetm.adapters.store.directory import StateDirectory
     from claudetm.config import Resolved
 
-_FIXED = frozenset({"checks", "checks_timeout", "copy", "sandbox", "trust_project_settings"})
-"""Policy fields that a driver takes up when it begins."""
-
 
 def command(
     action: str = typer.Argument("show", help="show, get KEY, set KEY VALUE…, or path."),
@@ -195,5 +192,4 @@ def _tell_run(state: StateDirectory, name: str, parsed: Any) -> str:
     if KEYS[name].entry:
         value = dict(getattr(policy(configuration(state.root.parent)), field))
     answer = send(state, "settings", {field: value})
-    when = "from the next `claudetm resume` on" if field in _FIXED else "from its next step on"
-    return f"; the run {run.id} goes by it {when} ({answer})"
+    return f"; the run {run.id} goes by it from its next step on ({answer})"
