@@ -312,6 +312,17 @@ def test_a_session_has_a_folder_of_its_own_for_what_is_not_the_work(contained: B
     assert (contained.worktree / "made").read_text() == "kept\n"
 
 
+def test_a_credential_that_the_agent_says_reaches_neither_report_nor_transcript(bench: Bench) -> None:
+    key = "gateway-key-0123456789-abcdef"
+    bench.environment["ANTHROPIC_AUTH_TOKEN"] = key
+    schema = {"type": "object", "properties": {"outcome": {"type": "string"}, "summary": {"type": "string"}}}
+    says = {"answer": {"outcome": "done", "summary": f"It is {key}."}}
+    report = bench.play(scenario(bash("echo $ANTHROPIC_AUTH_TOKEN"), says), bench.request(schema=schema))
+    assert report.answer == {"outcome": "done", "summary": "It is [secret]."}
+    [transcript] = (bench.root / "logs").rglob("*.jsonl")
+    assert key not in transcript.read_text()
+
+
 @pytest.mark.skipif(not bubblewrap(), reason="bubblewrap does not work here")
 def test_under_bubblewrap_a_login_can_be_used_and_the_user_s_settings_stay(bench: Bench) -> None:
     bench.containment = Containment(bubblewrap())

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claudetm.redact import MASK, printable, redact, secrets_of
+from claudetm.redact import MASK, learn, printable, redact, secrets_of
 
 
 @pytest.mark.parametrize(
     "token",
     [
         "sk-ant-api03-AbC_dEf-123456789",
+        "sk-or-v1-0123456789abcdef",
         "ghp_0123456789abcdefABCDEF0123456789abcd",
         "github_pat_11ABCDE0Y0abcdefghij_klmnop",
         "gho_0123456789abcdef",
@@ -98,3 +99,11 @@ def test_nothing_that_a_terminal_acts_on_is_left_of_any_text(text: str) -> None:
     left = printable(text)
     assert not [c for c in left if c not in "\n\t" and (ord(c) < 32 or 127 <= ord(c) < 160)]
     assert printable(left) == left
+
+
+def test_what_was_learnt_to_be_secret_is_masked_from_then_on() -> None:
+    assert redact("it is opensesame-4711") == "it is opensesame-4711"
+    learn("opensesame-4711")
+    assert redact("it is opensesame-4711") == f"it is {MASK}"
+    learn("short")
+    assert redact("cut it short") == "cut it short"
