@@ -145,6 +145,15 @@ def test_what_comes_after_the_merge_is_too_late(person: Reviewed) -> None:
     )
 
 
+def test_what_a_person_has_merged_by_hand_is_merged_before_a_driver_sees_it(person: Reviewed) -> None:
+    person.git("merge", "-q", "--no-ff", "-m", "Take it", BRANCH)
+    assert f"#1 was merged as {person.head[:10]}, so this comes too late" in told(
+        person, "review", "approve", "1", code=1
+    )
+    assert "stage: merged as" in told(person, "pr")
+    assert "+def loud():" in person("review", "show", "1").stdout
+
+
 def test_a_held_change_says_that_resume_takes_it_up(person: Reviewed) -> None:
     person.tell(e.ChangeBlocked("c1", "no agreement", "claudetm review show 1, then claudetm resume"))
     assert "c1 is held: `claudetm resume` goes on with it" in told(person, "review", "approve", "1")
@@ -371,19 +380,44 @@ def test_looking_writes_nothing_and_loads_nothing_heavy(person: Reviewed) -> Non
 # --- with a real driver -----------------------------------------------------------------------------------------
 
 
-def test_a_run_waits_for_the_approval_it_needs_and_goes_on_when_a_person_gives_it(tmp_path: Path) -> None:
+RESPONDER = """
+  - role: responder
+    subject: c1:respond
+    find:
+      thread: 'Thread id: (\\S+)'
+    turns:
+      - use:
+          - Bash:
+              command: |
+                sed -i '1i # Loud greetings.' greet/loud.py
+                git commit -q -a -m 'Say what the module is for'
+      - answer:
+          replies: [{thread_id: "{thread}", outcome: fixed, text: The module says it now.}]
+          checks: [{command: python3 -B -m unittest, exit_code: 0}]
+"""
+
+
+def test_a_person_beside_a_live_driver_is_answered_and_nothing_merges_before_they_approve(tmp_path: Path) -> None:
     person = terminal(tmp_path)
-    quick = tmp_path / "quick.yaml"
+    scenario = tmp_path / "answered.yaml"
     loud = (SCENARIOS / "loud.yaml").read_text(encoding="utf-8")
-    quick.write_text(loud.replace("delay: 5", "delay: 0"), encoding="utf-8")
+    scenario.write_text(loud.replace("delay: 5", "delay: 0") + RESPONDER, encoding="utf-8")
     person.extra["CLAUDETM_REVIEWS_REQUIRED"] = "1"
-    process = person.begin("start", "Greet loudly", "--rehearse", str(quick), "--no-review")
+    process = person.begin("start", "Greet loudly", "--rehearse", str(scenario), "--no-review")
     waits = "0 of 1 approvals; `claudetm review approve 1` gives one"
     wait_for(lambda: waits in person.output(), f"a wait for reviews\n{person.output()}")
-    listed = " ".join(person("review").stdout.split())
-    assert waits in listed
-    approved = person("review", "approve", "1")
-    assert "the driver goes on with it at its next look" in approved.stdout
+    assert waits in " ".join(person("review").stdout.split())
+
+    said = person("review", "request-changes", "1", "What is the module for?")
+    assert "the driver answers it at its next look" in said.stdout, said
+    objects = "claudetm demo asked for changes; `claudetm review approve 1` lifts that"
+    wait_for(lambda: objects in person.output(), f"a wait for the objection\n{person.output()}")
+    [thread] = json.loads(person("comments", "--all", "--json").stdout)
+    assert thread["resolved"]
+    assert person.git("log", "-1", "--format=%s", thread["commit"]) == "Say what the module is for\n"
+    assert "PullRequestMerged" not in [row["type"] for row in person.events()]
+
+    assert "the driver goes on with it at its next look" in person("review", "approve", "1").stdout
     assert process.wait(60) == 0, person.output()
-    merged = person("pr").stdout
-    assert "merged as" in merged
+    assert "stage: merged as" in person("pr").stdout
+    assert "Loud greetings" in person.git("show", "main:greet/loud.py")

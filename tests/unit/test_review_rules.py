@@ -15,6 +15,7 @@ from claudetm.engine.loop import Ending
 from claudetm.errors import ForgeError
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.ports.forge import MergeOutcome, NewPullRequest, Note, Opposed
+from claudetm.prompts.bounds import SHOWN
 from claudetm.testing.memory import GREEN, MemoryForge
 from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import Check, Comment, PullRequest, Thread, both_sides, fixed
@@ -325,6 +326,24 @@ def test_rounds_without_agreement_block_and_show_both_sides() -> None:
     assert halt.reason == (
         "c1: no agreement after 1 review rounds: t1.1: ada: “Louder, I said.”; answered: “It is loud.”"
     )
+
+
+def test_more_remarks_than_a_session_is_shown_are_answered_in_the_next() -> None:
+    def answer(world: World) -> SessionReport:
+        report = replies("fixed")(world)
+        assert report.answer is not None
+        shown = [r for r in report.answer["replies"] if r["thread_id"] in world.agent.requests[-1].prompt]
+        return answered({**report.answer, "replies": shown[:SHOWN]})
+
+    def remarks() -> None:
+        for n in range(SHOWN + 1):
+            world.forge.remark(1, f"Remark {n}.")
+
+    world = responding(answer)
+    once(world, remarks)
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    assert [len(r.data["answered"]) for r in world.records if r.type == "ReviewsAnswered"] == [SHOWN, 1]
+    assert all(t.resolved for t in world.forge.pulls[1].threads.values())
 
 
 class Interrupted(MemoryForge):

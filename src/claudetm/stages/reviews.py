@@ -15,6 +15,7 @@ from claudetm.ports.agent import Role
 from claudetm.ports.forge import Note
 from claudetm.ports.repository import Pushed, PushRefused
 from claudetm.prompts.answers import Answer, ResponderAnswer, ReviewerAnswer
+from claudetm.prompts.bounds import SHOWN
 from claudetm.prompts.briefs import EarlierFinding, ResponderBrief, ReviewerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
@@ -115,24 +116,27 @@ async def respond(ctx: Context, change: ChangeState) -> ReviewsAnswered | Change
             f"no agreement after {change.review_rounds} review rounds: {said}",
             f"{look}, then claudetm resume",
         )
-    result = await _session(ctx, change, threads)
+    due = threads[:SHOWN]  # the rest are still unanswered then, and met again
+    result = await _session(ctx, change, threads, due)
     match result:
         case Wait():
             return result
         case Blocked(reason, next_step):
             return ChangeBlocked(change.id, reason, next_step)
         case ResponderAnswer():
-            return await _answer(ctx, change, threads, result)
+            return await _answer(ctx, change, due, result)
         case _:
             assert_never(result)
 
 
-async def _session(ctx: Context, change: ChangeState, threads: Sequence[Thread]) -> ResponderAnswer | Wait | Blocked:
+async def _session(
+    ctx: Context, change: ChangeState, threads: Sequence[Thread], due: Sequence[Thread]
+) -> ResponderAnswer | Wait | Blocked:
     path = await prepare(ctx, change)
     subject = f"{change.id}:respond"
 
     async def objection(answer: Mapping[str, Any]) -> str:
-        missing = _unanswered(threads, [str(r.get("thread_id")) for r in answer.get("replies", ())])
+        missing = _unanswered(due, [str(r.get("thread_id")) for r in answer.get("replies", ())])
         if missing:
             return f"These threads have no reply: {', '.join(missing)}."
         state = await ctx.repository.state(change.id)
@@ -140,7 +144,7 @@ async def _session(ctx: Context, change: ChangeState, threads: Sequence[Thread])
 
     async def proof(answer: Answer) -> str:
         assert isinstance(answer, ResponderAnswer)  # noqa: S101 - the role decides the answer's form
-        return await _unproven(ctx, change, threads, answer)
+        return await _unproven(ctx, change, due, answer)
 
     brief = ResponderBrief(
         **common(ctx, subject, str(path)),
