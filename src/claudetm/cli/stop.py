@@ -1,19 +1,67 @@
-"""`claudetm stop`: sessions are interrupted, what they did is kept."""
+"""`claudetm stop`: sessions are interrupted, what they did is kept; with --cancel the run is given up."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
+
+if TYPE_CHECKING:
+    from claudetm.adapters.store.directory import StateDirectory
+    from claudetm.workflow.run import Run
 
 
 def command(
     cancel: bool = typer.Option(False, "--cancel", help="Give the run up; open pull requests are listed and left."),
+    close: bool = typer.Option(False, "--close", help="With --cancel: close the run's open pull requests."),
 ) -> None:
     """Interrupt running sessions; what they did is kept. `claudetm resume` carries on."""
     from claudetm.cli.state import find, load, send
+    from claudetm.errors import UsageError
 
+    if close and not cancel:
+        raise UsageError("--close goes with --cancel: `claudetm stop --cancel --close` gives the run up for good")
     state = find()
-    print(f"stop: {send(state, 'cancel' if cancel else 'stop', {})}")
-    if cancel:
-        for change in load(state).changes.values():
+    if not cancel:
+        print(f"stop: {send(state, 'stop', {})}")
+        return
+    run = load(state)
+    if close:
+        _refuse_elsewhere(state, run)
+    if not (close and _is_cancelled(run)):  # called again, it closes what is open still
+        print(f"stop: {send(state, 'cancel', {})}")
+    run = load(state)
+    if close and not run.finished:
+        raise UsageError("The driver has not taken the cancel yet; call the same again to close the pull requests")
+    _tell_open(state, run, close=close)
+
+
+def _is_cancelled(run: Run) -> bool:
+    from claudetm.workflow.stages import Phase
+
+    return run.phase is Phase.CANCELLED
+
+
+def _refuse_elsewhere(state: StateDirectory, run: Run) -> None:
+    """Raise UsageError where the pull requests cannot be closed from here, before anything is given up."""
+    from claudetm.cli.pulls import open_records
+
+    open_records(state, run)
+
+
+def _tell_open(state: StateDirectory, run: Run, *, close: bool) -> None:
+    """List the pull requests that are open, and close them where that is asked for."""
+    from claudetm.cli.pulls import clean, open_records
+    from claudetm.workflow.pull_request import PullRequestState
+
+    if run.forge != "local":
+        for change in run.changes.values():
             if change.number and not change.settled:
-                print(f"left open: #{change.number} {change.url or change.branch}")
+                print(clean(f"left open: #{change.number} {change.url or change.branch}"))
+        return
+    records = open_records(state, run)
+    for seen in records.pulls():
+        if seen.pull.state is PullRequestState.OPEN:
+            if close:
+                records.withdraw(seen.pull.number)
+            print(clean(f"{'closed' if close else 'left open'}: #{seen.pull.number} {seen.pull.branch}"))

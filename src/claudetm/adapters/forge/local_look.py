@@ -138,6 +138,12 @@ class LocalLook:
         commands = [c.strip().splitlines()[0][:80] for c in self._run.policy.checks if c.strip()]
         return list(dict.fromkeys([*newest, *commands]))
 
+    def withdraw(self, number: int) -> None:
+        """Close one unmerged, in the name of the run. Closed already, by whomever, it stays so."""
+        self.journal.refresh()
+        pull = self.journal.pull(number)
+        self.journal.append(lambda: None if pull.closed_by else {"kind": "closed", "number": number, "by": US})
+
     # what is in it
 
     def diff(self, seen: Seen, *, stat: bool = False) -> str:
