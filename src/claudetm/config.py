@@ -271,6 +271,9 @@ KEYS: Final[Mapping[str, Key]] = {
 _UNUSED: Final = ("tools", "context_windows")
 """What claude-task-master's file also holds: nothing here goes by it."""
 
+_CONTEXT: Final = "CLAUDETM_CONTEXT_"
+"""Begins the variables for `context_windows`."""
+
 _SAME: Final[Mapping[str, str]] = {
     **{f"CLAUDETM_MODEL_{name.removeprefix('models.').upper()}": name for name in KEYS if name.startswith("models.")},
     "CLAUDETM_TARGET_BRANCH": "git.target_branch",
@@ -456,13 +459,15 @@ def _from_environment(environment: Mapping[str, str]) -> _Source:
         if variable in _SAME and other != variable and given[other].strip() != given[variable].strip():
             raise ConfigError(f"{other} and {variable} both set {name}, and differ: unset one.")
         found[name] = variable
+    unused = sorted(v for v in given if v.startswith(_CONTEXT))
     for variable in given:
-        if not variable.startswith(PREFIX) or variable in _VARIABLES or variable == DEBUG:
+        if not variable.startswith(PREFIX) or variable in _VARIABLES or variable in {DEBUG, *unused}:
             continue
         if near := difflib.get_close_matches(variable.removeprefix(PREFIX), _WORDS, 1, 0.75):
             raise ConfigError(f"{variable} sets nothing; did you mean {PREFIX}{near[0]}?")
     values = {name: given[variable] for name, variable in found.items()}
-    return _Source("environment", "the environment", values, found)
+    notes = (f"{', '.join(unused)}: nothing here goes by that; it is ignored.",) if unused else ()
+    return _Source("environment", "the environment", values, found, notes)
 
 
 def _from_file(path: Path, *, tighten: bool) -> _Source:

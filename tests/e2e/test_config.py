@@ -332,6 +332,10 @@ def test_the_file_s_key_and_address_are_used_and_a_tier_s_own_model(person: Term
     assert resumed.returncode == 1
     assert gateway.asked[0]["x-api-key"] == KEY
     assert "haiku" in gateway.asked[0]["model"]
+    gateway.asked.clear()
+    person("resume", "--model", "vendor/opus")  # as models.opus says, it is one
+    assert gateway.asked[0]["model"] == "vendor/opus"
+    assert "is no model" in person("resume", "--model", "vendor/other").stderr
 
 
 def test_a_token_for_a_gateway_is_used(person: Terminal, gateway: Gateway) -> None:

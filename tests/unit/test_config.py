@@ -248,6 +248,8 @@ def test_a_file_of_claude_task_master_loads(tmp_path: Path) -> None:
         "https://openrouter.ai/api/v1",
     )
     assert resolved.notes == (f"{path}: tools and context_windows mean nothing here and are ignored.",)
+    [note] = resolve(environment={"CLAUDETM_CONTEXT_OPUS": "1", "CLAUDETM_CONTEXT_SONNET_1M": "2"}).notes
+    assert note == "CLAUDETM_CONTEXT_OPUS, CLAUDETM_CONTEXT_SONNET_1M: nothing here goes by that; it is ignored."
 
 
 @pytest.mark.parametrize("version", [1, "1", "1.0", "1.2.3", None])

@@ -21,6 +21,8 @@ def command(
     as_json: bool = AS_JSON,
 ) -> None:
     """Carry a run on: after a pause, a block that was seen to, a crash or kill -9."""
+    from claudetm.adapters.git.user_repository import locate
+    from claudetm.bootstrap.configuration import configuration
     from claudetm.bootstrap.opening import reopen
     from claudetm.cli.driving import audience, drive_to_end
     from claudetm.cli.state import here
@@ -35,7 +37,8 @@ def command(
         "model": model,
     }
     given = {name: value for name, value in flags.items() if value is not None}
-    resolved = resolve(given)
+    # a model of another provider is known by the configuration
+    resolved = configuration(locate(here())[0], given) if model else resolve(given)
     raised = {KEYS[name].field: resolved[name] for name in given}
     told = audience(log_level, log_format, as_json=as_json)
     raise typer.Exit(drive_to_end(reopen(here(), told.notice), told, raised))
