@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs format clean
+.PHONY: help demo test check bench docs example format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,7 +24,10 @@ bench: $(VENV)/.developed ## Measure, as ratios within one run
 	@$(BIN)/pytest -q -s -m bench tests/benchmarks
 
 docs: $(VENV)/.developed ## Write the generated parts of docs/
-	@$(BIN)/python -m tests.generate_docs
+	@$(BIN)/python tests/generate_docs.py
+
+example: $(VENV)/.developed ## Run the demo and write .claude-task-master.example/ and examples/basic/
+	@$(BIN)/python tests/generate_example.py
 
 format: $(VENV)/.developed ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

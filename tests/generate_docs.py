@@ -1,6 +1,6 @@
 """Write the generated parts of docs/: what stands between a pair of markers comes from the code, never by hand.
 
-Run as `python -m tests.generate_docs` from the root of the repository (`make docs`).
+Run as `python tests/generate_docs.py` (`make docs`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from claudetm.workflow.transitions import CHANGE, RUN, Table, diagram
+from commands_reference import exit_codes, reference
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -33,7 +34,12 @@ def _table(title: str, table: Table) -> str:
     return "\n".join(lines)
 
 
-PARTS: Final[Mapping[str, Callable[[], str]]] = {"diagram": diagram, "tables": _tables}
+PARTS: Final[Mapping[str, Callable[[], str]]] = {
+    "diagram": diagram,
+    "tables": _tables,
+    "commands": reference,
+    "exit-codes": exit_codes,
+}
 
 
 def generated(text: str) -> str:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
+import typer
+from typer.exceptions import TyperException
+from typer.main import get_command
 
+from claudetm.cli.app import COMMANDS, build
+from claudetm.config import KEYS
 from claudetm.workflow.transitions import diagram
+from commands_reference import NOTES, SETTINGS, commands
 from generate_docs import DOCS, PARTS, generated
 
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -36,3 +43,50 @@ def test_a_part_that_nobody_generates_is_an_error() -> None:
 
 def test_text_without_markers_stays_as_it_is() -> None:
     assert generated("# A page\n") == "# A page\n"
+
+
+def parse(line: str) -> None:
+    """Parse a command line as the program would, and do nothing. Raises TyperException for wrong usage."""
+    words = shlex.split(line)
+    words = words[words.index("claudetm") + 1 :]
+    context, command = None, get_command(build(words))
+    name = "claudetm"
+    while True:
+        try:
+            context = command.make_context(name, list(words), parent=context)
+        except typer.Exit:
+            return  # an option that does all by itself
+        left = [*context._protected_args, *context.args]
+        if not left or not hasattr(command, "commands"):
+            return
+        name, *words = left
+        command = command.commands[name]
+
+
+@pytest.mark.parametrize("path", NOTES)
+def test_each_example_is_a_command_line_of_its_command(path: str) -> None:
+    parse(NOTES[path].example)
+    assert f"claudetm {path}".strip() in NOTES[path].example
+
+
+def test_an_example_that_is_no_command_line_would_be_found() -> None:
+    for line in ("claudetm start", "claudetm status --no-such", "claudetm undo a b", "claudetm logs -n none"):
+        with pytest.raises(TyperException):
+            parse(line)
+
+
+def test_every_command_is_described_and_none_that_is_gone() -> None:
+    assert set(NOTES) == {path for path, _ in commands()}
+    assert [path for path, _ in commands() if path and " " not in path] == list(COMMANDS)
+
+
+def test_the_settings_that_options_stand_for_are_there() -> None:
+    assert set(SETTINGS.values()) <= set(KEYS)
+    start = dict(commands())["start"]
+    assert set(SETTINGS) <= {p.name for p in start.params}
+
+
+def test_every_option_and_argument_says_what_it_does() -> None:
+    silent = [f"{path} {p.name}" for path, command in commands() for p in command.params if not p.help]
+    assert silent == []
+    assert all(command.help for _, command in commands())

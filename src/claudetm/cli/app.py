@@ -9,8 +9,10 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from claudetm.cli.exit_codes import ExitCode
@@ -53,11 +55,20 @@ DRIVING = ("start", "resume", "demo")
 """Those that drive a run: interrupted, they leave one that `resume` goes on with."""
 
 
+class _InOrder(TyperGroup):
+    """Lists commands as they stand above; by itself, typer puts those with subcommands last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands that are loaded."""
+        return [name for name in COMMANDS if name in super(_InOrder, self).list_commands(ctx)]
+
+
 def build(arguments: Sequence[str]) -> typer.Typer:
     """Return the application. Where a command is called, it alone is loaded: the options of all take 20 ms."""
     called = [name for name in COMMANDS if name in arguments[:1]]
     app = typer.Typer(
         name="claudetm",
+        cls=_InOrder,
         help="Give it a goal; come back to merged, verified pull requests, with proof.",
         no_args_is_help=True,
         add_completion=not called,

@@ -1,0 +1,200 @@
+"""docs/commands.md, made from the application itself: usage, arguments, options and defaults are never typed twice.
+
+What an application cannot say of its commands stands here: an example each, and what each reads and writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from typer.main import get_command
+
+from claudetm.cli.app import build
+from claudetm.cli.exit_codes import WHEN
+from claudetm.config import resolve
+
+_TYPES: Final = {"str": "text", "int": "n", "int range": "n", "float": "n"}
+JOURNAL: Final = "the journal"
+FORGE: Final = "the journal, the local forge's records"
+COMMAND: Final = "an event in the journal; where a driver lives, a file in `inbox/` that it takes"
+RUN: Final = (
+    "the journal, views and logs; the run's own repository; refs `claudetm/…` of yours; at the end your branch"
+)
+REVIEW: Final = "the local forge's records"
+NOTHING: Final = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is said of a command besides its options."""
+
+    example: str
+    reads: str
+    writes: str = NOTHING
+
+
+NOTES: Final[Mapping[str, Note]] = {
+    "": Note(
+        "claudetm --show-config", "the configuration", "`config.json` with `--init-config`, where there is none"
+    ),
+    "start": Note(
+        'claudetm start "Add a --json flag to the report command" --max-cost 5 --criteria "make test passes"',
+        "the repository, the configuration",
+        RUN,
+    ),
+    "resume": Note("claudetm resume --max-sessions 40", "the journal, the repository, the forge", RUN),
+    "pause": Note("claudetm pause", JOURNAL, COMMAND),
+    "stop": Note("claudetm stop", JOURNAL, COMMAND),
+    "status": Note("watch -n 5 claudetm status", "the journal, `lock`"),
+    "plan": Note("claudetm plan --json", JOURNAL),
+    "plan edit": Note("claudetm plan edit --file plan.yaml", JOURNAL, COMMAND),
+    "plan approve": Note("claudetm plan approve", JOURNAL, COMMAND),
+    "plan reject": Note('claudetm plan reject "Two pull requests are enough"', JOURNAL, COMMAND),
+    "progress": Note("claudetm progress", JOURNAL),
+    "context": Note("claudetm context", JOURNAL),
+    "logs": Note("claudetm logs -n 20 -f", "the journal, `logs/`"),
+    "pr": Note("claudetm pr 1 --logs", FORGE),
+    "comments": Note("claudetm comments 1 --all", FORGE),
+    "review": Note("claudetm review", FORGE),
+    "review list": Note("claudetm review list", FORGE),
+    "review show": Note("claudetm review show 1", f"{FORGE}, your repository"),
+    "review comment": Note(
+        'claudetm review comment 1 "Name the unit" --path report.py --line 12', f"{FORGE}, your repository", REVIEW
+    ),
+    "review approve": Note("claudetm review approve 1", FORGE, REVIEW),
+    "review request-changes": Note('claudetm review request-changes 1 "The flag needs a test"', FORGE, REVIEW),
+    "review resolve": Note("claudetm review resolve 1 t1.1", FORGE, REVIEW),
+    "review close": Note("claudetm review close 1", FORGE, REVIEW),
+    "review reopen": Note("claudetm review reopen 1", FORGE, REVIEW),
+    "explain": Note("claudetm explain c1", JOURNAL),
+    "say": Note('claudetm say "Use the existing parser"', JOURNAL, COMMAND),
+    "undo": Note(
+        "claudetm undo c1-1 --branch rescue", "refs `refs/claudetm/…` of your repository", "the branch that is named"
+    ),
+    "clean": Note(
+        "claudetm clean",
+        "the journal, your repository",
+        "`history/`; removes the run's own repository and its merged branches",
+    ),
+    "config": Note(
+        'claudetm config set checks.commands "make test" "make lint"',
+        "the configuration",
+        "`config.json` with `set`; an event in the journal of a run that is not over",
+    ),
+    "init": Note("claudetm init", "the repository", "`config.json` and `.git/info/exclude`"),
+    "doctor": Note(
+        "claudetm doctor --repair",
+        "the machine, the account by name only, the repository, the state directory",
+        "nothing; with `--repair` damaged journals, of which it keeps copies",
+    ),
+    "demo": Note("claudetm demo /tmp/greet-demo", NOTHING, "a repository of its own, and a run in it"),
+}
+"""By the words of the command; "" is `claudetm` alone."""
+
+
+SETTINGS: Final[Mapping[str, str]] = {
+    "model": "model",
+    "forge": "forge",
+    "check": "checks.commands",
+    "auto_merge": "merge.auto",
+    "review": "reviews.self",
+    "verify": "verify",
+    "approve_plan": "plan.approve",
+    "pr_per_task": "plan.pr_per_task",
+    "max_prs": "plan.max_prs",
+    "pause_on_pr": "pause_on_pr",
+    "max_sessions": "limits.sessions",
+    "max_cost": "limits.cost_usd",
+    "max_turns": "limits.turns",
+    "timeout": "limits.session_minutes",
+    "sandbox": "sandbox",
+    "trust": "trust_project_settings",
+}
+"""The options of `start` that stand in for a setting of the configuration, whose default is theirs."""
+
+
+def commands(command: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command of the application with the words it is called by, in the order of `--help`."""
+    command = command or get_command(build(()))
+    yield path, command
+    for name in command.list_commands(None) if hasattr(command, "commands") else ():
+        yield from commands(command.commands[name], f"{path} {name}".strip())
+
+
+def reference() -> str:
+    """Return a section a command."""
+    return "\n\n".join("\n".join(_section(path, command)) for path, command in commands())
+
+
+def _section(path: str, command: Any) -> Iterator[str]:
+    name, note = f"claudetm {path}".strip(), NOTES[path]
+    yield f"{'##' if ' ' not in path else '###'} `{name}`"
+    yield ""
+    yield command.help.strip() if command.help else ""
+    yield ""
+    yield "```console"
+    yield f"$ {note.example}"
+    yield "```"
+    yield ""
+    yield f"Usage: `{' '.join([name, *_usage(command)])}`  "
+    yield f"Reads: {note.reads}.  "
+    yield f"Writes: {note.writes}."
+    if rows := [_row(p, path) for p in command.params]:
+        yield ""
+        yield "| | default | |"
+        yield "|---|---|---|"
+        yield from rows
+
+
+def _usage(command: Any) -> Iterator[str]:
+    if any(p.param_type_name == "option" for p in command.params):
+        yield "[OPTIONS]"
+    if hasattr(command, "commands"):
+        yield "COMMAND" if command.no_args_is_help else "[COMMAND]"
+    for argument in (p for p in command.params if p.param_type_name == "argument"):
+        word = _word(argument)
+        yield word if argument.required else f"[{word}]"
+
+
+def _word(argument: Any) -> str:
+    return f"{argument.metavar or argument.name.upper()}{'…' if argument.nargs == -1 else ''}"
+
+
+def _row(parameter: Any, path: str) -> str:
+    if parameter.param_type_name == "argument":
+        names = f"`{_word(parameter)}`"
+    else:
+        value = (
+            ""
+            if parameter.is_flag
+            else f" {(parameter.metavar or _TYPES.get(parameter.type.name, parameter.type.name)).upper()}"
+        )
+        names = ", ".join(f"`{name}{value}`" for name in [*reversed(parameter.opts), *parameter.secondary_opts])
+    described = (parameter.help or "").strip().replace("|", r"\|")
+    return f"| {names} | {_default(parameter, path)} | {described} |"
+
+
+def _default(parameter: Any, path: str) -> str:
+    if parameter.required:
+        return "(required)"
+    if path == "start" and parameter.name in SETTINGS:
+        key = SETTINGS[parameter.name]
+        return f"`{key}`{_value(resolve()[key])}"
+    if parameter.default in (None, "", False, []):
+        return ""
+    if parameter.default is True:
+        return f"`{parameter.opts[0]}`"
+    return f"`{parameter.default}`"
+
+
+def _value(setting: Any) -> str:
+    if setting in (None, "", ()):
+        return ""
+    return f": {setting}".lower() if isinstance(setting, bool) else f": {setting}"
+
+
+def exit_codes() -> str:
+    """Return the table of exit codes, a row for each way in which a command ends."""
+    return "\n".join(["| code | when |", "|---|---|", *(f"| {code.value} | {when} |" for when, code in WHEN.items())])
