@@ -34,7 +34,7 @@ def test_the_plan_is_shown_and_a_start_is_possible_at_once(person: Terminal) -> 
         "- merging: left to you",
         "- pull requests: 2, on the local forge, for main",
         "- model of c1-1.t1: sonnet (low effort)",
-        "planned, as asked: no branch, no pull request (1 sessions, $",
+        "planned, as asked: no branch, no pull request (1 session, $",
     ):
         assert said in ended.stdout
     assert git_side(person) == before

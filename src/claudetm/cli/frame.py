@@ -118,13 +118,13 @@ class Painter:
             while self._turn():
                 pass
         except (OSError, ValueError):
-            unread()  # the terminal is gone: the run goes on
+            unread(self._out)  # the terminal is gone: the run goes on
 
     def _turn(self) -> bool:
         """Paint once what there is; return whether there is more to come."""
         with self._news:
             self._news.wait_for(self._ready)
-            if self._state in {"pausing", "paused"}:
+            if self._state == "pausing" and not self._pending():
                 self._state = "paused"
                 self._news.notify_all()
                 self._news.wait_for(lambda: self._state != "paused")
@@ -135,8 +135,11 @@ class Painter:
         self._write(above, renderable)
         return not closing
 
+    def _pending(self) -> bool:
+        return bool(self._above) or self._next is not None
+
     def _ready(self) -> bool:
-        return bool(self._above) or self._next is not None or self._state != "running"
+        return self._pending() or self._state != "running"
 
     def _write(self, above: list[str], renderable: RenderableType | None) -> None:
         width = size(self._out)[0]

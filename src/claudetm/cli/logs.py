@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -154,7 +155,7 @@ def _put(line: str) -> None:
     try:
         print(line, flush=True)
     except BrokenPipeError:
-        unread()
+        unread(sys.stdout)
         raise typer.Exit from None
 
 

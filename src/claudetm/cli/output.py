@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TextIO
 
 
 def say(line: str) -> None:
@@ -13,9 +14,9 @@ def say(line: str) -> None:
     try:
         print(line, flush=True)
     except OSError:
-        unread()
+        unread(sys.stdout)
 
 
-def unread() -> None:
-    """Let what is printed from now on go nowhere, as nobody reads it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def unread(out: TextIO) -> None:
+    """Let what is written to a file from now on go nowhere, as nobody reads it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())

@@ -74,7 +74,7 @@ def panel(run: Run, now: float, activity: Activity, width: int, height: int) -> 
     shown, rest = rows(run, max(room, 0))
     middle = change_lines(run, shown, set() if activity.over else {activity.change})
     middle += [cut(f"  {rest}", style="dim")] if rest and room > 0 else []
-    return Group(*top, *middle, *held, *below)
+    return Group(*[*top, *middle, *held, *below][: max(height - _BESIDE, 1)])
 
 
 def cut(text: str, style: str = "") -> Text:

@@ -203,7 +203,7 @@ def next_step(run: Run, ending: Ending) -> str:
 
 def outcome(run: Run, ending: Ending) -> str:
     """Return how it ended, in one line."""
-    used = f"{run.sessions} sessions, ${run.used.cost_usd:.2f}"
+    used = f"{run.sessions} session{'' if run.sessions == 1 else 's'}, ${run.used.cost_usd:.2f}"
     match ending:
         case Ending.VERIFIED:
             text = f"verified: {run.landed} ({used})"
