@@ -60,12 +60,10 @@ def _keys() -> Iterable[Offer]:
     return KEYS
 
 
-def _changes() -> Iterable[Offer]:
-    return [(c.id, c.plan.title) for c in _run().changes.values()]
-
-
-def _tasks() -> Iterable[Offer]:
-    return [(t.id, t.title) for c in _run().changes.values() for t in c.plan.tasks]
+def _subjects() -> Iterable[Offer]:
+    for change in _run().changes.values():
+        yield change.id, change.plan.title
+        yield from ((task.id, task.title) for task in change.plan.tasks)
 
 
 def _pull_requests() -> Iterable[Offer]:
@@ -115,9 +113,9 @@ _VALUES: Final[Mapping[str, Callable[[], Iterable[Offer]]]] = {
     "rehearse": _scenarios,
     "session": _sessions,
     "snapshot": _snapshots,
-    "change": _changes,
-    "task": _tasks,
     "number": _pull_requests,
+    "what": _subjects,
+    "action": _words("show", "get", "set", "path"),
     "key": _keys,
 }
 """The values of a parameter, by its name: one name means the same thing in every command."""
