@@ -138,7 +138,7 @@ def test_a_new_pull_request_waits_for_its_checks() -> None:
     ("seen", "answer"),
     [
         (pull(), e.ChecksPassed("c1", "h1", "b0")),
-        (pull(checks=(FAILED, PENDING)), e.ChecksFailed("c1", "h1", ("test",), "b0", ("",))),
+        (pull(checks=(FAILED,)), e.ChecksFailed("c1", "h1", ("test",), "b0", ("",))),
         (pull(checks=(PASSED, OPTIONAL_FAILED)), e.ChecksPassed("c1", "h1", "b0")),
         (pull(conflicting=True), e.ConflictFound("c1", "h1")),
         (pull(conflicting=True, checks=()), e.ConflictFound("c1", "h1")),

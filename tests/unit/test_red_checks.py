@@ -11,6 +11,7 @@ from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role
 from claudetm.testing.memory import GREEN, RED
 from claudetm.workflow import events as e
+from claudetm.workflow.limits import Wait
 from claudetm.workflow.markdown import progress_markdown, state_data
 from claudetm.workflow.observe import observe
 from claudetm.workflow.policy import Policy
@@ -63,12 +64,40 @@ def test_what_passes_with_another_base_is_not_flaky() -> None:
     assert observe(story.change(), same, Policy(), 0.0) == e.ChecksPassed("c1", "h1", "b0", note, ("test",))
 
 
+def test_of_two_red_checks_the_flaky_one_is_told_apart_and_the_other_fixed() -> None:
+    world = World()
+    world.forge.rerunnable = True
+
+    def checks(pull: PullRequest) -> tuple[Check, ...]:
+        fixed = world.repository.nodes[pull.head].subject == "Fix"
+        states = {"lint": fixed, "tests": fixed or bool(world.count("ChecksRerun"))}
+        return tuple(Check(n, CheckState.PASSED if ok else CheckState.FAILED) for n, ok in states.items())
+
+    world.forge.checks = checks
+    assert play(world) is Ending.VERIFIED
+    failed = [r.data for r in world.records if r.type == "ChecksFailed"]
+    assert [(f["failed"], f["flaky"]) for f in failed] == [(["lint", "tests"], []), (["lint"], ["tests"])]
+    assert len(fixers(world)) == 1
+    assert world.run.changes["c1"].flaky == ("tests",)
+
+
 def test_a_forge_that_ends_slow_checks_itself_is_waited_for() -> None:
     change = at(Stage.WAITING_CI).change()
     pending = PullRequest(7, "claudetm/c1", "h1", "b0", "b0", checks=(Check("test", CheckState.PENDING),))
     late = change.since + Policy().checks_timeout + 1
     assert isinstance(observe(change, pending, Policy(), late), e.ChangeBlocked)
     assert not isinstance(observe(change, replace(pending, bounded=True), Policy(), late), e.ChangeBlocked)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+def test_a_red_check_waits_for_the_others_so_that_one_fix_sees_all(bounded: bool) -> None:
+    change = at(Stage.WAITING_CI).change()
+    two = (Check("lint", CheckState.FAILED), Check("test", CheckState.PENDING))
+    seen = PullRequest(7, "claudetm/c1", "h1", "b0", "b0", checks=two, bounded=bounded)
+    soon = observe(change, seen, Policy(), change.since)
+    assert isinstance(soon, Wait)
+    late = observe(change, seen, Policy(), change.since + Policy().checks_timeout)
+    assert isinstance(late, Wait if bounded else e.ChecksFailed)
 
 
 def test_a_base_that_fails_in_the_same_way_blocks_before_a_session_is_spent() -> None:

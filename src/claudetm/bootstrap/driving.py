@@ -109,6 +109,7 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
             containment=contained,
             identity=(who["GIT_AUTHOR_NAME"], who["GIT_AUTHOR_EMAIL"]),
             workspace=folder,
+            readable=[state.logs / "checks"],  # the fixer is told where the whole log of a failure is
             environment=environment,
             trust_project_settings=policy.trust_project_settings,
         )

@@ -62,7 +62,8 @@ def _review(_run: Run, data: Mapping[str, Any]) -> str:
 def _red(_run: Run, data: Mapping[str, Any]) -> str:
     how = data.get("how") or [""] * len(data["failed"])
     each = (f"{name} ({why})" if why else name for name, why in zip(data["failed"], how, strict=True))
-    return f"checks failed at {data['head'][:10]}: {', '.join(each)}"
+    flaky = f"; flaky: {', '.join(names)} passed when run again" if (names := data.get("flaky")) else ""
+    return f"checks failed at {data['head'][:10]}: {', '.join(each)}{flaky}"
 
 
 def _criterion(run: Run, data: Mapping[str, Any]) -> str:

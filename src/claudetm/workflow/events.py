@@ -339,6 +339,7 @@ class ChecksFailed(ChangeEvent):
     failed: tuple[str, ...] = ()
     base: str = ""
     how: tuple[str, ...] = ()
+    flaky: tuple[str, ...] = ()  # that failed before with the same two, and pass now
 
 
 @dataclass(frozen=True, slots=True)

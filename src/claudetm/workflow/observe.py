@@ -128,16 +128,21 @@ def _gate(change: ChangeState, pull: PullRequest) -> e.Event | None:
 def _failed(change: ChangeState, pull: PullRequest) -> e.ChecksFailed:
     red = [c for c in pull.checks if c.state is CheckState.FAILED]
     names, how = tuple(c.name for c in red), tuple(c.summary for c in red)
-    return e.ChecksFailed(change.id, pull.head, names, pull.tested_base, how)
+    return e.ChecksFailed(change.id, pull.head, names, pull.tested_base, how, _flaky(change, pull))
 
 
 def _passed(change: ChangeState, pull: PullRequest, note: str = "") -> e.ChecksPassed:
-    """Return that they passed. What failed before with the same head and base, and is not fixed, is flaky."""
-    again = pull.head in change.rerun_heads and pull.tested_base == change.failed_with
-    flaky = change.failed if again else ()
-    if flaky:
+    if flaky := _flaky(change, pull):
         note = f"flaky: {', '.join(flaky)} passed when run again"
     return e.ChecksPassed(change.id, pull.head, pull.tested_base, note, flaky)
+
+
+def _flaky(change: ChangeState, pull: PullRequest) -> tuple[str, ...]:
+    """Return the checks that failed before with the same head and base, and pass now that they ran again."""
+    if pull.head not in change.rerun_heads or pull.tested_base != change.failed_with:
+        return ()
+    passed = {c.name for c in pull.checks if c.state is CheckState.PASSED}
+    return tuple(name for name in change.failed if name in passed)
 
 
 def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: float) -> e.Event | Wait:
@@ -147,13 +152,17 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
         case Verdict.PASSED:
             return _passed(change, pull)
         case Verdict.FAILED:
+            # a fix round should see all that is red
+            until = _running_since(change) + policy.checks_timeout
+            if _pending(pull) and (pull.bounded or now < until):
+                return Wait(now + policy.poll_seconds, "a check has failed, others are running")
             return _failed(change, pull)
         case Verdict.PENDING:
             until, why = _running_since(change) + policy.checks_timeout, "the checks are running"
             if pull.bounded or now < until:
                 soon = now + policy.poll_seconds
                 return Wait(soon if pull.bounded else min(until, soon), why)
-            late = ", ".join(c.name for c in pull.checks if c.state is CheckState.PENDING)
+            late = ", ".join(_pending(pull))
             return e.ChangeBlocked(
                 change.id,
                 f"the checks did not report within {policy.checks_timeout / 60:.0f} minutes: {late}",
@@ -170,6 +179,10 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
                 "no check has reported, and zero checks is not green",
                 "claudetm config set checks.none pass, then claudetm resume",
             )
+
+
+def _pending(pull: PullRequest) -> list[str]:
+    return [c.name for c in pull.checks if c.state is CheckState.PENDING]
 
 
 def _running_since(change: ChangeState) -> float:

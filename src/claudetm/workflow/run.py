@@ -623,7 +623,7 @@ def _checks_passed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     change = run.changes[data["change"]]
     change.failed, change.fix_rounds, change.fingerprints, change.causes = (), 0, (), ()
     change.failed_with, change.base_red, change.mends_base = "", "", False
-    change.flaky = tuple(dict.fromkeys((*change.flaky, *data.get("flaky", ()))))
+    _flaky(change, data)
     change.base = data.get("base") or change.base
 
 
@@ -631,6 +631,11 @@ def _checks_passed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 def _checks_failed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     change = run.changes[data["change"]]
     change.failed, change.failed_with = tuple(data.get("failed", ())), data.get("base", "")
+    _flaky(change, data)
+
+
+def _flaky(change: ChangeState, data: Mapping[str, Any]) -> None:
+    change.flaky = tuple(dict.fromkeys((*change.flaky, *data.get("flaky", ()))))
 
 
 @_folds("BaseFoundRed")
