@@ -303,6 +303,28 @@ def test_what_the_reviewer_finds_not_fixed_is_asked_again_and_what_was_declined_
     assert [r.data["findings"] for r in world.records if r.type == "SelfReviewed"] == [2, 1, 0]
 
 
+def test_rounds_of_the_reviewer_role_leave_a_person_theirs() -> None:
+    claim = {"severity": "blocking", "path": "README.md", "line": 1, "failure": "It fails.", "confidence": "high"}
+
+    async def play(world: World, request: SessionRequest) -> SessionReport:
+        if request.role is Role.REVIEWER:
+            said = f"Wrong at {len(world.agent.requests)}"
+            return answered({"findings": [{"claim": said, **claim}], "earlier": [], "examined": ["README.md"]})
+        return replies("fixed")(world) if request.role is Role.RESPONDER else await honest(world, request)
+
+    world = World(plan=ONE, policy=replace(UNREVIEWED, self_review=True, review_rounds=2), play=play)
+
+    def checks(_pull: PullRequest) -> tuple[Check, ...]:
+        if world.count("ReviewsAnswered") == 2 and len(world.forge.pulls[1].threads) == 2:
+            world.forge.remark(1, "And why there?")
+        return GREEN
+
+    world.forge.checks = checks
+    assert asyncio.run(world.drive()) is Ending.VERIFIED
+    assert [r.data["people"] for r in world.records if r.type == "ReviewsAnswered"] == [False, False, True]
+    assert world.run.changes["c1"].review_rounds == 1
+
+
 def test_rounds_without_agreement_block_and_show_both_sides() -> None:
     said = ["Greet louder.", "Louder, I said."]
 

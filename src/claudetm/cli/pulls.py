@@ -6,6 +6,7 @@ Nothing is written here, and nothing heavy is loaded. What comes from outside is
 from __future__ import annotations
 
 import json
+import shutil
 import textwrap
 import time
 from collections import Counter
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from claudetm.adapters.store.directory import StateDirectory
     from claudetm.workflow.run import ChangeState, Run
 
-WIDTH: Final = 80
+_WIDEST: Final = 80
+_NARROWEST: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +140,12 @@ def one_line(text: str) -> str:
 
 
 def tell(text: str, indent: int = 0, hang: int = 0) -> None:
-    """Print a text in 80 columns, its own lines kept; all but the first are set in by `hang` more."""
+    """Print a text in at most 80 columns, its own lines kept; all but the first are set in by `hang` more."""
+    width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
     for n, line in enumerate(clean(text).split("\n")):
         first = " " * (indent if n == 0 else indent + hang)
         rest = " " * (indent + hang)
-        wrapped = textwrap.wrap(line, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+        wrapped = textwrap.wrap(line, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
         print("\n".join(wrapped))
 
 

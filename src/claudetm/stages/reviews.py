@@ -107,8 +107,9 @@ async def respond(ctx: Context, change: ChangeState) -> ReviewsAnswered | Change
     pull = await ctx.pull(change.number)
     threads = pull.unanswered
     if not threads:
-        return ReviewsAnswered(change.id, change.head)
-    if change.review_rounds >= ctx.run.policy.review_rounds:
+        return ReviewsAnswered(change.id, change.head, people=False)
+    # the reviewer role's own rounds end with its readings
+    if change.review_rounds >= ctx.run.policy.review_rounds and any(t.people for t in threads):
         said = "; ".join(both_sides(t) for t in threads)
         look = f"look at {pull.url}" if "://" in pull.url else f"claudetm review show {pull.number}"
         return ChangeBlocked(
@@ -195,7 +196,8 @@ async def _answer(
             return ChangeBlocked(change.id, f"{change.branch} could not be pushed (it is at {at[:10]}): {reason}")
         case Pushed():
             await _reply(ctx, change, threads, answer, head)
-            return ReviewsAnswered(change.id, head, tuple(t.id for t in threads))
+            people = any(t.people for t in threads)
+            return ReviewsAnswered(change.id, head, tuple(t.id for t in threads), people)
 
 
 def _is_ours(thread: Thread | None) -> bool:

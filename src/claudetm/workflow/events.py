@@ -395,6 +395,7 @@ class ReviewsAnswered(ChangeEvent):
 
     head: str
     answered: tuple[str, ...] = ()
+    people: bool = True  # whether a person had spoken in any: the reviewer role's rounds are counted as it reads
 
 
 @dataclass(frozen=True, slots=True)

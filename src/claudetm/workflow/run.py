@@ -98,7 +98,7 @@ class ChangeState:
     fingerprints: tuple[str, ...] = ()  # of the failures that fixes were pushed for
     causes: tuple[str, ...] = ()  # what those fixes took to be the cause
     fix_rounds: int = 0
-    review_rounds: int = 0  # of answers to remarks, whoever's
+    review_rounds: int = 0  # of answers to people
     self_reviews: int = 0  # how often the reviewer role has read it
     updates: int = 0
     snapshots: int = 0
@@ -677,7 +677,8 @@ def _reviews_received(run: Run, data: Mapping[str, Any], _record: Record) -> Non
 @_folds("ReviewsAnswered")
 def _reviews_answered(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
-    change.threads, change.asked_at, change.review_rounds = (), "", change.review_rounds + 1
+    change.threads, change.asked_at = (), ""
+    change.review_rounds += bool(data.get("people", True))
     run.forget(f"{change.id}:respond")
     _head(change, data["head"], record.time)
 
