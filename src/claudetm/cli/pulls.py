@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 from claudetm.errors import UsageError
 from claudetm.redact import printable, redact
 from claudetm.workflow.limits import Wait
-from claudetm.workflow.observe import observe
 from claudetm.workflow.pull_request import CheckState, PullRequestState, Thread
 from claudetm.workflow.stages import Halt, Stage
 
@@ -99,6 +98,8 @@ class Awaits:
 
 def awaits(looked: Looked, seen: Seen) -> Awaits | None:
     """Return what a pull request waits for, or None where it is over."""
+    from claudetm.workflow.observe import observe  # which loads every event there is
+
     change, pull = looked.change(seen), seen.pull
     if change is None or change.settled or pull.state is PullRequestState.MERGED:
         return None
