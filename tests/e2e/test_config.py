@@ -240,8 +240,12 @@ def test_without_auto_push_a_run_stops_before_its_first_push_until_it_is_resumed
     assert "claudetm resume" in start.stdout + start.stderr
     assert "/c1" not in person.git("branch", "--list", "claudetm/*")
     assert "git.auto_push is false" in " ".join(person("status").stdout.split())
+    # a rehearsal goes by the scripted model, whatever credentials there are
+    real = {"ANTHROPIC_AUTH_TOKEN": KEY, "ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
+    person.extra.update(real, CLAUDETM_DEBUG="1")
     resumed = person("resume")
     assert resumed.returncode == 0, resumed
+    assert "debug: git.auto_push = false" in resumed.stderr
     assert person.events()[-1]["type"] == "GoalVerified"
 
 

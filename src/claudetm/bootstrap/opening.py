@@ -220,7 +220,10 @@ def reopen(where: Path, notice: Notice = lambda _sentence: None) -> Opened:
         journal = FileJournal(state.journal, lock, faults=fault_point())
         run = _unfinished(folded(journal, state))
         trusted = {"trust_project_settings": run.policy.trust_project_settings or None}
-        access = {} if run.rehearsal else _access(configuration(root, trusted), notice)
+        resolved = configuration(root, trusted)
+        for sentence in resolved.notes:
+            notice(sentence)
+        access = {} if run.rehearsal else _access(resolved, notice)
         lock.name(run.id)
     except BaseException:
         lock.release()

@@ -103,7 +103,12 @@ def rehearsal_environment(url: str) -> dict[str, str]:
 
     As a subscriber it tells usage limits by their event; with an API key it would hide when they end.
     """
-    return {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "", "CLAUDE_CODE_OAUTH_TOKEN": "rehearsal"}
+    return {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": "",
+        "ANTHROPIC_AUTH_TOKEN": "",
+        "CLAUDE_CODE_OAUTH_TOKEN": "rehearsal",
+    }
 
 
 def claude_folder(parent: Mapping[str, str], home: Path) -> Path:
