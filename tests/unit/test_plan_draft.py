@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from claudetm.cli.plan_draft import PROBLEM, parse, render, with_problem
 from claudetm.engine.inbox import edits
+from claudetm.engine.loop import Ending
 from claudetm.plan.draft import UnusableDraft, read
 from claudetm.plan.model import Change, Complexity, Criterion, Plan, Task, plan_to_data
 from claudetm.workflow import events as e
@@ -19,6 +21,7 @@ from claudetm.workflow.legality import IllegalEvent
 from claudetm.workflow.policy import Policy, policy_to_data
 from claudetm.workflow.stages import Phase, Stage
 from story import ROUTES, STARTED, Story, at, change, plan, working
+from world import World
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60)
 LINE = TEXT.map(lambda t: " ".join(t.split()))
@@ -174,3 +177,34 @@ def test_the_plan_is_edited_while_it_is_planned_or_worked_only() -> None:
     for phase in (Phase.PLANNING, Phase.VERIFYING):
         story = at(phase)
         assert f"while the run is {phase}" in refused(story, change("c1"), change("c2"))
+
+
+# --- before it is approved -------------------------------------------------------------------------------------
+
+
+def waiting() -> World:
+    made = World(policy=Policy(self_review=False, approve_plan=True))
+    assert asyncio.run(made.drive()) is Ending.PAUSED
+    return made
+
+
+def test_a_plan_that_was_edited_is_approved_by_the_resume() -> None:
+    made = waiting()
+    shown = made.run.plan
+    one = replace(shown.changes[0], tasks=shown.changes[0].tasks[:1])
+    data = plan_to_data(replace(shown, changes=(one,)))
+    made.inbox.send("edit_plan", plan=data, based_on=made.run.plan_seq)
+    assert asyncio.run(made.drive()) is Ending.VERIFIED
+    assert made.events.index("PlanEdited") < made.events.index("PlanApproved")
+    assert made.count("TaskFinished") == 1
+
+
+def test_a_plan_that_was_rejected_is_planned_again_with_the_reason() -> None:
+    made = waiting()
+    made.inbox.send("reject", reason="No bye, please.")
+    assert asyncio.run(made.drive()) is Ending.PAUSED
+    prompt = made.agent.requests[-1].prompt
+    assert "The user sent it back with these words:\nNo bye, please." in prompt
+    assert "# Your last proposal\n- c1: Greet people" in prompt
+    assert made.run.rejection == ""
+    assert asyncio.run(made.drive()) is Ending.VERIFIED

@@ -29,7 +29,7 @@ from claudetm.bootstrap.opening import Opened, run_folder
 from claudetm.engine import inbox
 from claudetm.engine.commit import Listener, Writer
 from claudetm.engine.loop import Driver, Ending
-from claudetm.errors import StoreError
+from claudetm.errors import StoreError, UsageError
 from claudetm.ports.agent import Progress
 from claudetm.ports.store import Command
 from claudetm.prompts.render import Prompts
@@ -61,7 +61,8 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
         box = FileInbox(state.inbox)
         if resume is not None:
             await inbox.take(writer, box)  # what was said before the resume goes before it
-            await inbox.apply(writer, Command(str(uuid.uuid4()), "resume", resume))
+            if refused := await inbox.apply(writer, Command(str(uuid.uuid4()), "resume", resume)):
+                raise UsageError(refused.rstrip("."))
 
         def waiting(wait: Wait) -> None:
             views.flush()

@@ -27,6 +27,8 @@ def command(
     from claudetm.cli.driving import audience, drive_to_end
     from claudetm.cli.state import here
     from claudetm.config import KEYS, resolve
+    from claudetm.errors import UsageError
+    from claudetm.workflow.limits import below_use
 
     flags = {
         "limits.sessions": max_sessions,
@@ -41,4 +43,8 @@ def command(
     resolved = configuration(locate(here())[0], given) if model else resolve(given)
     raised = {KEYS[name].field: resolved[name] for name in given}
     told = audience(log_level, log_format, as_json=as_json)
-    raise typer.Exit(drive_to_end(reopen(here(), told.notice), told, raised))
+    opened = reopen(here(), told.notice)
+    if refused := below_use(opened.run, raised):
+        opened.close()
+        raise UsageError(refused.rstrip("."))
+    raise typer.Exit(drive_to_end(opened, told, raised))

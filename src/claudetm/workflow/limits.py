@@ -159,5 +159,5 @@ def below_use(run: Run, limits: Mapping[str, Any]) -> str:
         limit = limits.get(name)
         if limit is not None and limit < used:
             shown = f"${limit:.2f}" if name == "cost_usd" else limit
-            return f"The run has used {said} already, so {shown} cannot be its limit."
+            return f"The run has used {said} already, so {shown} cannot be its limit: name more, or leave it."
     return ""
