@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from typing import Any, Final
 from claudetm.adapters.agent.environment import TOOL_FOLDERS
 from claudetm.cli.demo import GOAL, make_repository
 
+SMALL: Final = str(Path(__file__).with_name("one_pull_request.yaml"))
+"""A third of the demo: one pull request, and nothing goes wrong."""
+OF_DRIVERS: Final = frozenset({"DriverStarted", "SessionStarted", "SessionEnded", "SnapshotTaken"})
 PATIENCE: Final = 200.0  # seconds for a run of twelve, on a machine with other things to do
 SOON: Final = 20.0  # seconds for what is under way already
 COMMAND: Final = (sys.executable, "-m", "claudetm")
@@ -42,12 +46,14 @@ class Moment:
 
     records: int
     seconds: float = 0.0
+    steps: bool = False  # count only what every run has, not what a killed one has besides
 
 
 class Demo:
-    """The demo's repository below `place`, and everything that its drivers touch."""
+    """The demo's repository below `place`, and everything that its drivers touch. They play `scenario`."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, scenario: str = SMALL) -> None:
+        self.scenario = scenario
         self.repository = place / "greet"
         self.temporary = place / "tmp"
         self.states = place / "state"
@@ -71,7 +77,7 @@ class Demo:
 
     def begin(self, *options: str, **variables: str) -> subprocess.Popen[bytes]:
         """Start the driver of a new run."""
-        return self._start("start", GOAL, "--rehearse", "demo", *options, **variables)
+        return self._start("start", GOAL, "--rehearse", self.scenario, *options, **variables)
 
     def carry_on(self, **variables: str) -> subprocess.Popen[bytes]:
         """Start a driver by `claudetm resume`."""
@@ -101,7 +107,8 @@ class Demo:
 
     def reach(self, driver: subprocess.Popen[bytes], moment: Moment) -> None:
         """Wait for the moment; a driver that ends before it is too fast, which is no failure."""
-        until(lambda: driver.poll() is not None or self.length >= moment.records, f"record {moment.records}")
+        reached = self.steps if moment.steps else lambda: self.length
+        until(lambda: driver.poll() is not None or reached() >= moment.records, f"record {moment.records}")
         try:
             driver.wait(moment.seconds)
         except subprocess.TimeoutExpired:
@@ -131,6 +138,15 @@ class Demo:
     def length(self) -> int:
         """The journal's length in whole records."""
         return self.journal.read_bytes().count(b"\n") if self.journal.exists() else 0
+
+    @property
+    def over(self) -> bool:
+        return bool(self.length) and bool(self.records[-1]["type"] == "GoalVerified")
+
+    def steps(self) -> int:
+        """Return how many whole records the journal has that tell of the run and not of its drivers and sessions."""
+        lines = self.journal.read_bytes().split(b"\n")[:-1] if self.journal.exists() else []
+        return sum(json.loads(line)["type"] not in OF_DRIVERS for line in lines)
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -186,8 +202,11 @@ class Demo:
             "git directory": sorted(p.name for p in dot_git.iterdir()),
             "locks": sorted(str(p) for p in dot_git.rglob("*.lock")),
             "tasks": [t["task"] for t in self.events("TaskFinished")],
+            "updated": len(self.events("BranchUpdated")),
+            "fixed": [f["change"] for f in self.events("FixPushed")],
+            "settled": sorted(n["marker"].split(":")[0] for n in self.forge("noted")),
             "opened": [p["number"] for p in self.events("PullRequestOpened")],
-            "merged": [m["change"] for m in self.events("PullRequestMerged")],
+            "merged": sorted(m["change"] for m in self.events("PullRequestMerged")),
             "receipts": {c["criterion"]: c["verdict"] for c in self.events("CriterionChecked")},
             "last": self.records[-1]["type"],
         }
@@ -254,14 +273,15 @@ def assert_sessions_charged(demo: Demo) -> None:
     assert all(s["usage"]["cost_usd"] > 0 for s in demo.lost()), "a killed session is charged"
 
 
-def moments(times: Sequence[float], count: int, seed: int) -> list[Moment]:
-    """Return `count` moments, one at random in each of as many equal parts of a run whose records came at `times`."""
-    import random
+def moments(steps: Sequence[float], end: float, count: int, seed: int) -> list[Moment]:
+    """Return `count` moments, one at random in each of as many equal parts of a run that took `end` seconds.
 
+    `steps` are when its steps came, in seconds after its driver was started.
+    """
     chance = random.Random(seed)
     found = []
     for n in range(count):
-        at = (n + chance.random()) / count * times[-1]
-        records = sum(1 for t in times if t <= at)
-        found.append(Moment(records, at - (times[records - 1] if records else 0.0)))
+        at = (n + chance.random()) / count * end
+        reached = sum(1 for t in steps if t <= at)
+        found.append(Moment(reached, at - (steps[reached - 1] if reached else 0.0), steps=True))
     return found

@@ -10,7 +10,10 @@ from claudetm.cli.options import AS_JSON, LOG_FORMAT, LOG_LEVEL
 
 GOAL = "Let callers choose the greeting, greet strangers too, and add a command line"
 FILES = {
-    "README.md": "# greet\n\nGreets people by name.\n\n`greet(name)` returns the greeting for a name.\n",
+    "README.md": (
+        "# greet\n\nGreets people by name.\n\n`greet(name)` returns the greeting for a name.\n\n"
+        "## Development\n\n`make test` runs the tests.\n"
+    ),
     "Makefile": "test:\n\tpython3 -B -m unittest\n",
     ".gitignore": "__pycache__/\n",
     "greet/__init__.py": '"""Greets people."""\n',
