@@ -46,6 +46,8 @@ def once(flag: Path, otherwise: str = "false") -> str:
         ("echo no; exit 3", "exit code 3: no"),
         ("kill -KILL $$", "killed by SIGKILL"),
         ("sh -c 'kill -SEGV $$'; exit $?", "killed by SIGSEGV"),
+        ("echo '1 failed'; echo 'make: *** [Makefile:2: test] Error 1'; exit 2", "exit code 2: 1 failed"),
+        ("echo 'make: *** No rule to make target'; exit 2", "exit code 2: make: *** No rule"),
         ("no-such-tool-anywhere", "could not be started (exit code 127): "),
         ("echo token: Bearer abcdefghijkl; false", "exit code 1: token: Bearer [secret]"),
         ("printf '\\033[31mred\\033[0m\\n'; false", "exit code 1: red"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -128,6 +129,23 @@ def test_a_driver_killed_between_finding_the_red_base_and_blocking_still_blocks(
     asyncio.run(killed.drive_until_killed(f"after:{seq}:BaseFoundRed"))
     assert play(killed) is Ending.BLOCKED
     assert (killed.count("BaseFoundRed"), fixers(killed)) == (1, [])
+
+
+def test_a_red_base_that_was_mended_meanwhile_has_the_checks_run_with_it() -> None:
+    world = red(World())
+    world.forge.rerunnable = True
+
+    class Mended(dict[str, Any]):
+        """The base is mended while its checks run."""
+
+        def get(self, commit: str, default: Any = None) -> Any:
+            world.repository.push_by_person("main", {"mended.txt": "yes\n"})
+            return super().get(commit, default)
+
+    world.forge.logs_at = Mended(world.forge.logs_at)
+    world.forge.checks = lambda _pull: GREEN if world.count("ChecksRerun") == 2 else RED
+    assert play(world) is Ending.VERIFIED
+    assert (world.count("BaseFoundRed"), fixers(world), world.count("ChecksFailed")) == (0, [], 2)
 
 
 def test_a_base_that_the_goal_is_to_mend_goes_to_the_fixer() -> None:

@@ -40,8 +40,8 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ch
     if at_base is None:
         soon = ctx.clock.now() + ctx.run.policy.poll_seconds
         return Wait(soon, f"{names} runs on the base alone, to see whether it fails there, too")
-    if base_alone := await _not_ours(ctx, change, logs, at_base):
-        return base_alone
+    if not_ours := await _not_ours(ctx, change, logs, at_base):
+        return not_ours
     failed = tuple(_failed(name, log, at_base.get(name)) for name, log in logs.items())
     print_of = fingerprint(failed)
     if change.fingerprints.count(print_of) >= SAME_FAILURE - 1:
@@ -62,13 +62,18 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ch
 
 async def _not_ours(
     ctx: Context, change: ChangeState, logs: Mapping[str, CheckLog], at_base: Mapping[str, CheckLog]
-) -> ChangeBlocked | None:
-    """Return the block when all that fails does so in the same way on the base; None when the fixer is due."""
+) -> ChecksRerun | ChangeBlocked | None:
+    """Return the block when all that fails does so in the same way on the base; None when the fixer is due.
+
+    A base that has moved since may be mended: then the checks run with that one.
+    """
     if not all(same_failure(name, log, at_base.get(name)) for name, log in logs.items()):
         return None
     if change.mends_base or all(_asked_for(ctx, log.command or name) for name, log in logs.items()):
         return None
     names, base = ", ".join(logs), change.failed_with
+    if await ctx.forge.base() != base and await ctx.forge.rerun_checks(change.number, change.head):
+        return ChecksRerun(change.id, change.head)
     if change.base_red != base:
         await ctx.record(BaseFoundRed(change.id, base, tuple(logs)))
     how = next((f" ({log.how})" for log in logs.values() if log.how), "")

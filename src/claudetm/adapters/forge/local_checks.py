@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +27,7 @@ from claudetm.workflow.pull_request import Check, CheckState
 
 _NAME_LENGTH: Final = 80
 _LINE_LENGTH: Final = 200
+_PASSED_ON: Final = re.compile(r"g?make(\[\d+\])?: |npm (ERR!|error)|error Command failed|ELIFECYCLE", re.IGNORECASE)
 _BASE: Final = 0
 """Stands for the base where pull requests stand by their numbers."""
 
@@ -210,9 +212,10 @@ def _check(name: str, result: CheckResult | None) -> Check:
 
 
 def _summary(result: CommandResult) -> str:
-    """Return how it ended and, of a failure, its last word."""
-    last = next((line.strip() for line in reversed(result.output.splitlines()) if line.strip()), "")
-    said = redact(printable(last))[:_LINE_LENGTH]
+    """Return how it ended and, of a failure, its last word: not that of what only passes it on."""
+    lines = [line.strip() for line in redact(printable(result.output)).splitlines() if line.strip()]
+    own = [line for line in lines if not _PASSED_ON.match(line)]
+    said = (own or lines or [""])[-1][:_LINE_LENGTH]
     return f"{result.how}: {said}" if said and not result.ok else result.how
 
 
