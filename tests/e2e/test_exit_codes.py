@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from claudetm import __version__
 from claudetm.adapters.store.directory import StateDirectory
 from claudetm.adapters.store.journal import encode
+from claudetm.cli.app import COMMANDS
 from claudetm.cli.exit_codes import WHEN, ExitCode
 from claudetm.cli.views import conclude
 from claudetm.engine.loop import Ending
@@ -154,3 +156,13 @@ def test_an_interrupt_of_what_only_looks_is_no_stop(tmp_path: Path) -> None:
     (person.home / "slow" / "git").chmod(0o755)
     stopped = person("undo", PATH=f"{person.home / 'slow'}:{person.environment['PATH']}")
     assert (stopped.returncode, stopped.stderr) == (1, "claudetm: interrupted\n")
+
+
+def test_version_and_help_are_shown_anywhere(tmp_path: Path) -> None:
+    person = terminal(tmp_path, repository=False)
+    assert person("--version").stdout == person("-V").stdout == f"claudetm {__version__}\n"
+    assert person("-h").stdout == person("--help").stdout
+    for name in COMMANDS:
+        shown = person(name, "-h")
+        assert (shown.returncode, shown.stderr) == (0, ""), name
+        assert f"Usage: claudetm {name} " in shown.stdout
