@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import Any, Final
 
 from claudetm.plan.model import Change, Criterion, Plan, Task
@@ -177,3 +177,26 @@ PHASES: Final[Mapping[Phase, tuple[e.Event, ...]]] = {
 def at(place: Phase | Stage) -> Story:
     """Return a run that stands there, or whose change c1 does."""
     return Story(*PHASES[place]) if isinstance(place, Phase) else working().tell(*ROUTES[place])
+
+
+def moved(i: str, stage: Stage) -> list[e.Event]:
+    """Return what leads a change to a stage, as `ROUTES` does with c1."""
+    found = []
+    for event in ROUTES[stage]:
+        new: dict[str, Any] = {"change": i}
+        if hasattr(event, "task"):
+            new["task"] = event.task.replace("c1", i)
+        found.append(replace(event, **new))
+    return found
+
+
+def forty() -> Story:
+    """Return a run of forty changes: twelve merged, one held, two under way, the others queued."""
+    story = working(*(change(f"c{n}") for n in range(1, 41)))
+    for n in range(1, 13):
+        story.tell(*moved(f"c{n}", Stage.MERGED))
+    story.tell(*moved("c13", Stage.WAITING_CI), e.ChangeBlocked("c13", "the checks did not report"))
+    story.tell(*moved("c14", Stage.WAITING_CI), *moved("c15", Stage.WORKING))
+    return story.tell(
+        e.TaskStarted("c15", "c15.t1", "b0"), e.SessionStarted("s1", "worker", "c15.t1", "c15", model="opus")
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -17,7 +16,7 @@ from claudetm.workflow.limits import Wait
 from claudetm.workflow.outcomes import Outcome, Usage
 from claudetm.workflow.run import Run
 from claudetm.workflow.stages import Phase, Stage
-from story import ROUTES, STARTED, Story, at, change, plan, working
+from story import STARTED, Story, at, change, forty, moved, plan, working
 
 NOTHING = Activity()
 SIZES = ((80, 24), (200, 50))
@@ -27,29 +26,6 @@ SIZES = ((80, 24), (200, 50))
 def _no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-
-
-def moved(i: str, stage: Stage) -> list[e.Event]:
-    """Return what leads a change to a stage, as `ROUTES` does with c1."""
-    found = []
-    for event in ROUTES[stage]:
-        new: dict[str, Any] = {"change": i}
-        if hasattr(event, "task"):
-            new["task"] = event.task.replace("c1", i)
-        found.append(replace(event, **new))
-    return found
-
-
-def forty() -> Story:
-    """Return a run of forty changes: twelve merged, one held, two under way, the others queued."""
-    story = working(*(change(f"c{n}") for n in range(1, 41)))
-    for n in range(1, 13):
-        story.tell(*moved(f"c{n}", Stage.MERGED))
-    story.tell(*moved("c13", Stage.WAITING_CI), e.ChangeBlocked("c13", "the checks did not report"))
-    story.tell(*moved("c14", Stage.WAITING_CI), *moved("c15", Stage.WORKING))
-    return story.tell(
-        e.TaskStarted("c15", "c15.t1", "b0"), e.SessionStarted("s1", "worker", "c15.t1", "c15", model="opus")
-    )
 
 
 def shown(run: Run, now: float, activity: Activity = NOTHING, size: tuple[int, int] = SIZES[0]) -> list[str]:

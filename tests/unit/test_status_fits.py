@@ -1,0 +1,91 @@
+"""`claudetm status` fits the terminal with forty changes, and tells what the run waits for; it takes no lock."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from claudetm.adapters.store.directory import StateDirectory
+from claudetm.adapters.store.journal import encode
+from claudetm.cli.waits import waits
+from claudetm.workflow import events as e
+from claudetm.workflow.limits import Wait
+from claudetm.workflow.outcomes import Outcome
+from claudetm.workflow.stages import Stage
+from story import Story, at, change, forty, working
+from terminal import Terminal, terminal
+
+
+def person_with(story: Story, folder: Path) -> Terminal:
+    person = terminal(folder, repository=False)
+    (person.here / ".git").mkdir()
+    state = StateDirectory(person.state)
+    state.create(person.here / ".git")
+    state.journal.write_bytes(b"".join(encode(r) for r in story.records))
+    return person
+
+
+@pytest.mark.parametrize("lines", [12, 24, 50, 80])
+def test_forty_changes_fit_any_terminal_and_all_shows_them(lines: int, tmp_path: Path) -> None:
+    person = person_with(forty(), tmp_path)
+    person.extra |= {"COLUMNS": "80", "LINES": str(lines)}
+    ended = person("status")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    shown = ended.stdout.splitlines()
+    assert len(shown) <= max(lines - 3, 14)  # `watch` takes two, a prompt one
+    assert max(map(len, shown)) <= 80
+    assert "\x1b" not in ended.stdout
+    assert ("more:" in ended.stdout) == (lines < 60)
+    assert any(line.startswith("held: c13: ") for line in shown)
+    everything = person("status", "--all").stdout
+    assert all(f"Change c{n}\n" in everything for n in range(1, 41))
+
+
+def test_what_a_pipe_gets_fits_80x24(tmp_path: Path) -> None:
+    shown = person_with(forty(), tmp_path)("status").stdout.splitlines()
+    assert len(shown) <= 24
+
+
+def test_looking_takes_no_lock_and_writes_nothing(tmp_path: Path) -> None:
+    person = person_with(working(), tmp_path)
+    before = sorted(person.state.rglob("*"))
+    assert person("status").returncode == 0
+    assert sorted(person.state.rglob("*")) == before
+
+
+def limited(outcome: Outcome, resets_at: float | None = None) -> Story:
+    story = working(change("c1")).tell(e.ChangeStarted("c1", "claudetm/c1", "b0"))
+    story.tell(e.TaskStarted("c1", "c1.t1", "b0"))
+    return story.session(outcome, resets_at=resets_at)
+
+
+def test_a_usage_limit_is_waited_for_until_its_reset() -> None:
+    story = limited(Outcome.USAGE_LIMIT, resets_at=9_000.0)
+    assert waits(story.run, story.now) == [Wait(9_020.0, "the usage limit resets")]
+    assert waits(story.run, 9_020.0) == []
+
+
+def test_an_overloaded_service_is_waited_for_until_the_next_try() -> None:
+    story = limited(Outcome.OVERLOADED)
+    assert waits(story.run, story.now) == [Wait(story.now + 15, "the model's service is overloaded")]
+
+
+def test_checks_and_reviews_are_waited_for() -> None:
+    assert waits(at(Stage.WAITING_CI).run, 0.0) == [Wait(None, "c1: the checks are running")]
+    story = at(Stage.WAITING_REVIEWS).tell(e.SettingsChanged({"review_wait": 90.0}))
+    since = story.change().since
+    assert waits(story.run, since + 1) == [Wait(since + 90, "c1: reviews")]
+
+
+def test_nothing_is_waited_for_once_the_run_is_halted() -> None:
+    assert waits(at(Stage.WAITING_CI).tell(e.RunPaused("because")).run, 0.0) == []
+
+
+def test_a_wait_is_in_the_text_and_in_the_json(tmp_path: Path) -> None:
+    person = person_with(limited(Outcome.USAGE_LIMIT, resets_at=4_000_000_000.0), tmp_path)
+    assert "waiting: the usage limit resets (" in person("status").stdout
+    data = json.loads(person("status", "--json").stdout)
+    assert data["waits"] == [{"why": "the usage limit resets", "until": 4_000_000_020.0}]
+    assert (data["driver"], data["now"]) == (None, [])
