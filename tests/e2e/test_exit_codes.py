@@ -162,6 +162,9 @@ def test_version_and_help_are_shown_anywhere(tmp_path: Path) -> None:
     person = terminal(tmp_path, repository=False)
     assert person("--version").stdout == person("-V").stdout == f"claudetm {__version__}\n"
     assert person("-h").stdout == person("--help").stdout
+    alone = person()
+    assert (alone.returncode, alone.stderr) == (1, "")
+    assert "Usage: claudetm [OPTIONS] COMMAND" in alone.stdout
     for name in COMMANDS:
         shown = person(name, "-h")
         assert (shown.returncode, shown.stderr) == (0, ""), name

@@ -148,7 +148,9 @@ def _guarded() -> int:
     except TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "claudetm"
-        return _tell(f"{' '.join(error.format_message().split()).rstrip('.')}; see `{path} --help`")
+        if not (said := " ".join(error.format_message().split()).rstrip(".")):
+            return ExitCode.FAILED  # called without a command: the help has been shown
+        return _tell(f"{said}; see `{path} --help`")
     except StoreError as error:
         sentence = str(error).rstrip(".")
         return _tell(sentence if ";" in sentence else f"{sentence}; {_MEND}")
