@@ -50,6 +50,7 @@ def test_programs_get_the_plan_as_one_object(person: Terminal) -> None:
     assert ended.returncode == 0, ended
     plan, end = (json.loads(line) for line in ended.stdout.splitlines())
     assert (plan["type"], end["ending"], end["exit_code"]) == ("plan", "planned", 0)
+    assert end["next"] == "the same `claudetm start` without --dry-run works it"
     assert [t["id"] for t in plan["plan"]["changes"][0]["tasks"]] == ["c1.t1", "c1.t2"]
     assert plan["would"]["checks"] == ["make test"]
 

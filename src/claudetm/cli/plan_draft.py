@@ -15,11 +15,12 @@ from claudetm.workflow.run import ChangeState, Run
 from claudetm.workflow.stages import FINAL_STAGES, Phase, Stage
 
 PROBLEM: Final = "# NOT TAKEN: "
-_WIDTH: Final = 100
+_WIDTH: Final = 80
 _HEAD: Final = """\
-# The plan of run {run}. Save and close to hand it in; close it unchanged to leave all as it is.
-# Changes, tasks and criteria can be added, changed, moved and removed; new ones need no id.
-# What has begun says so, and stays as it is. A change that has begun and is removed here is dropped.
+# The plan of run {run}. Save and close to hand it in; close it unchanged to
+# leave all as it is. Changes, tasks and criteria can be added, changed, moved
+# and removed; new ones need no id. What has begun says so, and stays as it is;
+# a change that has begun and is removed here is dropped.
 {criteria}"""
 _CRITERIA_STAND: Final = "# Work has begun: criteria can be added, but none changed or removed.\n"
 

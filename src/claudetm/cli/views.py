@@ -197,8 +197,10 @@ def next_step(run: Run, ending: Ending) -> str:
             return run.landing_next
         case Ending.PAUSED | Ending.BLOCKED:
             return run.halt.next if run.halt else "claudetm resume"
-        case Ending.CANCELLED | Ending.PLANNED:
+        case Ending.CANCELLED:
             return ""
+        case Ending.PLANNED:
+            return "the same `claudetm start` without --dry-run works it"
 
 
 def outcome(run: Run, ending: Ending) -> str:
