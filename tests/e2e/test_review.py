@@ -351,7 +351,7 @@ def test_explain_tells_a_stalemate_with_both_sides_what_was_used_and_what_to_do(
 def test_explain_names_what_a_change_a_task_and_the_run_wait_for(person: Reviewed) -> None:
     assert "- c1, upon which it depends" in told(person, "explain", "c2")
     task = told(person, "explain", "c1.t1")
-    assert f"It is done at {person.head[:10]}; its change c1 is in waiting_reviews" in task
+    assert f"It is done at {person.head[:10]}; its change c1 stands at waiting_reviews" in task
     assert "true already" in told(person, "explain", "t2")
     assert "t1 is more than one task: name c1.t1 or c2.t1" in told(person, "explain", "t1", code=1)
     assert "There is no c9 in this run; there are: c1, c2" in told(person, "explain", "c9", code=1)
@@ -364,6 +364,20 @@ def test_explain_names_what_a_change_a_task_and_the_run_wait_for(person: Reviewe
     assert ["checks passed" in row["text"] for row in data["last"]].count(True) == 1
     person.tell(e.RunPaused("the limit of 2 sessions is reached", "claudetm resume --max-sessions NUMBER"))
     assert told(person, "explain").endswith("next: claudetm resume --max-sessions NUMBER")
+
+
+def test_explain_tells_a_session_that_runs_from_one_whose_driver_died(person: Reviewed) -> None:
+    person.tell(e.ReviewsReceived("c1", ("t1.1",)), e.SessionStarted("s1", "responder", "c1:respond", "c1"))
+    assert told(person, "explain", "c1").endswith("next: claudetm resume")
+    with acquire(person.directory.lock, "r1"):
+        for subject in ((), ("c1",)):
+            said = told(person, "explain", *subject)
+            assert "the responder session for c1:respond, since" in said
+            assert said.endswith("next: nothing; it goes on by itself")
+    person.tell(e.SessionEnded("s1", "c1:respond", Outcome.ANSWERED, "c1"), e.RunCancelled("enough"))
+    over = told(person, "explain")
+    assert "session for c1:respond ended: answered, $0.00" in over
+    assert over.endswith("next: nothing is left to do")
 
 
 def test_looking_writes_nothing_and_loads_nothing_heavy(person: Reviewed) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from claudetm.workflow.records import Record
     from claudetm.workflow.run import ChangeState, Run
 
+RESUME: Final = "claudetm resume"
 _LAST: Final = 12  # events told
 _LONGEST: Final = 400  # characters of one of them
 
@@ -123,7 +124,7 @@ def _explained(run: Run, subject: Subject, looked: Looked | None, driver: int) -
         if state is not None and state.done:
             stands = "true already" if state.skipped else f"done at {state.commit[:10]}"
         told = Explanation(
-            task.id, task.title, f"{stands}; its change {change.id} is in {change.stage}", change.since
+            task.id, task.title, f"{stands}; its change {change.id} stands at {change.stage}", change.since
         )
         told.waits = [] if state and state.done else _awaited(run, change, looked, driver)
         told.next = _next(run, told.waits, driver)
@@ -148,9 +149,11 @@ def _of_run(run: Run, looked: Looked | None, driver: int) -> Explanation:
     if run.halt is not None:
         told.waits = [Awaits(run.halt.reason, run.halt.next)]
     elif not run.finished:
-        told.waits = _running(run, "")
+        told.waits = _running(run, "") if driver else []
         for change in run.active.values():
             told.waits += [replace(a, why=f"{change.id}: {a.why}") for a in _awaited(run, change, looked, driver)]
+        if not told.waits:
+            told.waits = [Awaits("its turn; the driver is at work")] if driver else [Awaits("a driver", RESUME)]
     for change in run.active.values():
         told.evidence += _evidence(change, looked, told.waits)
     told.evidence += _failing(run)
@@ -203,7 +206,7 @@ def _awaited(run: Run, change: ChangeState, looked: Looked | None, driver: int) 
         return []
     if change.hold is not None:
         return [Awaits(change.hold.reason, change.hold.next)]
-    if running := _running(run, change.id):
+    if driver and (running := _running(run, change.id)):
         return running
     if change.stage is Stage.QUEUED:
         missing = [d for d in change.plan.depends_on if not run.changes[d].settled]
@@ -216,7 +219,7 @@ def _awaited(run: Run, change: ChangeState, looked: Looked | None, driver: int) 
         return [Awaits(run.halt.reason, run.halt.next)]
     if run.usage_resets_at > time.time():
         return [Awaits("the usage limit's reset", until=run.usage_resets_at)]
-    return [Awaits("its turn; the driver is at work")] if driver else [Awaits("a driver", "claudetm resume")]
+    return [Awaits("its turn; the driver is at work")] if driver else [Awaits("a driver", RESUME)]
 
 
 def _running(run: Run, change: str) -> list[Awaits]:
@@ -251,9 +254,11 @@ def _next(run: Run, waits: list[Awaits], driver: int) -> str:
     """Return the one command that helps now, or "" where nothing has to be done."""
     if run.finished:
         return run.landing_next
+    if not waits:
+        return ""
     if commands := [a.next for a in waits if a.next]:
         return commands[0]
-    return "" if driver else "claudetm resume"
+    return "" if driver else RESUME
 
 
 # --- what happened ----------------------------------------------------------------------------------------------
@@ -270,6 +275,7 @@ def _take(told: Explanation, run: Run, record: Record) -> None:
         if data["outcome"] != "answered" and data.get("transcript"):
             told.evidence.append(f"{data['outcome']}: {data['transcript']}")
     if record.type != "SessionStarted" and (text := in_words(run, record.type, data)):
+        text = text.replace("session ended", f"session for {data.get('subject')} ended", 1)
         told.last.append((record.time, str(data.get("change") or ""), text))
 
 
@@ -320,4 +326,5 @@ def _print(told: Explanation) -> None:
     for what, used, most in told.used:
         tell(f"- {what}: {used} of {most}", 2, 2)
     print()
-    tell(f"next: {one_line(told.next)}" if told.next else "next: nothing; it goes on by itself or is done", hang=2)
+    by_itself = "nothing; it goes on by itself" if told.waits else "nothing is left to do"
+    tell(f"next: {one_line(told.next) or by_itself}", hang=2)

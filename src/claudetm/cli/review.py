@@ -79,13 +79,15 @@ def show(
 
 def _print_head(looked: Looked, seen: Seen) -> None:
     from claudetm.cli.pulls import awaits, reviews_line, standing, tell, tell_awaited, tell_thread
+    from claudetm.workflow.pull_request import PullRequestState
 
     pull = seen.pull
     tell(f"#{pull.number} {seen.change}: {seen.title}", hang=4)
     tell(f"{standing(looked, seen)}; {pull.branch} at {pull.head[:10]}")
     for check in pull.checks:
         tell(f"check {check.name}: {check.state}" + (f" ({check.summary})" if check.summary else ""), hang=2)
-    tell(f"reviews: {reviews_line(looked, seen)}", hang=2)
+    if pull.state is PullRequestState.OPEN:
+        tell(f"reviews: {reviews_line(looked, seen)}", hang=2)
     tell_awaited(awaits(looked, seen))
     if seen.body.strip():
         print()
