@@ -53,9 +53,13 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class Conflicted:
-    """The two sides touch the same lines."""
+    """The two sides touch the same lines of these paths.
+
+    `attempt` is the tree that git made of both, exact but for them; `changed_paths` takes it as it does a commit.
+    """
 
     paths: tuple[str, ...]
+    attempt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ async def update(ctx: Context, change: ChangeState) -> BranchUpdated | ChangeBlo
     match merged:
         case Merged(commit):
             return await _push(ctx, change, commit, base)
-        case Conflicted(paths):
-            return await _resolve(ctx, change, base, paths)
+        case Conflicted():
+            return await _resolve(ctx, change, base, merged)
         case _:
             assert_never(merged)
 
@@ -46,7 +46,7 @@ async def _push(ctx: Context, change: ChangeState, commit: str, base: str) -> Br
 
 
 async def _resolve(
-    ctx: Context, change: ChangeState, base: str, paths: tuple[str, ...]
+    ctx: Context, change: ChangeState, base: str, clash: Conflicted
 ) -> BranchUpdated | ChangeBlocked | Wait:
     """Have the conflict resolved in a worktree that has both sides; both must be in what comes back."""
     path = await prepare(ctx, change)
@@ -59,14 +59,14 @@ async def _resolve(
         assert isinstance(answer, UpdaterAnswer)  # noqa: S101 - the role decides the answer's form
         if answer.outcome != "resolved":
             return ""
-        return await _shortfall(ctx, change, base) or await _lost(ctx, change, base, answer, paths)
+        return await _shortfall(ctx, change, base) or await _lost(ctx, change, base, answer, clash)
 
     async def proof(answer: Answer) -> str:
         assert isinstance(answer, UpdaterAnswer)  # noqa: S101 - the role decides the answer's form
         if answer.outcome != "resolved":
             return ""
         await tidy(ctx, change)
-        return await _shortfall(ctx, change, base) or await _lost(ctx, change, base, answer, paths)
+        return await _shortfall(ctx, change, base) or await _lost(ctx, change, base, answer, clash)
 
     state = await ctx.repository.state(change.id)
     fork = await ctx.repository.merge_base(base, change.head)
@@ -75,9 +75,9 @@ async def _resolve(
         change=change.plan,
         ours=change.plan.why,
         theirs=await _landed(ctx, change, fork, base),
-        their_diff=await ctx.repository.diff(fork, base, paths) if fork else "",
+        their_diff=await ctx.repository.diff(fork, base, clash.paths) if fork else "",
         fork=fork,
-        conflicted=paths,
+        conflicted=clash.paths,
         base=base,
         head=change.head,
         modified=state.modified,
@@ -142,27 +142,23 @@ async def _marked(ctx: Context, change: ChangeState, base: str, head: str) -> li
     return [p for p in marked if not any([_MARKER.search(await read(side, p) or "") for side in sides])]
 
 
-async def _lost(
-    ctx: Context, change: ChangeState, base: str, answer: UpdaterAnswer, conflicted: tuple[str, ...]
-) -> str:
+async def _lost(ctx: Context, change: ChangeState, base: str, answer: UpdaterAnswer, clash: Conflicted) -> str:
     """Return what a resolution has done to a side's work without saying so, or "".
 
-    A merge can name both parents and keep the files of one (`git merge -s ours`). What one side alone has changed is
-    to be there as that side has it, unless the answer names the file: a renamed thing may have a new user.
+    A merge can name both parents and keep the files of one (`git merge -s ours`). What does not conflict is to be as
+    git merges it, unless the answer names the file: a thing that one side renamed may have a new user.
     """
     differ = ctx.repository.changed_paths
     head = await ctx.repository.adopt(change.id)
     fork = await ctx.repository.merge_base(base, change.head)  # what it was tested with, the branch need not have
-    theirs, ours, now = {*await differ(fork, base)}, {*await differ(fork, change.head)}, {*await differ(fork, head)}
-    if gone := sorted((theirs | ours) - now):
+    changed = {*await differ(fork, base), *await differ(fork, change.head)}
+    if gone := sorted(changed - {*await differ(fork, head)}):
         return f"The merge takes back what a side has changed: {', '.join(gone[:10])}."
     kept = {f.path: f.kept for f in answer.files}
-    differing = {"ours": {*await differ(change.head, head)}, "theirs": {*await differ(base, head)}}
-    altered = ((theirs - ours) & differing["theirs"]) | ((ours - theirs) & differing["ours"]) | (now - theirs - ours)
-    if untold := sorted(altered - {*conflicted, *kept}):
+    if untold := sorted({*await differ(clash.attempt, head)} - {*clash.paths, *kept}):
         return f"The merge makes of {', '.join(untold[:10])} what neither side has, and the answer does not say so."
-    for side, others in differing.items():
-        same = set(conflicted) - others
+    for side, commit in (("ours", change.head), ("theirs", base)):
+        same = set(clash.paths) - {*await differ(commit, head)}
         if untold := sorted(p for p in same if kept.get(p) not in {side, "regenerated"}):
             return f"The merge keeps only {side} of {', '.join(untold[:10])}, and the answer does not say so."
     return ""

@@ -312,7 +312,8 @@ class MemoryRepository:
             value = next(iter(sides)) if sides else o.get(p)
             if value is not None:
                 tree[p] = value
-        return Conflicted(tuple(clash)) if clash else Merged(self.commit((ours, theirs), tree, message))
+        merged = self.commit((ours, theirs), tree, message)
+        return Conflicted(tuple(clash), merged) if clash else Merged(merged)
 
     async def contains(self, descendant: str, ancestor: str) -> bool:
         """Whether the ancestor is reachable from the descendant."""

@@ -233,11 +233,15 @@ class RepositoryConformance:
         """And nothing is made."""
         repo = world.repository
         await repo.open_worktree("c1", BRANCH, world.first)
-        ours = world.work("c1", {README: "ours\n"})
+        ours = world.work("c1", {README: "ours\n", "ours.txt": "ours\n"})
         await repo.adopt("c1")
-        world.push_by_person("main", {README: "theirs\n"})
+        world.push_by_person("main", {README: "theirs\n", "theirs.txt": "theirs\n"})
         theirs = await repo.branch_tip("main")
-        assert await repo.merge(ours, theirs, "Merge") == Conflicted((README,))
+        clash = await repo.merge(ours, theirs, "Merge")
+        assert isinstance(clash, Conflicted)
+        assert clash.paths == (README,)
+        assert {*await repo.changed_paths(clash.attempt, ours)} - {README} == {"theirs.txt"}
+        assert {*await repo.changed_paths(clash.attempt, theirs)} - {README} == {"ours.txt"}
 
     async def test_landing_fast_forwards_once(self, world: RepositoryWorld) -> None:
         """The second time it is there already."""

@@ -132,7 +132,7 @@ class CleanRoom:
         command = ("merge-tree", "--write-tree", "--name-only", "--no-messages", "-z")
         done = self.git.run(*command, commit_id(ours), commit_id(theirs), accept=(0, 1))
         tree, *paths = done.items
-        return Conflicted(tuple(dict.fromkeys(paths))) if done.code else tree
+        return Conflicted(tuple(dict.fromkeys(paths)), tree) if done.code else tree
 
     def commit_tree(self, tree: str, parents: Sequence[str], message: str) -> str:
         """Return a new commit of a tree."""
