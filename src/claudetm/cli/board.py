@@ -37,9 +37,10 @@ def rows(run: Run, room: int) -> tuple[list[Row], str]:
 
 
 def _chosen(run: Run, changes: Sequence[ChangeState], room: int) -> frozenset[str]:
-    """Return what matters most: held, under way, the one that was over last, next, then the others as they ended."""
+    """Return what matters most: at work, held, under way, over last, next, then the others as they ended."""
+    at_work = {s.change for s in run.open_sessions.values()}
     over = sorted((c for c in changes if c.settled), key=lambda c: -c.since)
-    moving = sorted((c for c in changes if c.id in run.active), key=lambda c: c.hold is None)
+    moving = sorted((c for c in changes if c.id in run.active), key=lambda c: (c.id not in at_work, c.hold is None))
     waiting = [c for c in changes if not c.settled and c.id not in run.active]
     soon = sorted(waiting, key=lambda c: c.id not in run.startable)
     in_order = chain(moving, over[:1], soon, over[1:])

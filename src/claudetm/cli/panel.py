@@ -72,7 +72,8 @@ def panel(run: Run, now: float, activity: Activity, width: int, height: int) -> 
     most = max(height * 2 // 3, len(top) + len(below) + len(held) + _LEAST_ROWS)
     room = min(most, height - _BESIDE) - len(top) - len(below) - len(held)
     shown, rest = rows(run, max(room, 0))
-    middle = change_lines(run, shown, set() if activity.over else {activity.change})
+    now_at = {activity.change, *(s.change for s in run.open_sessions.values())}
+    middle = change_lines(run, shown, () if activity.over else now_at)
     middle += [cut(f"  {rest}", style="dim")] if rest and room > 0 else []
     return Group(*[*top, *middle, *held, *below][: max(height - _BESIDE, 1)])
 
@@ -122,12 +123,8 @@ def _tokens(used: Usage) -> int:
 
 
 def change_lines(run: Run, shown: list[Row], pointed: Collection[str]) -> list[Text]:
-    """Return a line a change; the title gives way where the terminal is narrow.
-
-    What is `pointed` at, or has a session, is marked as moving.
-    """
-    now = {s.change for s in run.open_sessions.values()} | set(pointed)
-    moving = [r.id in now and r.id in run.active and run.changes[r.id].hold is None for r in shown]
+    """Return a line a change, `pointed` at where it moves; the title gives way where the terminal is narrow."""
+    moving = [r.id in pointed and r.id in run.active and run.changes[r.id].hold is None for r in shown]
     stages = [_stage(row, moving=moves) for row, moves in zip(shown, moving, strict=True)]
     widest = max((s.cell_len for s in stages), default=0)
     number, tasks, name = (max((len(t) for t in texts), default=0) for texts in _texts(shown))

@@ -66,7 +66,7 @@ def _print_status(run: Run, pid: int, *, everything: bool) -> None:
     lines = shutil.get_terminal_size().lines
     room = len(run.changes) if everything else max(lines - taken - _BESIDE, _LEAST_ROWS)
     shown, rest = rows(run, room)
-    table = change_lines(run, shown, ())
+    table = change_lines(run, shown, {s.change for s in run.open_sessions.values()} if pid else ())
     table += [cut(f"  {rest}")] if rest else []
     blank = _texts("") if table else []
     console.print(Group(*top, *blank, *table, *(blank if below else []), *below))
@@ -124,7 +124,9 @@ def _spent(run: Run) -> str:
     used = run.used
     tokens = used.input_tokens + used.output_tokens + used.cache_read_tokens + used.cache_write_tokens
     budget = f" of ${run.policy.cost_usd:.2f}" if run.policy.cost_usd is not None else ""
-    return f"{run.sessions} sessions, ${used.cost_usd:.2f}{budget}, {tokens:,} tokens"
+    return (
+        f"{run.sessions} session{'' if run.sessions == 1 else 's'}, ${used.cost_usd:.2f}{budget}, {tokens:,} tokens"
+    )
 
 
 def _one_line(text: str, most: int) -> str:
