@@ -386,3 +386,10 @@ def test_who_speaks_just_before_the_merge_is_heard() -> None:
     world.forge = Interrupted(world.repository, world.fault)
     assert asyncio.run(world.drive()) is Ending.VERIFIED
     assert world.events.index("ReviewsAnswered") < world.events.index("PullRequestMerged")
+
+
+def test_records_that_cannot_be_kept_still_hold_a_merge_back_in_a_sentence(records: ForgeJournal) -> None:
+    records.path.unlink()
+    records.path.mkdir()
+    with pytest.raises(ForgeError, match="cannot be written"), records.unopposed(1):
+        pass

@@ -137,7 +137,7 @@ class Forge(Protocol):
         ...
 
     async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
-        """Merge exactly `head`, tested with `base` ("" where the forge guards that itself)."""
+        """Merge exactly `head`, tested with `base` ("" where the forge guards that itself); never over a person."""
         ...
 
     async def hint(self) -> None:

@@ -203,9 +203,12 @@ class ForgeJournal:
         What was written before is seen, and what comes after finds it merged. Reads anew: threads may call it.
         """
         fresh = ForgeJournal(self.path)
-        with fresh._locked():
-            fresh.refresh()
-            yield not fresh.pull(number).opposed
+        try:
+            with fresh._locked():
+                fresh.refresh()
+                yield not fresh.pull(number).opposed
+        except OSError as e:
+            raise ForgeError(f"{self.path} cannot be written: {e.strerror or e}.") from e
 
     def open(self, new: NewPullRequest, base: str, seen: int) -> PullRecord:
         """Record a new pull request; `seen` is the number of the branch's newest one that is not open, or 0."""
