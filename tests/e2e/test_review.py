@@ -222,7 +222,7 @@ def test_comments_show_both_sides_of_what_is_open_and_all_on_request(person: Rev
 
 def test_show_tells_all_of_a_pull_request_and_nothing_acts_on_the_terminal(person: Reviewed) -> None:
     conversations(person)
-    whole = person("review", "show", "1").stdout
+    whole = person("review", "show", "1", "--diff").stdout
     for part in (
         "#1 c1: Greet loudly",
         f"check {CHECK}: passed (exit code 0)",

@@ -94,7 +94,7 @@ def cli(_place: Place) -> Iterator[Finding]:
     except (OSError, subprocess.SubprocessError) as error:
         yield fail("agent CLI", f"{path} does not run: {error}", "install claude-agent-sdk anew")
         return
-    yield ok("agent CLI", f"{told} ({path})")
+    yield ok("agent CLI", f"{told} ({'the one in the SDK' if path.parent.name == '_bundled' else path})")
 
 
 def sandbox(place: Place) -> Iterator[Finding]:
