@@ -30,7 +30,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Terminal:
         else:
             person = terminal(place, repository=False)
             Terminal(place, person.home).begin("demo", str(person.here)).wait()
-    assert person.events()[-1:] and person.events()[-1]["type"] == "GoalVerified", person.output()
+    assert [e["type"] for e in person.events()[-1:]] == ["GoalVerified"], person.output()
     return person
 
 
