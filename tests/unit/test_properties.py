@@ -128,7 +128,7 @@ def recomputed(run: Run) -> dict[str, object]:
 
 def test_the_walks_get_everywhere() -> None:
     events, places = set(), set()
-    for seed in range(90):
+    for seed in range(240):
         for line in told(Random(seed).choices(range(10_001), k=90)).records:
             events.add(line.type)
             places.add(line.edge[1])
