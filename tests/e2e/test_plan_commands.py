@@ -243,11 +243,15 @@ def test_a_live_driver_takes_an_edit_between_its_steps(person: Terminal) -> None
 
 
 def test_a_driver_that_does_not_answer_finds_the_edit_later(working: Terminal) -> None:
-    plan = plan_of(working)
-    plan["changes"][1]["title"] = "Dance"
     with acquire(working.state / "lock", "r1"):
-        code, out, _ = hand_in(working, plan)
-    assert (code, out.splitlines()[0]) == (0, "plan edit: queued: the driver takes it at its next step")
+        edited = edit(working, "path.write_text(text.replace('title: Sing', 'title: Dance', 1))\n")
+    assert (edited.returncode, edited.stderr) == (0, "")
+    [draft] = drafts(working)
+    assert edited.stdout.splitlines() == [
+        "plan edit: queued: the driver takes it at its next step",
+        "changed: c2",
+        f"your draft is kept: {draft}",
+    ]
     [command] = (working.state / "inbox").glob("*.json")
     assert json.loads(command.read_text())["name"] == "edit_plan"
 

@@ -158,8 +158,10 @@ def _edit_with_editor(state: StateDirectory, run: Run) -> None:
             problem = str(error).rstrip(".")
             shown = with_problem(text, problem)
             continue
-        _hand_in(state, run, plan, based_on, kept=_take(draft))
-        draft.unlink()
+        if _hand_in(state, run, plan, based_on, kept=_take(draft)):
+            draft.unlink()
+        else:  # the driver may refuse it still
+            print(f"your draft is kept: {draft}")
         return
 
 
@@ -203,8 +205,11 @@ def _open(editor: list[str], draft: Path) -> None:
         )
 
 
-def _hand_in(state: StateDirectory, run: Run, plan: Plan, based_on: int, kept: str) -> None:
-    """Send the edited plan to the run. Raises UsageError, with how what was typed is `kept`, when it is refused."""
+def _hand_in(state: StateDirectory, run: Run, plan: Plan, based_on: int, kept: str) -> bool:
+    """Send the edited plan to the run; return whether it has been taken, and does not wait for the driver.
+
+    Raises UsageError, with how what was typed is `kept`, when it is refused.
+    """
     from claudetm.cli.state import load, send
     from claudetm.engine.inbox import edits
     from claudetm.errors import UsageError
@@ -213,7 +218,7 @@ def _hand_in(state: StateDirectory, run: Run, plan: Plan, based_on: int, kept: s
 
     if (plan, based_on) == (run.plan, run.plan_seq):
         print("plan edit: nothing changed")
-        return
+        return True
     now = load(state)
     if based_on != now.plan_seq:
         _refuse_stale(now, based_on, kept)
@@ -231,6 +236,7 @@ def _hand_in(state: StateDirectory, run: Run, plan: Plan, based_on: int, kept: s
         print(line)
     if now.halt is not None:
         print("next: claudetm resume")
+    return told == "done"
 
 
 def _refuse_stale(now: Run, based_on: int, kept: str) -> NoReturn:
