@@ -38,6 +38,8 @@ NEXT = {
     "git log --graph --oneline": "the fix, the conflict, the answer, both merges",
     "claudetm status": "where the run stands, and what it used",
     "claudetm status --criteria": "each criterion with its receipt",
+    "claudetm pr": "both pull requests, and how their checks ended",
+    "claudetm comments --all": "the reviewer's finding and its answer",
     "claudetm logs": "what happened, and what each agent did",
 }
 
