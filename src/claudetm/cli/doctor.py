@@ -18,7 +18,7 @@ _INDENT = 10 + 16  # state and name
 
 def command(
     repair: bool = typer.Option(
-        False, "--repair", help="Cut a damaged journal, keeping a copy; end agents whose driver is dead."
+        False, "--repair", help="Mend damaged journals, keeping copies; end agents whose driver is dead."
     ),
     as_json: bool = typer.Option(False, "--json", help="Print the findings as a list of objects."),
 ) -> None:
