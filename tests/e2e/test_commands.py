@@ -151,7 +151,7 @@ def test_a_cancelled_run_can_be_cleaned_and_its_work_is_kept(person: Terminal) -
     assert "nothing to clean" in person("clean").stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_run_as_stop_does(person: Terminal, number: signal.Signals) -> None:
     process = start(person)
     at_work(person)
