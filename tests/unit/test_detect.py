@@ -9,6 +9,7 @@ from claudetm.adapters.commands.detect import checks, installed, lacking, setup,
 TEST_FILE = "import unittest\n"
 PYTEST = {"pyproject.toml": "[tool.pytest.ini_options]\n", "tests/test_a.py": ""}
 NODE = {"package.json": '{"scripts": {"test": "vitest run"}, "devDependencies": {"vitest": "1"}}'}
+TOX = "tox --skip-missing-interpreters true"
 REQUIRED = {"requirements.txt": "flask\n", "requirements-dev.txt": "pytest==8\n", "tests/test_a.py": ""}
 
 
@@ -29,10 +30,10 @@ def without(*tools: str) -> Callable[[str], bool]:
         ({"Makefile": "check: lint test\n\ntest::\n\ttrue\n"}, "make test"),
         ({"GNUmakefile": "test:\n", "Makefile": "check:\n"}, "make test"),
         ({"Makefile": "test := 1\n", "go.mod": ""}, "go test ./..."),
-        ({"tox.ini": "", "tests/test_a.py": ""}, "tox"),
-        ({"pyproject.toml": "[tool.tox]\nenv_list = []\n"}, "tox"),
-        ({"setup.cfg": "[tox:tox]\n"}, "tox"),
-        ({"noxfile.py": ""}, "nox"),
+        ({"tox.ini": "", "tests/test_a.py": ""}, TOX),
+        ({"pyproject.toml": "[tool.tox]\nenv_list = []\n"}, TOX),
+        ({"setup.cfg": "[tox:tox]\n"}, TOX),
+        ({"noxfile.py": ""}, "nox --no-error-on-missing-interpreters"),
         (PYTEST, "python3 -m pytest -q"),
         ({**PYTEST, "uv.lock": ""}, "uv run --frozen pytest -q"),
         ({**PYTEST, "poetry.lock": ""}, "poetry run pytest -q"),
@@ -85,12 +86,12 @@ def test_nothing_is_guessed(files: dict[str, str]) -> None:
 
 def test_each_language_is_checked_once() -> None:
     files = {**PYTEST, **NODE, "tox.ini": "", "noxfile.py": "", "go.mod": ""}
-    assert checks(files, files.__getitem__, everything) == ("tox", "npm test --silent", "go test ./...")
+    assert checks(files, files.__getitem__, everything) == (TOX, "npm test --silent", "go test ./...")
 
 
 def test_a_tool_that_is_not_installed_gives_way_to_the_next_of_its_language() -> None:
     files = {**PYTEST, "tox.ini": "", "Makefile": "test:\n\ttox\n"}
-    assert checks(files, files.__getitem__, without("make")) == ("tox",)
+    assert checks(files, files.__getitem__, without("make")) == (TOX,)
     assert checks(files, files.__getitem__, without("make", "tox")) == ("python3 -m pytest -q",)
     locked = {**PYTEST, "uv.lock": ""}
     assert checks(locked, locked.__getitem__, without("uv")) == ("python3 -m pytest -q",)

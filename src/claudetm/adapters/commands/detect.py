@@ -28,6 +28,9 @@ _UNITTEST_FILE: Final = re.compile(r"(^|/)test[^/]*\.py$")
 _TARGET: Final = r"^(?:[\w.-]+[ \t]+)*{0}(?:[ \t]+[\w.-]+)*[ \t]*::?(?!=)"
 _REQUIREMENTS: Final = re.compile(r"requirements([-_.]?(dev|test|tests|testing))?\.txt")
 _VENV: Final = ".venv/bin/python"
+_TOX: Final = "tox --skip-missing-interpreters true"
+_NOX: Final = "nox --no-error-on-missing-interpreters"
+"""Few machines have every interpreter a project supports, and with CI=1, as commands run here, nox would fail too."""
 _NODE: Final = (
     ("pnpm-lock.yaml", "pnpm test", "pnpm install --frozen-lockfile"),
     ("yarn.lock", "yarn test", "yarn install --frozen-lockfile"),
@@ -130,9 +133,9 @@ def _python(files: Collection[str], read: Read, has: Installed) -> Iterator[str]
     """Yield what checks a Python project, the most telling first."""
     project, settings = _toml(files, read), _ini(files, read)
     if "tox.ini" in files or "tox" in _table(project, "tool") or "tox:tox" in settings:
-        yield "tox"
+        yield _TOX
     if "noxfile.py" in files:
-        yield "nox"
+        yield _NOX
     tests = [f for f in files if _TEST_FILE.search(f)]
     if _uses_pytest(files, read, project, settings, tests):
         yield from _pytest(files, read, has)
