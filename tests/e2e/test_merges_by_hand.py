@@ -19,6 +19,7 @@ def test_a_run_without_auto_merge_goes_on_from_what_a_person_merged_on_main(tmp_
         run = person.events()[0]["data"]["run"]
         assert ended.returncode == 2, ended
         assert f"claudetm/{run}/{change} is ready; merging is left to you" in ended.stdout + ended.stderr, ended
+        assert f"next: git merge claudetm/{run}/{change}, then claudetm resume" in ended.stdout, ended
         person.git("merge", "-q", "--no-ff", "-m", f"Take {change}", f"claudetm/{run}/{change}")
         ended = person("resume")
     assert ended.returncode == 0, ended

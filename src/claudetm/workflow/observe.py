@@ -256,7 +256,9 @@ def _ready(change: ChangeState, pull: PullRequest, policy: Policy) -> e.Event | 
     if owed(pull, policy) is not None:
         return e.ReviewsAwaited(change.id, pull.head)
     if not policy.auto_merge:
-        return Wait(None, f"{pull.url or pull.branch} is ready; merging is left to you", person=True)
+        how = "merge it there" if "://" in pull.url else f"git merge {pull.branch}"
+        ready = f"{pull.url or pull.branch} is ready; merging is left to you"
+        return Wait(None, ready, person=True, next=f"{how}, then claudetm resume")
     if pull.queued:
         return Wait(None, "in the forge's merge queue")
     return Act()
