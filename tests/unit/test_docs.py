@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 
 import pytest
-import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
@@ -52,10 +51,9 @@ def parse(line: str) -> None:
     context, command = None, get_command(build(words))
     name = "claudetm"
     while True:
-        try:
-            context = command.make_context(name, list(words), parent=context)
-        except typer.Exit:
-            return  # an option that does all by itself
+        for parameter in command.params:
+            parameter.callback = None  # an option such as --version would act at once
+        context = command.make_context(name, list(words), parent=context)
         left = [*context._protected_args, *context.args]
         if not left or not hasattr(command, "commands"):
             return
