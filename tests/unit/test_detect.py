@@ -97,7 +97,7 @@ def test_a_tool_that_is_not_installed_gives_way_to_the_next_of_its_language() ->
     assert checks(locked, locked.__getitem__, without("uv")) == ("python3 -m pytest -q",)
     # never is another language's check taken for it
     assert checks({**files, **NODE}, {**files, **NODE}.__getitem__, without("make", "npm")) == (
-        "tox",
+        TOX,
         "npm test --silent",
     )
 

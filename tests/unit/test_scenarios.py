@@ -236,7 +236,7 @@ def test_without_auto_merge_a_ready_pull_request_is_left_to_a_person() -> None:
     assert not world.forge.merges
     assert world.run.halt is not None
     assert "merging is left to you" in world.run.halt.reason
-    assert world.run.halt.next == f"git merge {world.run.changes['c1'].branch}, then claudetm resume"
+    assert world.run.halt.next == "merge it there, then claudetm resume"
     asyncio.run(world.forge.merge_by_person(1))
     assert _resumes(world) is Ending.VERIFIED
     assert world.run.changes["c1"].merged_by == "ada"
