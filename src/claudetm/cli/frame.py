@@ -117,8 +117,10 @@ class Painter:
         try:
             while self._turn():
                 pass
-        except (OSError, ValueError):
+        except OSError:
             unread(self._out)  # the terminal is gone: the run goes on
+        except ValueError:
+            return  # and so is the file
 
     def _turn(self) -> bool:
         """Paint once what there is; return whether there is more to come."""
