@@ -63,6 +63,23 @@ def test_a_worktree_is_set_up_once() -> None:
     assert world.set_ups() == ["install", "build"]
 
 
+def test_a_set_up_that_is_set_meanwhile_runs_in_the_worktree_that_is_there() -> None:
+    """Found missing when the checks were red, then configured: the sessions that go on need it as the checks do."""
+    world = Setting()
+    told = False
+
+    async def is_told(w: World, request: SessionRequest) -> SessionReport:
+        nonlocal told
+        if request.role is Role.WORKER and not told:
+            told = True
+            w.inbox.send("settings", setup=["build"])
+        return await honest(w, request)
+
+    world.play = is_told
+    assert play(world) is Ending.VERIFIED
+    assert world.set_ups() == ["install", "build", "build"]
+
+
 def test_a_set_up_that_failed_is_run_again_before_a_session_uses_the_worktree() -> None:
     world = Setting()
     lost = False

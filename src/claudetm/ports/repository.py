@@ -101,11 +101,11 @@ class Repository(Protocol):
         """Return the change's worktree, or None."""
         ...
 
-    async def is_set_up(self, change: str) -> bool:
-        """Whether the worktree that is there now was marked as set up. A fresh one in its place was not."""
+    async def is_set_up(self, change: str, by: str) -> bool:
+        """Whether the worktree that is there now was marked as set up by just that; a fresh one was not."""
         ...
 
-    async def mark_set_up(self, change: str) -> None:
+    async def mark_set_up(self, change: str, by: str) -> None:
         """Mark the worktree as set up, for every driver to come. Raises RepositoryError when there is none."""
         ...
 

@@ -51,16 +51,21 @@ async def keep(ctx: Context, change: ChangeState, why: str) -> None:
 
 
 async def set_up(ctx: Context, path: Path, name: str) -> str:
-    """Run the set-up commands in a checkout; return "" or what failed. In a worktree they have to succeed once."""
-    if await ctx.repository.is_set_up(name):
+    """Run the set-up commands in a checkout; return "" or what failed. In a worktree they have to succeed once.
+
+    Commands that were set since run there, too: a session works in what is tested.
+    """
+    commands = ctx.run.policy.setup
+    by = "\n".join(commands)
+    if await ctx.repository.is_set_up(name, by):
         return ""
-    for n, command in enumerate(ctx.run.policy.setup, start=1):
+    for n, command in enumerate(commands, start=1):
         log = ctx.logs / "setup" / f"{name}-{n}.txt"
         result = await ctx.commands.run(CommandRequest(command, path, log=log), ctx.stop)
         if not result.ok:
             return f"the set-up command `{command}` failed ({result.how}); see {log}"
     if await ctx.repository.worktree(name) == path:
-        await ctx.repository.mark_set_up(name)
+        await ctx.repository.mark_set_up(name, by)
     return ""
 
 

@@ -138,7 +138,7 @@ class Worktree:
     branch: str
     head: str
     files: dict[str, str]
-    set_up: bool = False
+    set_up: str | None = None  # by what
 
 
 class MemoryRepository:
@@ -202,14 +202,14 @@ class MemoryRepository:
         """Return the change's worktree, or None."""
         return ROOT / change if change in self.worktrees else None
 
-    async def is_set_up(self, change: str) -> bool:
+    async def is_set_up(self, change: str, by: str) -> bool:
         """Whether the worktree that is there now was marked."""
-        return change in self.worktrees and self.worktrees[change].set_up
+        return change in self.worktrees and self.worktrees[change].set_up == by
 
-    async def mark_set_up(self, change: str) -> None:
+    async def mark_set_up(self, change: str, by: str) -> None:
         """Mark the worktree."""
         await self.state(change)
-        self.worktrees[change].set_up = True
+        self.worktrees[change].set_up = by
 
     async def state(self, change: str) -> WorktreeState:
         """Return what stands in the worktree."""

@@ -74,17 +74,20 @@ class RepositoryConformance:
         assert (state.modified, state.untracked, state.clean) == ((README,), ("sub/new.txt",), False)
 
     async def test_a_worktree_is_set_up_once_it_is_marked_until_it_is_replaced(self, world: RepositoryWorld) -> None:
-        """Opened again, it still is; a fresh one in its place is not, and each change has its own mark."""
+        """Opened again, it still is; a fresh one in its place is not, and each change and set-up has its own mark."""
         repo = world.repository
-        assert not await repo.is_set_up("c1")
+        assert not await repo.is_set_up("c1", "")
         await repo.open_worktree("c1", BRANCH, world.first)
         await repo.open_worktree("c2", "claudetm/r1/c2", world.first)
-        assert not await repo.is_set_up("c1")
-        await repo.mark_set_up("c1")
+        assert not await repo.is_set_up("c1", "")
+        await repo.mark_set_up("c1", "")
+        assert (await repo.is_set_up("c1", ""), await repo.is_set_up("c1", "make")) == (True, False)
+        await repo.mark_set_up("c1", "make\nnpm ci # \u00fc")
         await repo.open_worktree("c1", BRANCH, world.first)
-        assert (await repo.is_set_up("c1"), await repo.is_set_up("c2")) == (True, False)
+        assert (await repo.is_set_up("c1", "make\nnpm ci # \u00fc"), await repo.is_set_up("c2", "")) == (True, False)
+        assert not await repo.is_set_up("c1", "make")
         await repo.reset_worktree("c1", BRANCH, world.first)
-        assert not await repo.is_set_up("c1")
+        assert not await repo.is_set_up("c1", "make\nnpm ci # \u00fc")
 
     async def test_commits_of_the_agent_are_adopted(self, world: RepositoryWorld) -> None:
         """They are listed oldest first, with what they touch."""

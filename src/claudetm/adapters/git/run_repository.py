@@ -196,13 +196,13 @@ class RunRepository:
         path = self._path(change)
         return path if path.exists() else None
 
-    async def is_set_up(self, change: str) -> bool:
-        """Whether the worktree that is there now was marked as set up."""
-        return await _in_thread(lambda: self._path(change).exists() and self._view(change).is_set_up)
+    async def is_set_up(self, change: str, by: str) -> bool:
+        """Whether the worktree that is there now was marked as set up by just that."""
+        return await _in_thread(lambda: self._path(change).exists() and self._view(change).is_set_up(by))
 
-    async def mark_set_up(self, change: str) -> None:
+    async def mark_set_up(self, change: str, by: str) -> None:
         """Mark the worktree as set up."""
-        await _in_thread(lambda: self._view(change).mark_set_up())
+        await _in_thread(lambda: self._view(change).mark_set_up(by))
 
     async def reset_worktree(self, change: str, branch: str, commit: str) -> Path:
         """Put a fresh worktree in the place of the old one."""

@@ -50,14 +50,13 @@ class WorktreeView:
     def _set_up(self) -> Path:
         return self.folder / "set-up"
 
-    @property
-    def is_set_up(self) -> bool:
-        """Whether this worktree was marked as set up."""
-        return self._set_up.exists()
+    def is_set_up(self, by: str) -> bool:
+        """Whether this worktree was marked as set up by just that."""
+        return self._set_up.exists() and self._set_up.read_text(encoding="utf-8") == by
 
-    def mark_set_up(self) -> None:
+    def mark_set_up(self, by: str) -> None:
         """Mark it, until one is begun afresh."""
-        self._set_up.touch()
+        self._set_up.write_text(by, encoding="utf-8", newline="")
 
     def known(self) -> str:
         """Return the head that was taken over last."""
