@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from claudetm.engine.loop import Ending
@@ -78,6 +80,37 @@ def test_a_set_up_that_is_set_meanwhile_runs_in_the_worktree_that_is_there() -> 
     world.play = is_told
     assert play(world) is Ending.VERIFIED
     assert world.set_ups() == ["install", "build", "build"]
+
+
+def _looked_at() -> Setting:
+    world = Setting()
+    world.policy = replace(world.policy, self_review=True)
+    world.plan = {**ONE, "criteria": [{"text": "Everybody likes it", "command": ""}]}
+    return world
+
+
+def test_those_who_look_at_a_checkout_can_run_what_lies_in_it() -> None:
+    """Reviewer and verifier are told to try things, and the set-up is what makes that possible."""
+    world = _looked_at()
+    seen: dict[Role, list[str]] = {}
+
+    async def looks(w: World, request: SessionRequest) -> SessionReport:
+        seen[request.role] = [r.command for r in w.commands.requests if r.cwd == request.cwd]
+        w.commands.requests.clear()
+        return await honest(w, request)
+
+    world.play = looks
+    assert play(world) is Ending.VERIFIED
+    assert seen[Role.REVIEWER] == seen[Role.VERIFIER] == ["install", "build"]
+
+
+@pytest.mark.parametrize("kind", ["review", "verify"])
+def test_a_set_up_that_fails_for_those_who_look_stops_the_run_with_its_log(kind: str) -> None:
+    world = _looked_at()
+    world.commands.answer = lambda r: 1 if r.log and kind in r.log.name else world.exit_code(r.command)
+    assert play(world) is Ending.BLOCKED
+    assert world.run.halt is not None
+    assert "the set-up command `install` failed" in world.run.halt.reason
 
 
 def test_a_set_up_that_failed_is_run_again_before_a_session_uses_the_worktree() -> None:

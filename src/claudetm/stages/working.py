@@ -173,6 +173,8 @@ async def _confirm(
     head = await ctx.repository.adopt(change.id)
     async with ctx.repository.checkout(head) as tree:
         subject = f"{task.id}:confirm"
+        if failure := await set_up(ctx, tree, subject):
+            return Wait(None, "stopped") if ctx.stop.is_set() else ChangeBlocked(change.id, failure)
         shown = tuple(f"{v.path}:{v.line} {v.command}".strip() for v in answer.evidence)
         brief = ConfirmBrief(
             **common(ctx, subject, str(tree)), change=change.plan, task=task, commit=head, evidence=shown

@@ -53,6 +53,8 @@ async def keep(ctx: Context, change: ChangeState, why: str) -> None:
 async def set_up(ctx: Context, path: Path, name: str) -> str:
     """Run the set-up commands in a checkout; return "" or what failed. In a worktree they have to succeed once.
 
+    `name` is a change's for its worktree, and one that no change can have for a throw-away checkout.
+
     Commands that were set since run there, too: a session works in what is tested.
     """
     commands = ctx.run.policy.setup
