@@ -127,13 +127,13 @@ def recomputed(run: Run) -> dict[str, object]:
 
 
 def test_the_walks_get_everywhere() -> None:
-    events, places = set(), set()
-    for seed in range(240):
+    missing = {*e.EVENTS, *map(str, Phase), *map(str, Stage)}
+    for seed in range(1000):
+        if not missing:
+            return
         for line in told(Random(seed).choices(range(10_001), k=90)).records:
-            events.add(line.type)
-            places.add(line.edge[1])
-    assert events == set(e.EVENTS)
-    assert places == {*map(str, Phase), *map(str, Stage)}
+            missing -= {line.type, line.edge[1]}
+    assert not missing
 
 
 @given(walks)

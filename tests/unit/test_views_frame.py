@@ -88,6 +88,16 @@ def ends() -> Iterator[tuple[int, TextIO]]:
     os.close(master)
 
 
+def all_of(master: int, out: TextIO) -> str:
+    """Return everything that has been written; a terminal hands it on piece by piece."""
+    out.write("\0")
+    out.flush()
+    said = b""
+    while not said.endswith(b"\0"):
+        said += os.read(master, 1 << 16)
+    return said[:-1].decode()
+
+
 def test_the_painter_writes_what_it_was_given_and_leaves_the_terminal_s_modes(ends: tuple[int, TextIO]) -> None:
     master, out = ends
     modes = termios.tcgetattr(out.fileno())
@@ -97,7 +107,7 @@ def test_the_painter_writes_what_it_was_given_and_leaves_the_terminal_s_modes(en
         painter.line(f"event {n}")
         painter.show(Text(f"frame {n}"))
     painter.close()
-    said = os.read(master, 1 << 16).decode()
+    said = all_of(master, out)
     screen = pyte.Screen(80, 24)
     pyte.Stream(screen).feed(said)
     assert [text.rstrip() for text in screen.display][:21] == [*(f"event {n}" for n in range(20)), "frame 19"]
@@ -119,7 +129,7 @@ def test_after_a_pause_the_frame_is_painted_below_what_the_shell_wrote(ends: tup
     painter.show(Text("frame again"))
     painter.close()
     screen = pyte.Screen(80, 24)
-    pyte.Stream(screen).feed(os.read(master, 1 << 16).decode())
+    pyte.Stream(screen).feed(all_of(master, out))
     assert [text.rstrip() for text in screen.display][:4] == ["frame", "$ fg", "while away", "frame again"]
 
 
