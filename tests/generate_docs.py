@@ -12,6 +12,7 @@ from typing import Final
 
 from claudetm.workflow.transitions import CHANGE, RUN, Table, diagram
 from commands_reference import exit_codes, reference
+from configuration_reference import settings
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -39,6 +40,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "tables": _tables,
     "commands": reference,
     "exit-codes": exit_codes,
+    "settings": settings,
 }
 
 

@@ -13,6 +13,7 @@ from claudetm.cli.app import COMMANDS, build
 from claudetm.config import KEYS
 from claudetm.workflow.transitions import diagram
 from commands_reference import NOTES, SETTINGS, commands
+from configuration_reference import ABOUT, GROUPS, settings
 from generate_docs import DOCS, PARTS, generated
 
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -82,6 +83,20 @@ def test_the_settings_that_options_stand_for_are_there() -> None:
     assert set(SETTINGS.values()) <= set(KEYS)
     start = dict(commands())["start"]
     assert set(SETTINGS) <= {p.name for p in start.params}
+
+
+def test_every_setting_is_described_in_one_table_and_none_that_is_gone() -> None:
+    assert set(ABOUT) == set(KEYS)
+    assert len(GROUPS) == settings().count("### ")
+    rows = [line.split("`")[1] for line in settings().splitlines() if line.startswith("| `")]
+    assert sorted(rows) == sorted(KEYS)
+
+
+def test_a_setting_tells_its_variable_default_form_and_whose_it_is() -> None:
+    row = next(line for line in settings().splitlines() if "`sandbox`" in line)
+    assert all(text in row for text in ("CLAUDETM_SANDBOX", '`"auto"`', "one of auto, on, off", "*Yours alone.*"))
+    row = next(line for line in settings().splitlines() if "`limits.cost_usd`" in line)
+    assert all(text in row for text in ("US dollars above 0; or none", "*Never looser.*"))
 
 
 def test_every_option_and_argument_says_what_it_does() -> None:

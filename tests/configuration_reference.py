@@ -1,0 +1,139 @@
+"""The table of settings in docs/configuration.md, made from `config.KEYS`: defaults and forms are never typed twice.
+
+What the code cannot say of a key, what it does, stands here in a sentence or two.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from claudetm.config import COMPLEXITIES, KEYS, ROLES, TIERS, Key, resolve
+from claudetm.errors import ConfigError
+from claudetm.plan.model import Complexity
+from claudetm.ports.agent import Role
+from claudetm.stages.models import choose
+from claudetm.workflow.policy import Policy
+
+_WHOSE: Final = {
+    **{f"roles.{role}": f"the {role}" for role in ROLES},
+    **{f"complexity.{c}": f"a worker whose task the plan calls {c}" for c in COMPLEXITIES},
+}
+
+ABOUT: Final[Mapping[str, str]] = {
+    "land": "Move the target branch once everything is verified. False leaves the result on the run's own branch.",
+    "git.auto_push": "Push the branch after each finished task where there is a remote. False stops the run before "
+    "its first push.",
+    "merge.auto": "Merge what is green and reviewed. False leaves merging to you.",
+    "reviews.self": "Let a fresh session review each pull request.",
+    "verify": "Judge the criteria at the end. False lands the result unproven.",
+    "plan.approve": "Stop once there is a plan; `claudetm resume` or `claudetm plan approve` approves it.",
+    "plan.pr_per_task": "Make every task a pull request of its own.",
+    "pause_on_pr": "Stop whenever a pull request has been opened.",
+    "trust_project_settings": "Load the repository's own `.claude` settings, hooks and servers, and take all of a "
+    "tracked `config.json`.",
+    "api.anthropic_api_key": "A key for the Anthropic API. The environment is a better place for it.",
+    "api.anthropic_base_url": "Where the Anthropic API, or a gateway to it, answers.",
+    "api.openrouter_api_key": "A key for OpenRouter.",
+    "api.openrouter_base_url": "Where OpenRouter answers; a trailing `/v1` is left out.",
+    "model": "The model for all work: an alias or a full `claude-…` id. Empty: by role, and by a task's complexity.",
+    **{f"models.{tier}": f"The id that `{tier}` stands for. Empty: the alias." for tier in TIERS},
+    "models.sonnet_1m": "The id that `sonnet[1m]` stands for. Empty: the alias.",
+    **{f"{name}.model": f"The model of {whose}." for name, whose in _WHOSE.items()},
+    **{f"{name}.effort": f"The effort of {whose}." for name, whose in _WHOSE.items()},
+    "git.target_branch": "The branch to begin from and to land on. Empty: the one that is checked out.",
+    "forge": "Where pull requests live. This version has the local forge, which auto takes.",
+    "merge.method": "How a pull request is merged. The local forge cannot rebase.",
+    "checks.commands": "Commands that every merge must pass, run on the merged result. Empty: detected.",
+    "checks.none": "What to do where there are no checks: refuse the start, or merge untested.",
+    "checks.timeout": "How long one check may run.",
+    "checks.grace": "How long a forge has to report its first check. The local forge reports at once.",
+    "worktree.setup": "Commands that set a fresh checkout up. Empty: detected.",
+    "worktree.copy": "Files of your checkout that every worktree gets and no commit may hold, such as `.env`.",
+    "reviews.wait": "How long people have to say something before a reviewed pull request merges.",
+    "reviews.required": "How many people must approve each pull request.",
+    "reviews.rounds": "How often people are answered before it is a stalemate; how often the reviewer role reads.",
+    "limits.sessions": "Sessions of the run; then it stops.",
+    "limits.cost_usd": "Budget of the run in US dollars; then it stops.",
+    "limits.session_cost_usd": "Budget of one session. So much of the run's budget is reserved while it lasts.",
+    "limits.turns": "Turns of one session.",
+    "limits.session_minutes": "Time for one session.",
+    "limits.idle_minutes": "How long a session may say nothing before it is ended.",
+    "limits.attempts": "Attempts at one task, fix or plan before it is blocked.",
+    "limits.fix_rounds": "Fixes of one pull request's red checks before it is blocked.",
+    "limits.verify_rounds": "How often failing criteria become further changes before the run is blocked.",
+    "plan.max_prs": "Pull requests of the whole run at most, those that mend failing criteria included.",
+    "sandbox": "Run agents and commands under bubblewrap: where it works, always, or never.",
+}
+
+GROUPS: Final[Mapping[str, str]] = {
+    "Limits": r"limits\.",
+    "Plan and verification": r"plan\.|verify|land|pause_on_pr",
+    "Checks and worktrees": r"checks\.|worktree\.",
+    "Pull requests": r"reviews\.|merge\.|git\.|forge",
+    "Models": r"model$|models\.|roles\.|complexity\.",
+    "Safety": r"sandbox|trust_project_settings",
+    "Access to the model": r"api\.",
+}
+"""The tables, in order, each with how its keys begin."""
+
+
+def settings() -> str:
+    """Return the tables of every key."""
+    return "\n\n".join("\n".join(_table(title, start)) for title, start in GROUPS.items())
+
+
+def _table(title: str, start: str) -> Iterator[str]:
+    yield f"### {title}"
+    yield ""
+    yield "| key and variable | default | value | what it does |"
+    yield "|---|---|---|---|"
+    for name, key in KEYS.items():
+        if re.match(start, name):
+            said = " ".join([ABOUT[name], *_notes(key)])
+            yield f"| `{name}`<br>`{key.variable}` | {_default(key)} | {_form(key)} | {said} |"
+
+
+def _default(key: Key) -> str:
+    if key.field == "tuning":
+        return f"`{_chosen(key.name)}`"
+    value = key.shown(resolve()[key.name])
+    return "" if value in ("", []) else f"`{json.dumps(value)}`"
+
+
+def _chosen(name: str) -> str:
+    """Return the model, or the effort, that a first attempt goes by."""
+    group, whose, what = name.split(".")
+    role = Role(whose) if group == "roles" else Role.WORKER
+    complexity = Complexity(whose) if group == "complexity" else Complexity.CODING
+    return choose(role, complexity, 1, Policy())[what == "effort"]
+
+
+def _form(key: Key) -> str:
+    """Return what a value must be, in the words of the error that refuses another."""
+    try:
+        resolve({key.name: object()})
+    except ConfigError as error:
+        found = re.search(r" must be (.*), not ", str(error))
+        form = found[1] if found else ""
+    return f"{form}; or none" if _takes_none(key) else form
+
+
+def _takes_none(key: Key) -> bool:
+    try:
+        return key.parse("none") is None
+    except Exception:  # noqa: BLE001 - whatever refuses it
+        return False
+
+
+def _notes(key: Key) -> Iterator[str]:
+    if key.guarded:
+        yield "*Yours alone.*"
+    elif key.looser is not None:
+        yield "*Never looser.*"
+    if key.name.startswith("api."):
+        yield "*At the next resume.*"
+    elif not key.field:
+        yield "*At the next start.*"
