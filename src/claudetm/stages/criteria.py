@@ -9,7 +9,7 @@ from claudetm.plan.model import Criterion
 from claudetm.ports.commands import CommandRequest
 from claudetm.redact import printable, redact
 from claudetm.stages.context import Context
-from claudetm.stages.worktree import set_up
+from claudetm.stages.worktree import furnish
 from claudetm.workflow.events import CriterionChecked, RunBlocked
 from claudetm.workflow.limits import Wait
 
@@ -19,7 +19,7 @@ _TIMEOUT: Final = 900.0  # seconds
 async def judge(ctx: Context, criterion: Criterion, commit: str) -> CriterionChecked | RunBlocked | Wait:
     """Judge a criterion at a commit, in a checkout of its own: what its command leaves there helps no other."""
     async with ctx.repository.checkout(commit) as tree:
-        failure = await set_up(ctx, tree, f"criteria-{criterion.id}")
+        failure = await furnish(ctx, tree, f"criteria-{criterion.id}")
         receipt = None if failure else await _check(ctx, criterion, commit, tree)
     if failure and not ctx.stop.is_set():
         return RunBlocked(failure)

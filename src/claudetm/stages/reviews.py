@@ -21,7 +21,7 @@ from claudetm.stages.brief import common
 from claudetm.stages.context import Context
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.working import nothing_shown
-from claudetm.stages.worktree import prepare, set_up, tidy
+from claudetm.stages.worktree import furnish, prepare, tidy
 from claudetm.workflow.events import ChangeBlocked, ReviewsAnswered, SelfReviewed
 from claudetm.workflow.limits import Blocked, Wait
 from claudetm.workflow.pull_request import PullRequest, Thread, both_sides, fixed, unfixed
@@ -35,7 +35,7 @@ async def review(ctx: Context, change: ChangeState) -> SelfReviewed | ChangeBloc
     pull = await ctx.pull(change.number)
     subject = f"{change.id}:review"
     async with ctx.repository.checkout(change.head) as tree:
-        if failure := await set_up(ctx, tree, subject):
+        if failure := await furnish(ctx, tree, f"{change.id}-review"):
             return Wait(None, "stopped") if ctx.stop.is_set() else ChangeBlocked(change.id, failure)
         brief = ReviewerBrief(
             **common(ctx, subject, str(tree)),

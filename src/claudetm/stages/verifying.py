@@ -14,7 +14,7 @@ from claudetm.stages.brief import common
 from claudetm.stages.context import Context
 from claudetm.stages.criteria import judge
 from claudetm.stages.session import Seat, converse
-from claudetm.stages.worktree import set_up
+from claudetm.stages.worktree import furnish
 from claudetm.workflow.events import CriteriaFailed, CriterionChecked, GoalVerified, PlanExtended, RunBlocked
 from claudetm.workflow.limits import Blocked, Wait, pull_requests, too_many
 from claudetm.workflow.run import Run
@@ -58,7 +58,7 @@ async def _judge_all(ctx: Context) -> RunBlocked | Wait | None:
 async def _ask(ctx: Context, criteria: tuple[Criterion, ...], commit: str) -> RunBlocked | Wait | None:
     """Let the verifier judge what no command shows. A verdict without evidence is no proof."""
     async with ctx.repository.checkout(commit) as tree:
-        if failure := await set_up(ctx, tree, "criteria:verify"):
+        if failure := await furnish(ctx, tree, "verify"):
             return Wait(None, "stopped") if ctx.stop.is_set() else RunBlocked(failure)
         brief = VerifierBrief(**common(ctx, "verify", str(tree)), criteria=criteria, commit=commit, base=ctx.run.base)
         result = await converse(ctx, Seat(Role.VERIFIER, "verify", tree, resumable=False), brief)

@@ -19,7 +19,7 @@ from claudetm.prompts.briefs import ConfirmBrief, DoneTask, WorkerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
 from claudetm.stages.session import Seat, converse
-from claudetm.stages.worktree import prepare, set_up, tidy
+from claudetm.stages.worktree import furnish, prepare, set_up, tidy
 from claudetm.workflow.events import (
     ChangeBlocked,
     ChangeEmpty,
@@ -173,7 +173,7 @@ async def _confirm(
     head = await ctx.repository.adopt(change.id)
     async with ctx.repository.checkout(head) as tree:
         subject = f"{task.id}:confirm"
-        if failure := await set_up(ctx, tree, subject):
+        if failure := await furnish(ctx, tree, f"{task.id}-confirm"):
             return Wait(None, "stopped") if ctx.stop.is_set() else ChangeBlocked(change.id, failure)
         shown = tuple(f"{v.path}:{v.line} {v.command}".strip() for v in answer.evidence)
         brief = ConfirmBrief(

@@ -50,24 +50,27 @@ async def keep(ctx: Context, change: ChangeState, why: str) -> None:
         await ctx.record(e.SnapshotTaken(change.id, snapshot.ref, snapshot.commit, why))
 
 
-async def set_up(ctx: Context, path: Path, name: str) -> str:
-    """Run the set-up commands in a checkout; return "" or what failed. In a worktree they have to succeed once.
-
-    `name` is a change's for its worktree, and one that no change can have for a throw-away checkout.
+async def set_up(ctx: Context, path: Path, change: str) -> str:
+    """Run the set-up commands in a change's worktree, unless they succeeded there; return "" or what failed.
 
     Commands that were set since run there, too: a session works in what is tested.
     """
-    commands = ctx.run.policy.setup
-    by = "\n".join(commands)
-    if await ctx.repository.is_set_up(name, by):
+    by = "\n".join(ctx.run.policy.setup)
+    if await ctx.repository.is_set_up(change, by):
         return ""
-    for n, command in enumerate(commands, start=1):
+    failure = await furnish(ctx, path, change)
+    if not failure:
+        await ctx.repository.mark_set_up(change, by)
+    return failure
+
+
+async def furnish(ctx: Context, path: Path, name: str) -> str:
+    """Run the set-up commands in a folder; return "" or what failed. `name` is for their logs."""
+    for n, command in enumerate(ctx.run.policy.setup, start=1):
         log = ctx.logs / "setup" / f"{name}-{n}.txt"
         result = await ctx.commands.run(CommandRequest(command, path, log=log), ctx.stop)
         if not result.ok:
             return f"the set-up command `{command}` failed ({result.how}); see {log}"
-    if await ctx.repository.worktree(name) == path:
-        await ctx.repository.mark_set_up(name, by)
     return ""
 
 
