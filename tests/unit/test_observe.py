@@ -248,8 +248,10 @@ def test_reviews_are_received_or_settled(seen: PullRequest, changed: dict[str, A
         (
             pull(threads=(replace(ANSWERED, comments=(*REMARK.comments, BECAUSE)), RESOLVED)),
             {},
-            "1 conversation is unresolved, ann's to resolve by `claudetm review resolve 7 t1`: "
-            "t1: ann: “Why?”; answered: “Because.”",
+            (
+                "1 conversation is unresolved, ann's to resolve by `claudetm review resolve 7 t1`: "
+                "t1: ann: “Why?”; answered: “Because.”"
+            ),
         ),
         (pull(), {"review_wait": 90.0}, "waiting for reviews"),
     ],

@@ -308,7 +308,15 @@ def worst() -> dict[str, Brief]:
         ),
         "responder": ResponderBrief(**common, **left, change=change, threads=(thread,) * 300, head=HEAD),
         "updater": UpdaterBrief(
-            **common, **left, change=change, base=BASE, head=HEAD, conflicted=MANY, ours=LONG, theirs=LONG, their_diff=LONG
+            **common,
+            **left,
+            change=change,
+            base=BASE,
+            head=HEAD,
+            conflicted=MANY,
+            ours=LONG,
+            theirs=LONG,
+            their_diff=LONG,
         ),
         "verifier": VerifierBrief(**common, criteria=(criterion,) * 99, commit=HEAD),
         "confirm": ConfirmBrief(**common, change=change, task=task, commit=HEAD, evidence=(LONG,) * 99),

@@ -184,7 +184,10 @@ def test_mending_beyond_the_limit_blocks_with_the_evidence(most: int, sessions: 
     [
         ({"sessions": 3}, "The run has used 4 sessions already, so 3 cannot be its limit: name more, or leave it."),
         ({"cost_usd": 1.0}, "The run has used $2.00 already, so $1.00 cannot be its limit: name more, or leave it."),
-        ({"max_prs": 0}, "The run has used 1 pull request already, so 0 cannot be its limit: name more, or leave it."),
+        (
+            {"max_prs": 0},
+            "The run has used 1 pull request already, so 0 cannot be its limit: name more, or leave it.",
+        ),
         ({"sessions": 4, "cost_usd": 2.0, "max_prs": 1}, ""),
         ({"sessions": None, "cost_usd": None, "max_prs": None, "turns": 1}, ""),
     ],
