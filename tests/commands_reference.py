@@ -5,7 +5,7 @@ What an application cannot say of its commands stands here: an example each, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -121,6 +121,22 @@ def commands(command: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
     yield path, command
     for name in command.list_commands(None) if hasattr(command, "commands") else ():
         yield from commands(command.commands[name], f"{path} {name}".strip())
+
+
+def parse(words: Sequence[str]) -> None:
+    """Parse a command line as the program would, and do nothing. Raises TyperException for wrong usage."""
+    context: Any = None
+    command: Any = get_command(build(words))
+    name = "claudetm"
+    while True:
+        for parameter in command.params:
+            parameter.callback = None  # an option such as --version would act at once
+        context = command.make_context(name, list(words), parent=context)
+        left = [*context._protected_args, *context.args]
+        if not left or not hasattr(command, "commands"):
+            return
+        name, *words = left
+        command = command.commands[name]
 
 
 def reference() -> str:

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 from typer.exceptions import TyperException
-from typer.main import get_command
 
-from claudetm.cli.app import build
 from claudetm.config import KEYS
-from commands_reference import commands
+from commands_reference import commands, parse
 from generate_docs import DOCS
 
 ROOT = DOCS.parent
@@ -62,20 +60,6 @@ def calls(line: str) -> Iterator[list[str]]:
         end = next((n for n, word in enumerate(words) if word in BREAKS), len(words))
         if end:  # else a folder's name
             yield words[:end]
-
-
-def parse(words: list[str]) -> None:
-    """Parse a command line as the program would, and do nothing. Raises TyperException for wrong usage."""
-    context, command, name = None, get_command(build(words)), "claudetm"
-    while True:
-        for parameter in command.params:
-            parameter.callback = None  # an option such as --version would act at once
-        context = command.make_context(name, list(words), parent=context)
-        left = [*context._protected_args, *context.args]
-        if not left or not hasattr(command, "commands"):
-            return
-        name, *words = left
-        command = command.commands[name]
 
 
 def unknown(mention: str) -> list[str]:
