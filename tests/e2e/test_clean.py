@@ -148,6 +148,27 @@ def test_a_yes_removes_what_is_merged_and_keeps_the_record_the_logs_and_what_is_
     assert (again.returncode, "nothing to clean" in again.stderr) == (1, True)
 
 
+def test_what_is_left_of_the_runs_in_history_goes_too_and_what_is_nowhere_else_stays(person: Terminal) -> None:
+    archived = StateDirectory(person.state).archive(RUN)  # as the next `start` does
+    refused = person("clean")
+    assert f"The run {RUN} (verified) is over, and its record is in history/:" in refused.stdout
+    assert own(person).is_dir()
+    done = person("clean", "-f")
+    assert (done.returncode, done.stdout.splitlines()) == (
+        0,
+        [
+            f"kept refs/claudetm/{RUN}/snapshots/c1-1: it has commits that are nowhere else",
+            f"removed refs/heads/claudetm/{RUN}/c1",
+            f"kept refs/heads/claudetm/{RUN}/c2: it has commits that are nowhere else",
+            f"removed {own(person)}",
+        ],
+    )
+    assert not own(person).parent.exists()
+    assert f"refs/heads/claudetm/{RUN}/c1" not in refs(person)
+    assert (archived / "journal.jsonl").exists()
+    assert "nothing to clean" in person("clean", "-f").stderr
+
+
 def test_without_a_terminal_it_refuses_unless_forced(person: Terminal) -> None:
     before = bytes_of(person.here, person.home)
     refused = person("clean", said=b"y\n")

@@ -1,10 +1,12 @@
 """`claudetm clean`: put a run away. The record goes to history/; a commit that is nowhere else is never dropped.
 
+A `start` only archives the record of the run before, so what is left of the runs in history/ goes as well.
 Each step looks at what is there, and the journal leaves last: killed half-way, the same call ends the same.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import TYPE_CHECKING
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from claudetm.adapters.git.user_refs import Ref, UserRefs
     from claudetm.adapters.store.directory import StateDirectory
+    from claudetm.errors import UsageError
     from claudetm.workflow.run import Run
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -28,20 +31,27 @@ def command(
     """Put the run away: its record goes to history/, its own repository and its merged branches are removed."""
     from claudetm.adapters.store.lock import acquire
     from claudetm.cli.state import find
-    from claudetm.errors import UsageError
 
     state = find(foreign=True)
-    if not state.foreign and not state.journal.exists():
-        raise UsageError(f"There is nothing to clean in {state.root}: no run has left anything there")
+    if not (state.foreign or state.journal.exists() or state.history.is_dir()):
+        raise _nothing(state)
     with acquire(state.lock):
         if state.foreign:
             what = "the state of another program (claude-task-master), which is not read"
             _put_away(state, "foreign", what, force, {"lock", "history", "config.json"})
+        elif not state.journal.exists():
+            _clean(state, None, force)
         elif (run := _readable(state)) is None:
             what = "a journal that cannot be read; the branches claudetm/… of its run are left as they are"
             _put_away(state, "damaged", what, force)
         else:
             _clean(state, run, force)
+
+
+def _nothing(state: StateDirectory) -> UsageError:
+    from claudetm.errors import UsageError
+
+    return UsageError(f"There is nothing to clean in {state.root}: no run has left anything there")
 
 
 def _put_away(state: StateDirectory, name: str, what: str, force: bool, kept: set[str] | None = None) -> None:
@@ -54,35 +64,74 @@ def _put_away(state: StateDirectory, name: str, what: str, force: bool, kept: se
     print(f"moved to {state.archive(target.name, frozenset(kept) if kept else KEPT)}")
 
 
-def _clean(state: StateDirectory, run: Run, force: bool) -> None:
-    from claudetm.adapters.git.user_refs import UserRefs
-    from claudetm.adapters.git.user_repository import locate, refuse_tracked
+def _clean(state: StateDirectory, run: Run | None, force: bool) -> None:
+    from claudetm.adapters.git.user_repository import refuse_tracked
     from claudetm.adapters.store.directory import KEPT, NAME
-    from claudetm.bootstrap.opening import run_folder
 
     refuse_tracked(state.root.parent, NAME, state.config.name)
-    user = UserRefs(*locate(state.root.parent), run.author)
-    folder = run_folder(user.root, run.id)
-    refs = [f"  {_fate(name, why)}" for name, _, why in _refs(run, user)]
-    _ask(
-        [
-            f"The run {run.id} ({run.phase}) is put away:",
-            f"  removed {folder}",
-            *refs,
-            "  kept what its worktrees hold and nothing else does, below refs/claudetm/",
+    left = _left_behind(state)
+    if run is None and not left:
+        raise _nothing(state)
+    lines = [line for old in left for line in _planned(old, state, "is over, and its record is in history/")]
+    if run is not None:
+        lines += [
+            *_planned(run, state, "is put away"),
             f"  kept {state.logs}, {state.history}",
             f"  moved the rest of its record, to {state.history / run.id}",
-        ],
-        force,
-    )
+        ]
+    _ask(lines, force)
+    for one in [*left, *([run] if run is not None else [])]:
+        _remove(one, state)
+    if run is not None:
+        state.keep_logs(run.id)
+        print(f"moved its record to {state.archive(run.id, KEPT | {state.logs.name}, run)}")
+
+
+def _planned(run: Run, state: StateDirectory, why: str) -> list[str]:
+    """Return what the user is told before anything of a run is removed."""
+    user, folder = _places(run, state)
+    return [
+        f"The run {run.id} ({run.phase}) {why}:",
+        f"  removed {folder}",
+        *(f"  {_fate(name, kept)}" for name, _, kept in _refs(run, user)),
+        "  kept what its worktrees hold and nothing else does, below refs/claudetm/",
+    ]
+
+
+def _remove(run: Run, state: StateDirectory) -> None:
+    """Remove a run's repository and those of its refs that hold nothing of their own, and say so."""
+    user, folder = _places(run, state)
     unkept = _remove_folder(run, folder, user)
     for name, ref, why in _refs(run, user):
         if not why:
             user.git.run("update-ref", "--no-deref", "-d", name, ref.commit)
         print(_fate(name, why))
     print(f"kept {folder}: {unkept}" if unkept else f"removed {folder}")
-    state.keep_logs(run.id)
-    print(f"moved its record to {state.archive(run.id, KEPT | {state.logs.name}, run)}")
+
+
+def _places(run: Run, state: StateDirectory) -> tuple[UserRefs, Path]:
+    """Return the user's repository, and the folder of the run's own."""
+    from claudetm.adapters.git.user_refs import UserRefs
+    from claudetm.adapters.git.user_repository import locate
+    from claudetm.bootstrap.opening import run_folder
+
+    user = UserRefs(*locate(state.root.parent), run.author)
+    return user, run_folder(user.root, run.id)
+
+
+def _left_behind(state: StateDirectory) -> list[Run]:
+    """Return the runs in history/ of which something is left that can go; nobody can resume one of those."""
+    from claudetm.adapters.store.directory import StateDirectory
+
+    found = []
+    for record in sorted(state.history.glob("*/journal.jsonl")):
+        run = _readable(StateDirectory(record.parent))
+        if run is None or run.id != record.parent.name:
+            continue
+        user, folder = _places(run, state)
+        if any(map(os.path.lexists, (folder, _emptied(folder)))) or any(not why for *_, why in _refs(run, user)):
+            found.append(run)
+    return found
 
 
 def _fate(name: str, why: str) -> str:
@@ -126,7 +175,7 @@ def _remove_folder(run: Run, folder: Path, user: UserRefs) -> str:
     from claudetm.adapters.git.clean_room import remove_tree
     from claudetm.errors import ClaudetmError
 
-    emptied = folder.with_name(f"{folder.name}.removed")
+    emptied = _emptied(folder)
     if folder.exists():
         try:
             _keep_work(run, folder, user)
@@ -138,6 +187,11 @@ def _remove_folder(run: Run, folder: Path, user: UserRefs) -> str:
     with suppress(OSError):
         folder.parent.rmdir()
     return ""
+
+
+def _emptied(folder: Path) -> Path:
+    """Return where a run's folder lies while it is being removed."""
+    return folder.with_name(f"{folder.name}.removed")
 
 
 def _keep_work(run: Run, folder: Path, user: UserRefs) -> None:
