@@ -11,6 +11,7 @@ import pytest
 from typer.exceptions import TyperException
 
 from claudetm.config import KEYS
+from claudetm.testing.scripted_model import scenario as scenarios
 from commands_reference import commands, parse
 from generate_docs import DOCS
 
@@ -91,6 +92,13 @@ def test_every_command_line_that_is_shown_is_one_of_the_program(page: Path) -> N
 def test_every_command_and_option_that_is_named_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert {mention: lost for mention in INLINE.findall(text) if (lost := unknown(mention))} == {}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_scenario_that_is_shown_can_be_played(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for scenario in re.findall(r"^```yaml\n(name: .*?)^```", text, re.MULTILINE | re.DOTALL):
+        assert scenarios.parse(scenario, page.name).sessions
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
