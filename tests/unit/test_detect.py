@@ -154,3 +154,87 @@ def test_requirements_become_an_environment_of_the_checkout_where_python_has_no_
     assert command.startswith("python3 -m venv .venv")
     assert command.endswith("-r requirements-dev.txt -r requirements.txt")
     assert checks(REQUIRED, REQUIRED.__getitem__, bare) == (".venv/bin/python -m pytest -q",)
+
+
+EXTRA = """
+[build-system]
+build-backend = "hatchling.build"
+[project]
+name = "app"
+optional-dependencies.docs = ["sphinx"]
+optional-dependencies.tests = ["freezegun", "pytest>=9", "pytest-cov"]
+"""
+GROUP = """
+[project]
+name = "app"
+[dependency-groups]
+docs = ["pytest"]
+dev = ["ruff", "pytest>=8", {include-group = "docs"}]
+"""
+INSTALL = ".venv/bin/python -m pip install --quiet --disable-pip-version-check"
+
+
+@pytest.mark.parametrize(
+    ("files", "installs"),
+    [
+        ({"pyproject.toml": EXTRA}, f"{INSTALL} -e '.[tests]'"),
+        (
+            {"pyproject.toml": GROUP, ".gitignore": "*.egg-info/\n"},
+            f"{INSTALL} 'pip>=25.1' && {INSTALL} -e . --group dev",
+        ),
+        (
+            {"pyproject.toml": '[dependency-groups]\ntest = ["pytest"]\n'},
+            f"{INSTALL} 'pip>=25.1' && {INSTALL} --group test",
+        ),
+    ],
+)
+def test_an_extra_or_a_group_for_tests_becomes_an_environment_of_the_checkout(
+    files: dict[str, str], installs: str
+) -> None:
+    files = {**files, "tests/test_a.py": ""}
+    bare = without("python3 -m pytest")
+    made = "python3 -m venv .venv && echo '*' > .venv/.gitignore"
+    assert setup(files, files.__getitem__, bare) == (f"{made} && {installs}",)
+    assert checks(files, files.__getitem__, bare) == (".venv/bin/python -m pytest -q",)
+    assert setup(files, files.__getitem__, everything) == ()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"pyproject.toml": GROUP},  # setuptools would leave app.egg-info in the checkout
+        {"pyproject.toml": EXTRA.replace('"pytest>=9", ', "")},  # pytest-cov is not pytest
+        {"pyproject.toml": EXTRA.replace("tests =", "bench =")},
+        {"pyproject.toml": EXTRA, "requirements.txt": "flask\n"},
+        {"pyproject.toml": '[project]\noptional-dependencies.tests = "pytest"\n'},
+    ],
+)
+def test_what_does_not_say_for_sure_what_the_tests_need_sets_nothing_up(files: dict[str, str]) -> None:
+    files = {**files, "tests/test_a.py": "import pytest"}
+    bare = without("python3 -m pytest")
+    assert setup(files, files.__getitem__, bare) == ()
+    assert checks(files, files.__getitem__, bare) == ("python3 -m pytest -q",)
+
+
+def test_a_lock_of_uv_goes_before_tox_where_uv_is_installed() -> None:
+    files = {**PYTEST, "uv.lock": "", "tox.ini": "", "noxfile.py": ""}
+    assert checks(files, files.__getitem__, everything) == ("uv run --frozen pytest -q",)
+    assert checks(files, files.__getitem__, without("uv")) == (TOX,)
+    unsaid = {"uv.lock": "", "tox.ini": "", "test_a.py": TEST_FILE}  # not pytest's: what tox does is known to tox
+    assert checks(unsaid, unsaid.__getitem__, everything) == (TOX,)
+
+
+@pytest.mark.parametrize(
+    ("project", "options"),
+    [
+        ('[dependency-groups]\ndev = ["pytest"]\ntests = ["pytest"]', ""),
+        ('[dependency-groups]\ntests = ["pytest"]', " --group tests"),
+        ('[tool.uv]\ndefault-groups = ["tests"]\n[dependency-groups]\ntests = ["pytest"]', ""),
+        ('[tool.uv]\ndefault-groups = "all"\n[dependency-groups]\ntests = ["pytest"]', ""),
+        (EXTRA, " --extra tests"),
+    ],
+)
+def test_uv_is_asked_for_the_group_that_holds_pytest(project: str, options: str) -> None:
+    files = {"pyproject.toml": project, "uv.lock": "", "tests/test_a.py": "import pytest"}
+    assert checks(files, files.__getitem__, everything) == (f"uv run --frozen{options} pytest -q",)
+    assert setup(files, files.__getitem__, everything) == (f"uv sync --frozen{options}",)

@@ -27,6 +27,7 @@ _TEST_FILE: Final = re.compile(r"(^|/)(test_[^/]*|[^/]*_test)\.py$")
 _UNITTEST_FILE: Final = re.compile(r"(^|/)test[^/]*\.py$")
 _TARGET: Final = r"^(?:[\w.-]+[ \t]+)*{0}(?:[ \t]+[\w.-]+)*[ \t]*::?(?!=)"
 _REQUIREMENTS: Final = re.compile(r"requirements([-_.]?(dev|test|tests|testing))?\.txt")
+_TEST_GROUPS: Final = ("test", "tests", "testing", "dev")
 _VENV: Final = ".venv/bin/python"
 _TOX: Final = "tox --skip-missing-interpreters true"
 _NOX: Final = "nox --no-error-on-missing-interpreters"
@@ -130,14 +131,20 @@ def _make(files: Collection[str], read: Read) -> Iterator[str]:
 
 
 def _python(files: Collection[str], read: Read, has: Installed) -> Iterator[str]:
-    """Yield what checks a Python project, the most telling first."""
+    """Yield what checks a Python project, the most telling first.
+
+    A lock of uv goes before tox: it is what this checkout is set up from, and one interpreter is enough here.
+    """
     project, settings = _toml(files, read), _ini(files, read)
+    tests = [f for f in files if _TEST_FILE.search(f)]
+    pytest = _uses_pytest(files, read, project, settings, tests)
+    if "uv.lock" in files and pytest and has("uv"):
+        yield from _pytest(files, read, has)
     if "tox.ini" in files or "tox" in _table(project, "tool") or "tox:tox" in settings:
         yield _TOX
     if "noxfile.py" in files:
         yield _NOX
-    tests = [f for f in files if _TEST_FILE.search(f)]
-    if _uses_pytest(files, read, project, settings, tests):
+    if pytest:
         yield from _pytest(files, read, has)
     elif any(_UNITTEST_FILE.search(f) for f in tests):
         yield _unittest(files, tests)
@@ -165,7 +172,7 @@ def _names_pytest(files: Collection[str], read: Read, project: Mapping[str, Any]
 
 def _pytest(files: Collection[str], read: Read, has: Installed) -> Iterator[str]:
     if runner := next((run for lock, run, _ in _PYTHON if lock in files), ""):
-        yield f"{runner} pytest -q"
+        yield f"{runner}{_uv_options(files, read)} pytest -q"
     # an installation of the project elsewhere must not be what is tested
     path = "PYTHONPATH=src " if any(re.fullmatch(r"src/[^/]+/__init__\.py|src/[^/]+\.py", f) for f in files) else ""
     yield f"{path}{_VENV if _own_venv(files, read, has) else 'python3'} -m pytest -q"
@@ -184,21 +191,71 @@ def _unittest(files: Collection[str], tests: list[str]) -> str:
 def _python_setup(files: Collection[str], read: Read, has: Installed) -> Iterator[str]:
     locked = next((install for lock, _, install in _PYTHON if lock in files), "")
     if locked:
-        yield locked
-    elif _own_venv(files, read, has):
-        wanted = sorted(f for f in files if _REQUIREMENTS.fullmatch(f))
-        listed = " ".join(f"-r {f}" for f in wanted)
+        yield locked + _uv_options(files, read)
+    elif wanted := _own_venv(files, read, has):
         # a folder that git would call a leftover hides itself
-        yield (
-            "python3 -m venv .venv && echo '*' > .venv/.gitignore"
-            f" && {_VENV} -m pip install --quiet --disable-pip-version-check {listed}"
-        )
+        installs = (f"{_VENV} -m pip install --quiet --disable-pip-version-check {w}" for w in wanted)
+        yield " && ".join(("python3 -m venv .venv && echo '*' > .venv/.gitignore", *installs))
 
 
-def _own_venv(files: Collection[str], read: Read, has: Installed) -> bool:
-    """Whether each checkout gets an environment made from requirements.txt: only where python3 here has no pytest."""
-    wanted = [f for f in files if _REQUIREMENTS.fullmatch(f)]
-    return any(re.search(r"^pytest\b", read(f), re.MULTILINE) for f in wanted) and not has("python3 -m pytest")
+def _own_venv(files: Collection[str], read: Read, has: Installed) -> tuple[str, ...]:
+    """Return what pip installs, one call each, into an environment of each checkout; () where there is none.
+
+    Requirements files go before what the project's own file names. Where python3 here has pytest, its environment
+    is the one that is meant.
+    """
+    if has("python3 -m pytest"):
+        return ()
+    listed = sorted(f for f in files if _REQUIREMENTS.fullmatch(f))
+    if any(re.search(r"^pytest\b", read(f), re.MULTILINE) for f in listed):
+        return (" ".join(f"-r {f}" for f in listed),)
+    return () if listed else _named_tests(files, read)
+
+
+def _named_tests(files: Collection[str], read: Read) -> tuple[str, ...]:
+    """Return what pip installs for an extra or a dependency group, by its usual names, that holds pytest."""
+    project = _toml(files, read)
+    own = "-e ." if "project" in project or "setup.py" in files else ""
+    if own and not _leaves_no_trace(files, read, project):
+        return ()
+    if own and (extra := _holding_pytest(_extras(project))):
+        return (f"-e '.[{extra}]'",)
+    if group := _holding_pytest(_table(project, "dependency-groups")):
+        return ("'pip>=25.1'", f"{own} --group {group}".lstrip())  # older ones know no groups
+    return ()
+
+
+def _leaves_no_trace(files: Collection[str], read: Read, project: Mapping[str, Any]) -> bool:
+    """Whether an installation writes nothing into the checkout that git would call a leftover: setuptools does."""
+    backend = _table(project, "build-system").get("build-backend", "setuptools")
+    return not str(backend).startswith("setuptools") or (
+        ".gitignore" in files and bool(re.search(r"\.egg-info\b|\*\.egg", read(".gitignore")))
+    )
+
+
+def _extras(project: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _table(_table(project, "project"), "optional-dependencies")
+
+
+def _holding_pytest(groups: Mapping[str, Any]) -> str:
+    """Return the first of the usual names under which pytest is listed, or ""."""
+    listed = {name: groups[name] for name in _TEST_GROUPS if isinstance(groups.get(name), list)}
+    return next((n for n, wanted in listed.items() if any(re.match(r"pytest\b(?!-)", str(w)) for w in wanted)), "")
+
+
+def _uv_options(files: Collection[str], read: Read) -> str:
+    """Return what makes uv install pytest, too, where it is in no group that uv installs by itself."""
+    if "uv.lock" not in files:
+        return ""
+    project = _toml(files, read)
+    groups = _table(project, "dependency-groups")
+    default = _table(_table(project, "tool"), "uv").get("default-groups", ["dev"])
+    installed_anyway = groups if default == "all" else {n: groups[n] for n in default if n in groups}
+    if re.search(r"\bpytest\b", json.dumps([*installed_anyway.values()])):
+        return ""
+    if group := _holding_pytest(groups):
+        return f" --group {group}"
+    return f" --extra {extra}" if (extra := _holding_pytest(_extras(project))) else ""
 
 
 def _node(files: Collection[str], read: Read, _has: Installed) -> Iterator[str]:
