@@ -9,7 +9,8 @@ import pytest
 
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
-from claudetm.testing.memory import GREEN
+from claudetm.ports.repository import Conflicted, Merged
+from claudetm.testing.memory import GREEN, MemoryForge, MemoryRepository
 from claudetm.workflow.outcomes import Outcome
 from world import World, answered, change_of, honest, play, proposal, task
 
@@ -120,6 +121,53 @@ def test_a_merge_that_is_not_both_sides_is_never_pushed(what: str) -> None:
     assert why in reason(world)
     assert world.count("BranchUpdated") == 0
     assert not world.forge.merges
+
+
+class ByLine(MemoryRepository):
+    """Merges api.py as git does, where each side has changed its own end."""
+
+    async def merge(self, ours: str, theirs: str, message: str) -> Merged | Conflicted:
+        """Merge path by path, and api.py line by line."""
+        merged = await super().merge(ours, theirs, message)
+        if not isinstance(merged, Conflicted) or "api.py" not in merged.paths:
+            return merged
+        tree = {**self.nodes[merged.attempt].tree, "api.py": "ours\n2\ntheirs\n"}
+        return Conflicted(tuple(p for p in merged.paths if p != "api.py"), self.commit((ours, theirs), tree, message))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "wrong"),
+    [
+        ("1\n2\ntheirs\n", "both", "The merge keeps only theirs of api.py, and the answer does not say so."),
+        ("ours\n2\n3\n", "both", "The merge keeps only ours of api.py, and the answer does not say so."),
+        ("ours\n2\n3\n", "theirs", "The merge keeps only ours of api.py, and the answer does not say so."),
+        ("ours\n2\n3\n", "ours", ""),
+        ("ours\n2\ntheirs\n", "both", ""),
+        ("ours\nnew\ntheirs\n", "both", ""),
+    ],
+)
+def test_a_side_lost_of_a_file_that_merges_by_itself_is_not_excused_by_its_name(
+    text: str, kept: str, wrong: str
+) -> None:
+    world = conflicting({"api.py": text}, "api.py", keep=kept)
+    world.repository = ByLine({"README.md": "hello\n", "api.py": "1\n2\n3\n"}, world.fault)
+    world.forge = MemoryForge(world.repository, world.fault)
+    updates, pushed = world.play, []
+
+    async def plays(w: World, request: SessionRequest) -> SessionReport:
+        if request.role is Role.WORKER:
+            return await w.commits(request, {"c1.t1.txt": "ours\n", "api.py": "ours\n2\n3\n"})
+        return await updates(w, request)
+
+    def checks(_pull: Any) -> Any:
+        if not pushed:
+            pushed.append(world.repository.push_by_person("main", {**THEIRS, "api.py": "1\n2\ntheirs\n"}))
+        return GREEN
+
+    world.play, world.forge.checks = plays, checks
+    play(world)
+    assert (wrong in reason(world)) if wrong else (world.tree()["api.py"] == text)
+    assert bool(world.forge.merges) is not bool(wrong)
 
 
 @pytest.mark.parametrize("path", ["hers.txt", "Makefile"])

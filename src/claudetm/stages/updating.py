@@ -146,19 +146,22 @@ async def _lost(ctx: Context, change: ChangeState, base: str, answer: UpdaterAns
     """Return what a resolution has done to a side's work without saying so, or "".
 
     A merge can name both parents and keep the files of one (`git merge -s ours`). What does not conflict is to be as
-    git merges it, unless the answer names the file: a thing that one side renamed may have a new user.
+    git merges it, unless the answer names the file: a thing that one side renamed may have a new user. A file that is
+    named and has work of both sides is one side's only where the answer says whose.
     """
     differ = ctx.repository.changed_paths
     head = await ctx.repository.adopt(change.id)
     fork = await ctx.repository.merge_base(base, change.head)  # what it was tested with, the branch need not have
-    changed = {*await differ(fork, base), *await differ(fork, change.head)}
+    theirs, ours = {*await differ(fork, base)}, {*await differ(fork, change.head)}
+    changed = theirs | ours
     if gone := sorted(changed - {*await differ(fork, head)}):
         return f"The merge takes back what a side has changed: {', '.join(gone[:10])}."
     kept = {f.path: f.kept for f in answer.files}
     if untold := sorted({*await differ(clash.attempt, head)} - {*clash.paths, *kept}):
         return f"The merge makes of {', '.join(untold[:10])} what neither side has, and the answer does not say so."
+    mixed = theirs & ours & {*await differ(change.head, base)}
     for side, commit in (("ours", change.head), ("theirs", base)):
-        same = set(clash.paths) - {*await differ(commit, head)}
+        same = {*clash.paths, *(mixed & {*kept})} - {*await differ(commit, head)}
         if untold := sorted(p for p in same if kept.get(p) not in {side, "regenerated"}):
             return f"The merge keeps only {side} of {', '.join(untold[:10])}, and the answer does not say so."
     return ""
