@@ -50,6 +50,8 @@ ABOUT: Final[Mapping[str, str]] = {
     "checks.none": "What to do where there are no checks: refuse the start, or merge untested.",
     "checks.timeout": "How long one check may run.",
     "checks.grace": "How long a forge has to report its first check. The local forge reports at once.",
+    "checks.environment": "Names of your environment variables that set-up, checks and criteria get, such as "
+    "`PIP_INDEX_URL` for a package index of your own. What they hold, whoever wrote the code that runs can read.",
     "worktree.setup": "Commands that set a fresh checkout up. Empty: detected.",
     "worktree.copy": "Files of your checkout that every worktree gets and no commit may hold, such as `.env`.",
     "reviews.wait": "How long people have to say something before a reviewed pull request merges.",

@@ -135,6 +135,30 @@ def _lines(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WITHHELD: Final = re.compile(
+    r"(ANTHROPIC|CLAUDE|OPENROUTER|GITHUB|GH|GITLAB|GL|GITEA|BITBUCKET|AZURE_DEVOPS)_\w*|CLAUDETM_\w*|SEGO_API_KEY"
+    r"|CI_JOB_TOKEN|GIT_\w+|SSH_\w+|HOME|TMPDIR|LD_\w+|DYLD_\w+",
+    re.IGNORECASE,
+)
+"""What no command of others may have: the model's and the forges' keys, and what undoes their being kept apart."""
+
+
+def _variable_names(value: Any) -> tuple[str, ...]:
+    """Return names of environment variables, each once; from the environment also with commas between."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        value = value.replace(",", " ").split()
+    names = tuple(dict.fromkeys(name.strip() for name in _lines(value)))
+    if not all(map(_VARIABLE.fullmatch, names)):
+        raise _Unusable("a list of names of environment variables")
+    if withheld := [name for name in names if _WITHHELD.fullmatch(name)]:
+        raise _Unusable(
+            f"a list of names of environment variables without {withheld[0]} "
+            "(no command gets what belongs to the model, to a forge or to its own private home)"
+        )
+    return names
+
+
 def _or_none(parse: Parse) -> Parse:
     def parse_or_none(value: Any) -> Any:
         return None if value is None or value == "none" else parse(value)
@@ -248,6 +272,7 @@ KEYS: Final[Mapping[str, Key]] = {
         Key("checks.none", _choice("block", "pass"), "checks_none", guarded=True),
         Key("checks.timeout", _duration("s"), "checks_timeout", guarded=True),
         Key("checks.grace", _duration("s", zero=True), "checks_grace", guarded=True),
+        Key("checks.environment", _variable_names, "checks_environment", guarded=True),
         Key("worktree.setup", _lines, "setup", guarded=True),
         Key("worktree.copy", _lines, "copy", guarded=True),
         Key("reviews.wait", _duration("s", zero=True), "review_wait", looser=_less),

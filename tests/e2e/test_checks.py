@@ -112,7 +112,7 @@ def test_a_base_that_is_red_by_itself_blocks_until_it_is_mended(tmp_path: Path) 
     ended = person("start", "Greet loudly", "--rehearse", scenario(person), "--no-review")
     assert ended.returncode == 1, ended
     assert "the base is red, too: make test fails at" in ended.stderr
-    assert "next: mend the base, then claudetm resume" in ended.stderr
+    assert "next: mend the base, or set worktree.setup where a fresh checkout lacks what" in ended.stderr
     assert roles(person) == ["planner", "worker"]
     person.git("rm", "-q", "tests/test_broken.py")
     person.git("commit", "-q", "-m", "Mend it")
@@ -142,6 +142,20 @@ def test_a_check_whose_tool_is_not_installed_is_refused_at_the_start(tmp_path: P
         "npm is not installed here"
         in person("start", "Greet", "--rehearse", scenario(person), "--check", "npm t").stdout
     )
+
+
+def test_variables_that_are_named_reach_set_up_and_checks(tmp_path: Path) -> None:
+    person = terminal(tmp_path)
+    needs = 'test "$PIP_INDEX_URL" = https://index.example'
+    person.extra = {
+        "PIP_INDEX_URL": "https://index.example",
+        "CLAUDETM_WORKTREE_SETUP": needs,
+        "CLAUDETM_CHECKS_ENVIRONMENT": "PIP_INDEX_URL",
+    }
+    words = ("start", "Greet loudly", "--rehearse", scenario(person), "--no-review", "--check", needs)
+    ended = person(*words)
+    assert ended.returncode == 0, ended
+    assert of(person, "RunStarted")[0]["settings"]["checks_environment"] == ["PIP_INDEX_URL"]
 
 
 def test_no_checks_are_said_where_they_are_allowed(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "checks.none": ("pass", "pass"),
     "checks.timeout": (90, 90.0),
     "checks.grace": (0, 0.0),
+    "checks.environment": (["PIP_INDEX_URL"], ("PIP_INDEX_URL",)),
     "worktree.setup": (["npm ci"], ("npm ci",)),
     "worktree.copy": ([".env"], (".env",)),
     "limits.sessions": (9, 9),
@@ -139,6 +140,13 @@ def test_keys_that_are_not_of_the_policy(tmp_path: Path) -> None:
         ({"sandbox": None, "checks.commands": "[1"}, "checks.commands must be a list of texts"),
         ({"checks.commands": [1]}, "checks.commands must be a list of texts, not [1]."),
         ({"checks.commands": ["a\0b"]}, "checks.commands must be a list of texts without NUL"),
+        ({"checks.environment": ["A B"]}, "checks.environment must be a list of names of environment variables, not"),
+        (
+            {"checks.environment": "PIP_INDEX_URL, GH_TOKEN"},
+            "must be a list of names of environment variables without GH_TOKEN (no command gets what belongs to",
+        ),
+        ({"checks.environment": ["ANTHROPIC_API_KEY"]}, "environment variables without ANTHROPIC_API_KEY ("),
+        ({"checks.environment": ["HOME"]}, "environment variables without HOME ("),
         ({"git.target_branch": "--upload-pack=x"}, "must be a name that does not begin with a dash"),
         ({"model": "opsu"}, '"opsu" is no model; did you mean opus?'),
         ({"model": "gpt-9"}, '"gpt-9" is no model; use opus, sonnet, haiku, fable or an id like claude-…'),
@@ -150,6 +158,11 @@ def test_an_unusable_value_is_refused_in_one_sentence(flags: dict[str, Any], sen
         resolve(flags)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["UV_INDEX_URL, NPM_TOKEN", '["UV_INDEX_URL", "NPM_TOKEN", "NPM_TOKEN"]'])
+def test_names_of_variables_come_in_a_row_or_as_json(given: str) -> None:
+    assert policy(resolve({"checks.environment": given})).checks_environment == ("UV_INDEX_URL", "NPM_TOKEN")
 
 
 @pytest.mark.parametrize("model", ["opus", "sonnet", "haiku", "fable", "opus[1m]", "claude-opus-4-1-20250805"])

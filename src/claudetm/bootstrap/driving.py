@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -33,6 +34,7 @@ from claudetm.errors import StoreError, UsageError
 from claudetm.ports.agent import Progress
 from claudetm.ports.store import Command
 from claudetm.prompts.render import Prompts
+from claudetm.redact import learn, secrets_of
 from claudetm.stages.context import Context
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.policy import Policy
@@ -84,6 +86,10 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
                 views.flush()
 
 
+_SECRET: Final = re.compile(r"(?i)token|passw|secret|key|auth")
+"""Names a variable that holds a secret."""
+
+
 def _wired(policy: Policy) -> tuple[object, ...]:
     """Return the settings that the ports are made with: one that changes makes them anew."""
     return (
@@ -93,6 +99,7 @@ def _wired(policy: Policy) -> tuple[object, ...]:
         policy.checks,
         policy.setup,
         policy.checks_timeout,
+        policy.checks_environment,
     )
 
 
@@ -100,8 +107,12 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
     run, state, user = opened.run, opened.state, opened.user
     policy = run.policy
     contained = containment.choose(policy.sandbox)
+    for secret in secrets_of(os.environ, filter(_SECRET.search, policy.checks_environment)):
+        learn(secret)  # a command may print it
     repository = RunRepository(folder, user, run.id, run.base, policy.copy)
-    commands = CommandRunner(RunnerSettings(run.id, folder / "commands-home", contained, [folder]))
+    commands = CommandRunner(
+        RunnerSettings(run.id, folder / "commands-home", contained, [folder], policy.checks_environment)
+    )
     who = identity(user.author)
     agent = ClaudeAgent(
         AgentSettings(

@@ -80,7 +80,8 @@ async def _not_ours(
     return ChangeBlocked(
         change.id,
         f"the base is red, too: {names} fails at {base[:10]} in the same way{how}, without this change",
-        "mend the base, then claudetm resume (resumed as it is, the change mends it)",
+        "mend the base, or set worktree.setup where a fresh checkout lacks what the checks need, then claudetm resume"
+        " (resumed as it is, the change mends it)",
     )
 
 

@@ -34,6 +34,7 @@ class Policy:
     checks_none: str = "block"  # block | pass
     checks_grace: float = 60.0
     checks_timeout: float = 3600.0
+    checks_environment: tuple[str, ...] = ()  # names of the user's variables that set-up, checks and criteria have
     setup: tuple[str, ...] = ()
     copy: tuple[str, ...] = ()
     sessions: int | None = None
