@@ -10,8 +10,10 @@ import pytest
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.ports.repository import Conflicted, Merged
-from claudetm.testing.memory import GREEN, MemoryForge, MemoryRepository
+from claudetm.testing.memory import GREEN, PENDING, MemoryForge, MemoryRepository
 from claudetm.workflow.outcomes import Outcome
+from claudetm.workflow.policy import Policy
+from claudetm.workflow.pull_request import Check, PullRequest
 from world import World, answered, change_of, honest, play, proposal, task
 
 THEIRS = {"c1.t1.txt": "theirs\n", "hers.txt": "hers\n"}
@@ -152,7 +154,8 @@ def test_a_side_lost_of_a_file_that_merges_by_itself_is_not_excused_by_its_name(
     world = conflicting({"api.py": text}, "api.py", keep=kept)
     world.repository = ByLine({"README.md": "hello\n", "api.py": "1\n2\n3\n"}, world.fault)
     world.forge = MemoryForge(world.repository, world.fault)
-    updates, pushed = world.play, []
+    updates = world.play
+    pushed: list[str] = []
 
     async def plays(w: World, request: SessionRequest) -> SessionReport:
         if request.role is Role.WORKER:
@@ -188,3 +191,58 @@ def test_a_file_about_conflict_markers_is_no_conflict() -> None:
     world.play = about_markers
     assert play(world) is Ending.VERIFIED, reason(world)
     assert MARKED.rstrip() in world.tree()["c1.t1.txt"]
+
+
+def independent(count: int, policy: Policy) -> World:
+    """Return a world of changes that do not touch each other, whose checks take two minutes once all are open."""
+    changes = [{"id": f"c{n}", "title": f"Step {n}", "tasks": [task(f"Step {n}")]} for n in range(1, count + 1)]
+    world = World(plan=proposal(*changes), policy=policy)
+    begun: dict[str, float] = {}
+
+    def checks(pull: PullRequest) -> tuple[Check, ...]:
+        if len(world.forge.pulls) < count:
+            return PENDING
+        return GREEN if world.clock.now() >= begun.setdefault(pull.head, world.clock.now()) + 120 else PENDING
+
+    world.forge.checks = checks
+    return world
+
+
+def test_our_own_merges_are_no_base_that_never_stands_still() -> None:
+    world = independent(8, Policy(self_review=False))
+    assert play(world) is Ending.VERIFIED, reason(world)
+    assert len(world.forge.merges) == 8
+    assert not any(c.updates for c in world.run.changes.values())
+
+
+def test_a_head_is_not_read_again_for_the_base_that_came_in_cleanly() -> None:
+    world = independent(6, Policy(self_review=True))
+    assert play(world) is Ending.VERIFIED, reason(world)
+    read = [r.data["change"] for r in world.records if r.type == "SelfReviewed" and not r.data["skipped"]]
+    assert sorted(read) == [f"c{n}" for n in range(1, 7)]
+    assert {c.self_reviews for c in world.run.changes.values()} == {1}
+    assert {r.data["skipped"] for r in world.records if r.type == "SelfReviewed"} == {"", "read before"}
+
+
+def test_a_fix_after_the_base_came_in_is_read() -> None:
+    world = independent(6, Policy(self_review=True, review_rounds=2))
+    slow = world.forge.checks
+
+    def checks(pull: PullRequest) -> tuple[Check, ...]:
+        if len(world.forge.merges) == 5 and "fix.txt" not in world.repository.nodes[pull.head].tree:
+            world.repository.push_by_person(pull.branch, {"fix.txt": "fixed"})
+        return slow(pull)
+
+    world.forge.checks = checks
+    assert play(world) is Ending.VERIFIED, reason(world)
+    last = world.run.changes["c6"]
+    assert last.self_reviews == 2
+    assert world.repository.nodes[last.reviewed_head].tree["fix.txt"] == "fixed"
+
+
+def test_a_conflict_that_was_resolved_is_read() -> None:
+    world = conflicting(None)
+    world.policy = Policy(self_review=True)
+    assert play(world) is Ending.VERIFIED, reason(world)
+    change = world.run.changes["c1"]
+    assert change.reviewed_head == change.head

@@ -13,7 +13,7 @@ from typing import Any, Final, assert_never
 
 from claudetm.ports.agent import Role
 from claudetm.ports.forge import Note
-from claudetm.ports.repository import Pushed, PushRefused
+from claudetm.ports.repository import Merged, Pushed, PushRefused
 from claudetm.prompts.answers import Answer, ResponderAnswer, ReviewerAnswer
 from claudetm.prompts.bounds import SHOWN
 from claudetm.prompts.briefs import EarlierFinding, ResponderBrief, ReviewerBrief
@@ -30,7 +30,7 @@ from claudetm.workflow.run import ChangeState
 
 async def review(ctx: Context, change: ChangeState) -> SelfReviewed | ChangeBlocked | Wait:
     """Let the reviewer role read the head, unless it is off, has read it, or has had its rounds."""
-    if skipped := _skipped(ctx, change):
+    if skipped := await _skipped(ctx, change):
         return SelfReviewed(change.id, change.head, skipped=skipped)
     pull = await ctx.pull(change.number)
     subject = f"{change.id}:review"
@@ -62,13 +62,25 @@ async def review(ctx: Context, change: ChangeState) -> SelfReviewed | ChangeBloc
             return SelfReviewed(change.id, change.head, again + await _post(ctx, change, result.answer))
 
 
-def _skipped(ctx: Context, change: ChangeState) -> str:
+async def _skipped(ctx: Context, change: ChangeState) -> str:
     """Return why the head is not read by the reviewer role now, or ""."""
     if not ctx.run.policy.self_review:
         return "off"
-    if change.reviewed_head == change.head:
+    if change.reviewed_head and await _read_before(ctx, change):
         return "read before"
     return "rounds used up" if change.self_reviews >= ctx.run.policy.review_rounds else ""
+
+
+async def _read_before(ctx: Context, change: ChangeState) -> bool:
+    """Whether the head is what was read last, and nothing but the base has come into it since, without a conflict."""
+    read, head, repository = change.reviewed_head, change.head, ctx.repository
+    if read == head or not await repository.contains(head, read):
+        return read == head
+    landed = await repository.merge_base(change.base, head) if change.base else ""
+    if not landed:
+        return False
+    merged = await repository.merge(read, landed, "What was read, and the base")
+    return isinstance(merged, Merged) and not await repository.changed_paths(merged.commit, head)
 
 
 async def _post(ctx: Context, change: ChangeState, answer: ReviewerAnswer) -> int:

@@ -100,7 +100,7 @@ class ChangeState:
     fix_rounds: int = 0
     review_rounds: int = 0  # of answers to people
     self_reviews: int = 0  # how often the reviewer role has read it
-    updates: int = 0
+    updates: int = 0  # for a base that others moved
     snapshots: int = 0
 
     @property
@@ -686,8 +686,10 @@ def _reviews_answered(run: Run, data: Mapping[str, Any], record: Record) -> None
 @_folds("BranchUpdated")
 def _branch_updated(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
-    change.updates += 1
-    change.base = data.get("base") or change.base
+    base = data.get("base") or change.base
+    # our own merges end with the plan; what changes nothing is counted, too, so that it ends
+    change.updates += data["head"] == change.head or base not in {change.base, run.last_merge}
+    change.base = base
     run.forget(f"{change.id}:update")
     _head(change, data["head"], record.time)
 
