@@ -59,6 +59,19 @@ def test_a_repository_is_read(user: Path, tmp_path: Path) -> None:
     assert locate(tmp_path / "linked") == (tmp_path / "linked", user / ".git")
 
 
+def test_uncommitted_changes_are_said_to_be_left_out(user: Path) -> None:
+    (user / "junk.txt").write_text("nobody tracks it\n")
+    assert inspect(user).notes == ()
+    tracked = git(user, "ls-files").splitlines()[0]
+    (user / tracked).write_text("changed\n")
+    index = (user / ".git" / "index").read_bytes()
+    base = git(user, "rev-parse", "main")[:10]
+    assert inspect(user).notes == (f"uncommitted changes are not part of the run: it begins from {base}",)
+    assert (user / ".git" / "index").read_bytes() == index
+    git(user, "branch", "next", git(user, "commit-tree", "-m", "Another", "main^{tree}"))
+    assert inspect(user, "next").notes == ()
+
+
 def test_a_branch_that_only_the_remote_has_can_be_named(user: Path, tmp_path: Path) -> None:
     git(user, "branch", "next")
     git(tmp_path, "clone", "-q", str(user), "clone")

@@ -57,6 +57,7 @@ def inspect(path: Path, base: str | None = None) -> UserRepository:
         shallow = (common / "shallow").exists()
         remotes = {r.name: next(iter(r.urls), "") for r in repo.remotes}
         notes += ("The history is shallow: it begins where it was cut off.",) if shallow else ()
+        notes += _left_out(repo, commit)
         return UserRepository(root, Path(repo.git_dir), common, target, commit, author, remotes, shallow, notes)
 
 
@@ -162,6 +163,15 @@ def _current(repo: git.Repo, root: Path) -> tuple[str, str]:
     if not repo.head.is_valid():
         raise RepositoryError(f"{root} has no commits on {repo.active_branch.name}: make a first one.")
     return repo.active_branch.name, repo.head.commit.hexsha
+
+
+def _left_out(repo: git.Repo, commit: str) -> tuple[str, ...]:
+    """Return a note where the checkout has more than the commit that is begun from; an untracked file may be junk."""
+    if not repo.head.is_valid() or repo.head.commit.hexsha != commit:
+        return ()  # what lies in another branch's checkout was hardly meant
+    quiet = repo.git(c="core.fsmonitor=false", no_optional_locks=True)
+    listed = str(quiet.status("--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=all"))
+    return (f"uncommitted changes are not part of the run: it begins from {commit[:10]}",) if listed else ()
 
 
 def _author(repo: git.Repo) -> tuple[str, tuple[str, ...]]:
