@@ -48,6 +48,12 @@ def test_what_a_pipe_gets_fits_80x24(tmp_path: Path) -> None:
     assert len(shown) <= 24
 
 
+def test_before_anything_was_judged_no_criterion_is_said_to_fail(tmp_path: Path) -> None:
+    shown = person_with(working(), tmp_path)("status").stdout
+    assert "criteria: 1, none judged yet\n" in shown
+    assert "hold" not in shown
+
+
 def test_looking_takes_no_lock_and_writes_nothing(tmp_path: Path) -> None:
     person = person_with(working(), tmp_path)
     before = sorted(person.state.rglob("*"))

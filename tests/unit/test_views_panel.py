@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from claudetm.cli.frame import painted
-from claudetm.cli.panel import Activity, panel
+from claudetm.cli.panel import Activity, judged, panel
 from claudetm.plan.model import Change
 from claudetm.ports.agent import Progress
 from claudetm.workflow import events as e
@@ -142,10 +142,17 @@ def test_a_stop_that_was_asked_for_is_said_instead() -> None:
     assert lines[-1] == "stopping: Ctrl+C again ends at once"
 
 
+def test_what_is_not_judged_is_not_said_to_fail() -> None:
+    story = at(Phase.VERIFYING)
+    assert "criteria: 1, none judged yet" in shown(story.run, story.now)[2]
+    story.tell(e.GoalVerified("m1"))
+    assert judged(story.run) == "1, none judged"
+
+
 def test_the_last_state_names_no_activity() -> None:
     story = at(Phase.VERIFYING).tell(e.CriterionChecked("k1", "holds", "m1"), e.GoalVerified("m1"))
     lines = shown(story.run, story.now, Activity(change="c1", over=True))
-    assert lines[2].startswith("verified · 1/1 changes · 1/1 tasks · 1/1 criteria")
+    assert lines[2].startswith("verified · 1/1 changes · 1/1 tasks · criteria: 1 of 1 hold")
     assert lines[-1].split() == ["c1", "merged", "#7", "1/1", "Change", "c1"]
 
 

@@ -113,9 +113,18 @@ def _done(run: Run) -> list[str]:
     total = sum(len(c.plan.tasks) for c in run.changes.values())
     parts = [f"{settled}/{len(run.changes)} changes", f"{done}/{total} tasks"]
     if run.phase in {Phase.VERIFYING, Phase.VERIFIED} and run.plan.criteria:
-        held = sum(r.verdict == "holds" for r in run.receipts.values())
-        parts.append(f"{held}/{len(run.plan.criteria)} criteria")
+        parts.append(f"criteria: {judged(run)}")
     return parts
+
+
+def judged(run: Run) -> str:
+    """Return how many criteria hold, and how many were not judged: what held before the work is no judgement."""
+    total = len(run.plan.criteria)
+    held = sum(r.verdict == "holds" for r in run.receipts.values())
+    left = sum(k.id not in run.receipts for k in run.plan.criteria)
+    if left == total:
+        return f"{total}, none judged{'' if run.finished else ' yet'}"
+    return f"{held} of {total} hold" + (f", {left} not judged{'' if run.finished else ' yet'}" if left else "")
 
 
 def _tokens(used: Usage) -> int:
@@ -154,8 +163,7 @@ def _stage(row: Row, *, moving: bool) -> Text:
 
 def held_lines(run: Run) -> list[Text]:
     """Return why changes are held, the first of them."""
-    held = [c for c in run.active.values() if c.hold is not None]
-    return [cut(f"held: {c.id}: {one_line(c.hold.reason)}", "red") for c in held[:_HELD] if c.hold is not None]
+    return [cut(f"held: {c.id}: {one_line(c.hold.reason)}", "red") for c in run.held[:_HELD] if c.hold is not None]
 
 
 def _below(run: Run, now: float, activity: Activity) -> list[Text]:

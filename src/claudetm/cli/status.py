@@ -96,11 +96,12 @@ def _going_on(run: Run, pid: int) -> list[Text]:
 def _ends(run: Run, pid: int) -> list[Text]:
     from rich.text import Text
 
+    from claudetm.cli.panel import judged
+
     lines = []
     if run.plan.criteria:
-        held = sum(r.verdict == "holds" for r in run.receipts.values())
         at = f" at {run.verify_commit[:10]}" if run.receipts else ""
-        lines += _texts(f"criteria: {held} of {len(run.plan.criteria)} hold{at}")
+        lines += _texts(f"criteria: {judged(run)}{at}")
     if run.halt is not None:
         lines.append(Text.assemble((str(run.halt.kind), "bold"), f": {_one_line(run.halt.reason, 400)}"))
         lines += _texts(f"next: {_one_line(run.halt.next, 400)}")
