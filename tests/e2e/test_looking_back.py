@@ -15,7 +15,7 @@ from world import World, answered, honest, proposal, task, work
 
 pytestmark = pytest.mark.e2e
 
-LEARNED = "The parser keeps its state in one place: " + "and all of it matters " * 6
+LEARNED = "The parser keeps its state_of_things in *one* `place`, parser.py [sic]: " + "and all of it matters " * 5
 LONG = "Greet people in every language that anybody has ever spoken, and say goodbye to them in it too"
 
 

@@ -60,10 +60,15 @@ def load(state: StateDirectory) -> Run:
 
 
 def show(markdown: str) -> None:
-    """Print Markdown in lines of at most 80 columns; a list's item stays one, and a long word is never broken."""
+    """Print Markdown in lines of at most 80 columns; a list's item stays one, and a long word is never broken.
+
+    A sign that a backslash makes plain is shown without it; a code span stays as it is.
+    """
+    import re
     import textwrap
 
-    for line in markdown.rstrip("\n").splitlines():
+    plain = re.sub(r"\\([!-/:-@\[-`{-~])|((`+)(?!`).*?(?<!`)\3(?!`))", r"\1\2", markdown)
+    for line in plain.rstrip("\n").splitlines():
         indent = "  " if line.startswith("- ") else ""
         print(textwrap.fill(line, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False))
 
