@@ -42,7 +42,7 @@ def _chosen(run: Run, changes: Sequence[ChangeState], room: int) -> frozenset[st
     over = sorted((c for c in changes if c.settled), key=lambda c: -c.since)
     moving = sorted((c for c in changes if c.id in run.active), key=lambda c: (c.id not in at_work, c.hold is None))
     waiting = [c for c in changes if not c.settled and c.id not in run.active]
-    soon = sorted(waiting, key=lambda c: c.id not in run.startable)
+    soon = sorted(waiting, key=lambda c: (c.hold is None, c.id not in run.startable))
     in_order = chain(moving, over[:1], soon, over[1:])
     return frozenset(c.id for c, _ in zip(in_order, range(room), strict=False))
 

@@ -150,7 +150,7 @@ def _of_run(run: Run, looked: Looked | None, driver: int) -> Explanation:
         told.waits = [Awaits(run.halt.reason, run.halt.next)]
     elif not run.finished:
         told.waits = _running(run, "") if driver else []
-        for change in run.active.values():
+        for change in [*run.active.values(), *(c for c in run.held if c.id not in run.active)]:
             told.waits += [replace(a, why=f"{change.id}: {a.why}") for a in _awaited(run, change, looked, driver)]
         if not told.waits:
             told.waits = [Awaits("its turn; the driver is at work")] if driver else [Awaits("a driver", RESUME)]

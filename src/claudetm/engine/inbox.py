@@ -26,9 +26,7 @@ def _resume(run: Run, arguments: Mapping[str, Any]) -> Sequence[e.Event]:
     """Lift what halts the run: raised limits first, then holds, then the halt itself."""
     raised = {k: v for k, v in arguments.items() if k in _RAISABLE}
     events: list[e.Event] = [e.LimitsRaised(raised)] if raised else []
-    events += [
-        e.ChangeUnblocked(c.id) for c in run.active.values() if c.hold is not None and c.stage is not Stage.ABANDONED
-    ]
+    events += [e.ChangeUnblocked(c.id) for c in run.held if c.stage is not Stage.ABANDONED]
     if run.phase == Phase.PLANNED and run.policy.approve_plan and not run.dry and run.halted_at > run.proposed_at:
         events.append(e.PlanApproved("user"))  # it was shown: the run halted upon it
     if run.halt is not None and run.halt.asks == "push":

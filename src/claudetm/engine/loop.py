@@ -173,7 +173,7 @@ def _obstacle(change_id: str, error: ClaudetmError) -> e.ChangeBlocked | e.RunBl
 
 def _halt(run: Run, wait: Wait) -> e.RunPaused | e.RunBlocked:
     """Return how a run ends that only a person can carry on: blocked where something went wrong, else paused."""
-    holds = [(c.id, c.hold) for c in run.active.values() if c.hold is not None]
+    holds = [(c.id, c.hold) for c in run.held if c.hold is not None]
     closed = [c for c in run.active.values() if c.stage is Stage.ABANDONED]
     if holds:
         reason = "; ".join(f"{i}: {hold.reason}" for i, hold in holds)

@@ -97,8 +97,11 @@ def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait],
                 found.append(wait)
     if acts:
         return Perform(min(acts, key=lambda c: _NEAREST_FIRST.index(c.stage)).id)
-    found += [waits[i] for i in run.startable if i in waits]
-    if free := [i for i in run.startable if i not in waits]:
+    # one that could not begin waits for a person, as any other that is held
+    held = {i: Wait(None, c.hold.reason, person=True) for i, c in run.startable.items() if c.hold is not None}
+    kept = {**waits, **held}
+    found += [kept[i] for i in run.startable if i in kept]
+    if free := [i for i in run.startable if i not in kept]:
         first = min(free, key=run.position)
         # what could not be worked on would only grow old
         match may_start(run, run.changes[first].plan.tasks[0].id, now):

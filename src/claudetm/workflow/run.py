@@ -204,6 +204,11 @@ class Run:
         return not self.active and not self.startable and not self.stranded and not self._missing
 
     @property
+    def held(self) -> list[ChangeState]:
+        """The changes that only a person can carry on, also those that could not begin."""
+        return [c for c in self.changes.values() if c.hold is not None and not c.settled]
+
+    @property
     def reserved(self) -> float:
         """US dollars that open sessions may still spend."""
         return sum(s.reserved for s in self.open_sessions.values())

@@ -1,0 +1,65 @@
+"""What cannot go on is said once, with its reason, and costs nothing meanwhile. Each was once otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+from claudetm.cli.board import rows
+from claudetm.cli.explain import _of_run
+from claudetm.cli.panel import held_lines
+from claudetm.engine.loop import Ending
+from claudetm.workflow import events as e
+from story import change, working
+from world import World, play, proposal, task
+
+ONE = {"id": "c1", "title": "One", "tasks": [task()]}
+TWO = {"id": "c2", "title": "Two", "tasks": [task()]}
+SETUP = replace(World().policy, setup=("install",))
+AFTER_ONE = {"id": "c3", "title": "Three", "tasks": [task()], "depends_on": ["c1"]}
+
+
+def resumes(world: World, **raised: Any) -> Ending:
+    return asyncio.run(world.drive(**raised))
+
+
+def reason(world: World) -> str:
+    return world.run.halt.reason if world.run.halt else ""
+
+
+def set_up_fails(world: World, change: str) -> None:
+    """Let the set-up fail in the change's worktree, and only there."""
+    others = world.exit_code
+    world.commands.answer = lambda r: int(r.cwd.name == change) if r.command == "install" else others(r.command)
+
+
+# --- a change that cannot begin ------------------------------------------------------------------------------
+
+
+def test_a_change_that_cannot_begin_is_held_once_and_the_rest_goes_on() -> None:
+    world = World(proposal(ONE, TWO, AFTER_ONE), SETUP)
+    set_up_fails(world, "c1")
+    assert play(world) is Ending.BLOCKED
+    assert world.count("ChangeBlocked") == 1
+    assert reason(world).startswith("c1: the set-up command `install` failed")
+    stages = {i: str(c.stage) for i, c in world.run.changes.items()}
+    assert stages == {"c1": "queued", "c2": "merged", "c3": "queued"}
+
+
+def test_a_resume_tries_to_begin_it_again() -> None:
+    world = World(proposal(ONE, AFTER_ONE), SETUP)
+    set_up_fails(world, "c1")
+    assert [play(world), resumes(world)] == [Ending.BLOCKED, Ending.BLOCKED]
+    assert world.count("ChangeBlocked") == 2
+    set_up_fails(world, "")
+    assert resumes(world) is Ending.VERIFIED
+
+
+def test_a_change_that_cannot_begin_is_shown_while_the_others_go_on() -> None:
+    story = working(*(change(f"c{n}") for n in (1, 2, 3))).tell(e.ChangeBlocked("c3", "the disk is full"))
+    assert [str(line) for line in held_lines(story.run)] == ["held: c3: the disk is full"]
+    marks = [row.mark for row in rows(story.run, 1 + 1)[0]]
+    assert marks == ["held"]
+    told = _of_run(story.run, None, 1)
+    assert "c3: the disk is full" in [w.why for w in told.waits]
