@@ -6,13 +6,18 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from claudetm.cli.board import rows
 from claudetm.cli.explain import _of_run
 from claudetm.cli.panel import held_lines
 from claudetm.engine.loop import Ending
+from claudetm.ports.agent import SessionReport, SessionRequest
 from claudetm.workflow import events as e
-from story import change, working
-from world import World, play, proposal, task
+from claudetm.workflow.legality import IllegalEvent
+from claudetm.workflow.stages import Phase
+from story import PHASES, Story, change, working
+from world import World, answered, honest, play, proposal, task
 
 ONE = {"id": "c1", "title": "One", "tasks": [task()]}
 TWO = {"id": "c2", "title": "Two", "tasks": [task()]}
@@ -63,3 +68,50 @@ def test_a_change_that_cannot_begin_is_shown_while_the_others_go_on() -> None:
     assert marks == ["held"]
     told = _of_run(story.run, None, 1)
     assert "c3: the disk is full" in [w.why for w in told.waits]
+
+
+# --- a block in verifying ------------------------------------------------------------------------------------
+
+
+def missed(rounds: int) -> World:
+    """Return a world where the criterion fails until a person has written `mended`, and no planner sees a way."""
+    world = World(proposal(ONE), replace(World().policy, verify_rounds=rounds))
+    nodes = world.repository.nodes
+    world.commands.answer = lambda r: int(r.cwd.name not in nodes or "mended" not in nodes[r.cwd.name].tree)
+
+    async def sees_no_way(w: World, request: SessionRequest) -> SessionReport:
+        if "Subject: extend" in request.prompt:
+            return answered({**proposal(), "outcome": "blocked", "changes": []})
+        return await honest(w, request)
+
+    world.play = sees_no_way
+    return world
+
+
+@pytest.mark.parametrize("rounds", [0, 2])
+def test_what_a_person_has_mended_since_the_block_is_what_is_verified(rounds: int) -> None:
+    world = missed(rounds)
+    assert play(world) is Ending.BLOCKED
+    mended = world.repository.push_by_person("main", {"mended": "y"})
+    sessions = len(world.agent.requests)
+    assert resumes(world) is Ending.VERIFIED
+    assert world.run.verify_commit == mended == world.repository.branches["main"]
+    assert len(world.agent.requests) == sessions
+
+
+def test_a_base_that_has_not_moved_is_judged_again_as_it_is() -> None:
+    world = missed(0)
+    assert [play(world), resumes(world)] == [Ending.BLOCKED, Ending.BLOCKED]
+    assert world.count("VerificationStarted") == 1
+    assert world.count("CriterionChecked") == 2
+
+
+def test_a_verification_begins_anew_only_after_a_block_was_lifted() -> None:
+    story = Story(*PHASES[Phase.VERIFYING])
+    with pytest.raises(IllegalEvent, match="m1 is being verified already"):
+        story.tell(e.VerificationStarted("m2"))
+    story.tell(e.RunPaused("later"), e.RunResumed())
+    with pytest.raises(IllegalEvent):
+        story.tell(e.VerificationStarted("m2"))
+    story.tell(e.RunBlocked("it fails"), e.RunResumed(), e.VerificationStarted("m2"))
+    assert (story.run.verify_commit, story.run.reverify) == ("m2", False)

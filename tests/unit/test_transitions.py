@@ -36,7 +36,7 @@ RUN_ROWS: Final[Sequence[_Row]] = (
     ("planned", "PlanEdited", ""),
     ("working", "PlanEdited", ""),
     ("working", "VerificationStarted", "verifying"),
-    ("verifying", "CriterionChecked CriteriaFailed", ""),
+    ("verifying", "VerificationStarted CriterionChecked CriteriaFailed", ""),
     ("verifying", "PlanExtended", "working"),
     ("verifying", "GoalVerified", "verified"),
     (OPEN_PHASES, "RunPaused RunBlocked RunResumed LimitsRaised SettingsChanged MessageAdded", ""),
@@ -120,8 +120,10 @@ def _run_event(name: str) -> e.Event:
 @pytest.mark.parametrize(("place", "name"), RUN_STEPS)
 def test_the_run_moves_where_the_table_says(place: str, name: str) -> None:
     story = at(Phase(place))
-    if name == "VerificationStarted":
+    if (place, name) == ("working", "VerificationStarted"):
         story.tell(example(e.ChangeDropped, "c1"))
+    elif name == "VerificationStarted":
+        story.tell(example(e.RunBlocked), example(e.RunResumed))
     if (place, name) == ("cancelled", "SessionEnded"):
         story = at(Phase.PLANNING).tell(*_before(name, ""), e.RunCancelled())
     else:

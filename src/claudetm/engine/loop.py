@@ -209,9 +209,10 @@ class _Look:
         self.stale = False
 
     async def base(self) -> str:
-        """Return what the forge's branch has come to, once nothing more will be merged into it."""
+        """Return what the forge's branch has come to, once nothing more will be merged into it; else ""."""
         run = self._context.run
-        return await self._context.forge.base() if run.phase is Phase.WORKING and run.settled else ""
+        due = run.settled if run.phase is Phase.WORKING else run.phase is Phase.VERIFYING and run.reverify
+        return await self._context.forge.base() if due else ""
 
     def changed(self, change_id: str) -> None:
         """Forget what a change waited for; a new stage may need a new look."""

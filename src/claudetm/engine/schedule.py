@@ -51,11 +51,13 @@ def next_step(
     """Return the one next thing.
 
     `waits` holds what handlers asked to wait for, by change id ("" for the run); `base` is the forge's base, read
-    once every change is settled.
+    once every change is settled, and when a block in verifying was lifted.
     """
     match run.phase:
         case Phase.PLANNED | Phase.VERIFYING if run.dry:
             return Emit(e.RunCancelled("a dry run: planned, and no more", planned=True))
+        case Phase.VERIFYING if run.reverify and base not in ("", run.verify_commit):
+            return Emit(e.VerificationStarted(base))
         case Phase.PLANNING | Phase.VERIFYING:
             return waits.get("") or Perform()
         case Phase.PLANNED if run.policy.approve_plan:

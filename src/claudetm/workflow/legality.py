@@ -65,8 +65,8 @@ def _refusal(run: Run, event: e.Event) -> str:
             return unusable(values) or below_use(run, values)
         case e.SettingsChanged(values):
             return unusable(values)
-        case e.VerificationStarted() if not run.settled:
-            return "Not every change is settled."
+        case e.VerificationStarted():
+            return _verification_refusal(run)
         case e.PlanDrafted() | e.PlanProposed():
             return " ".join(problems(event.plan))
         case e.NothingToDo() if event.plan.changes:
@@ -92,6 +92,12 @@ def _refusal(run: Run, event: e.Event) -> str:
             return f"Session {event.id} is open already."
         case _:
             return ""
+
+
+def _verification_refusal(run: Run) -> str:
+    if run.phase is Phase.VERIFYING and not run.reverify:
+        return f"{run.verify_commit[:10]} is being verified already."
+    return "" if run.settled else "Not every change is settled."
 
 
 def _task_refusal(run: Run, change_id: str, task_id: str, *, begun: bool) -> str:

@@ -171,6 +171,7 @@ class Run:
     changes: dict[str, ChangeState] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
     verify_commit: str = ""
+    reverify: bool = False  # a block was lifted and nothing is judged since: a person may have mended the base
     verify_rounds: int = 0
     failing: tuple[str, ...] = ()
     landed: str = ""
@@ -453,12 +454,13 @@ def _plan_extended(run: Run, data: Mapping[str, Any], record: Record) -> None:
 @_folds("VerificationStarted")
 def _verification_started(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.verify_commit, run.failing = data["commit"], ()
-    run.receipts = {}
+    run.receipts, run.reverify = {}, False
     run.forget("verify")
 
 
 @_folds("CriterionChecked")
 def _criterion_checked(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+    run.reverify = False
     run.receipts[data["criterion"]] = Receipt(
         data["verdict"],
         data["commit"],
@@ -501,6 +503,7 @@ def _run_resumed(run: Run, _data: Mapping[str, Any], _record: Record) -> None:
             change.conceded = change.stage is Stage.ABANDONED
         if run.halt.kind is Halt.BLOCKED:
             run.verify_rounds, run.failing = 0, ()
+            run.reverify = run.phase is Phase.VERIFYING
             run.receipts = {i: r for i, r in run.receipts.items() if r.verdict == "holds"}
     run.halt = None
     run.plan_refusals = 0
@@ -585,8 +588,10 @@ def _pull_request_adopted(run: Run, data: Mapping[str, Any], record: Record) -> 
 
 
 @_folds("TaskStarted")
-def _task_started(run: Run, data: Mapping[str, Any], _record: Record) -> None:
-    run.changes[data["change"]].tasks.setdefault(data["task"], TaskState(data["from_commit"]))
+def _task_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
+    change = run.changes[data["change"]]
+    change.tasks.setdefault(data["task"], TaskState(data["from_commit"]))
+    _head(change, data["from_commit"], record.time)
 
 
 @_folds("TaskFinished")

@@ -73,6 +73,8 @@ _RUN: Final[dict[Phase, dict[type[e.Event], Row]]] = {
         e.VerificationStarted: _observed(Phase.VERIFYING),
     },
     Phase.VERIFYING: {
+        # anew, where a person has moved the base to mend what had blocked it
+        e.VerificationStarted: _observed(Phase.VERIFYING),
         e.CriterionChecked: _noted(Phase.VERIFYING),
         e.CriteriaFailed: _acted(Phase.VERIFYING),
         e.PlanExtended: _acted(Phase.WORKING),
