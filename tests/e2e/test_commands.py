@@ -120,7 +120,7 @@ def test_a_stop_interrupts_the_session_and_keeps_its_work(person: Terminal) -> N
     for arguments in (("c1-9",), ("c1-1", "--branch", "rescue"), ("c1-1", "--branch=-x")):
         refused = person("undo", *arguments)
         assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
-    assert "paused: stopped by the user" in person("status").stdout
+    assert "paused: stopped by the user (claudetm stop)" in person("status").stdout
     verified(person)
 
 

@@ -137,7 +137,7 @@ def test_a_run_is_shown_in_place_and_stopped_by_ctrl_c(at: Callable[..., Screen]
     assert seen.count("Greet loudly\n") <= 2  # the goal, and the change of that name: one panel, not several
     screen.resize(100, 30)
     screen.press(b"\x03")
-    screen.until(lambda s: "stopping: interrupting the session; Ctrl+C again ends at once" in s, "the word")
+    screen.until(lambda s: "stopping: interrupted (Ctrl+C); Ctrl+C again ends at once" in s, "the word")
     assert screen.ended() == 2
     last = screen.look().rstrip().splitlines()
     assert last[-2:] == [last[-2], "next: claudetm resume"]

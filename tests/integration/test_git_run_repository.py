@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -346,7 +348,7 @@ def dead_process() -> int:
 async def test_checkouts_of_dead_drivers_are_swept(run: RunRepository, user: Path, tmp_path: Path) -> None:
     checkouts = run.folder / "checkouts"
     ours = f"{os.getpid()}-abc"  # as of a driver that had, in a container that is no more, the number we have now
-    for name in ("0123456789ab", ours, f"{dead_process()}-abc"):
+    for name in ("0123456789ab", "abcdefabcdef.gone", ours, f"{dead_process()}-abc"):
         write(checkouts / name, {"left.txt": "x\n"})
     (checkouts / "0123456789ab.lock").touch()
     (checkouts / "ba9876543210.lock").touch()
@@ -354,6 +356,29 @@ async def test_checkouts_of_dead_drivers_are_swept(run: RunRepository, user: Pat
         await make_run(user, tmp_path / "state").contains(run.base, run.base)
         assert {p.name for p in checkouts.iterdir()} == {mine.name, f"{mine.name}.lock"}
         assert (mine / "README.md").exists()
+    assert list(checkouts.iterdir()) == []
+
+
+async def test_the_removal_of_a_big_checkout_is_not_waited_for(user: Path, tmp_path: Path) -> None:
+    removing, may_end = threading.Event(), threading.Event()
+
+    def slow(point: str) -> None:
+        if point.startswith("checkout:gone:"):
+            removing.set()
+            assert may_end.wait(60)
+
+    run = make_run(user, tmp_path / "state", faults=slow)
+    checkouts = run.folder / "checkouts"
+    async with run.checkout(run.base) as mine:
+        pass
+    assert removing.is_set()
+    assert {p.name for p in checkouts.iterdir()} == {f"{mine.name}.gone", f"{mine.name}.lock"}
+    # another driver leaves it to this one
+    await make_run(user, tmp_path / "state").contains(run.base, run.base)
+    assert (checkouts / f"{mine.name}.gone" / "README.md").exists()
+    remover = next(t for t in threading.enumerate() if t.name == "remove a checkout")
+    may_end.set()
+    await asyncio.to_thread(remover.join)
     assert list(checkouts.iterdir()) == []
 
 

@@ -181,7 +181,7 @@ class _signals:  # noqa: N801 - a block
         if self._context.stop.is_set():
             raise KeyboardInterrupt
         self._context.stop.set()
-        self._stopping("stopping: interrupting the session; Ctrl+C again ends at once")
+        self._stopping(f"stopping: {_REASONS[number]}; Ctrl+C again ends at once")
         with suppress(StoreError):  # a state directory that is gone ends the driver by itself
             self._box.send(Command(str(uuid.uuid4()), "stop", {"reason": _REASONS[number]}))
 

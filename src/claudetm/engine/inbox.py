@@ -18,7 +18,7 @@ from claudetm.workflow.outcomes import NEEDS_THE_USER
 from claudetm.workflow.run import Run
 from claudetm.workflow.stages import FINAL_STAGES, Phase, Stage
 
-STOPPED: Final = "stopped by the user"
+STOPPED: Final = "stopped by the user (claudetm stop)"
 PAUSED: Final = "paused by the user"
 
 

@@ -49,6 +49,8 @@ Faults = Callable[[str], None]
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_GONE: Final = ".gone"
+_PATIENCE: Final = 2.0  # seconds for the removal of a checkout
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -61,6 +63,29 @@ async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     try:
         return await asyncio.to_thread(work, *args, **kwargs)
     except OSError as e:
+        raise RepositoryError(f"{e.filename or 'The run folder'}: {e.strerror or e}.") from e
+
+
+async def _briefly(work: Callable[[], None]) -> None:
+    """Wait a moment for blocking work; then it goes on in a thread of its own, which no end of the process awaits.
+
+    What the file system refuses until then becomes a RepositoryError.
+    """
+    loop, ended, refused = asyncio.get_running_loop(), asyncio.Event(), list[OSError]()
+
+    def run() -> None:
+        try:
+            work()
+        except OSError as e:
+            refused.append(e)
+        with contextlib.suppress(RuntimeError):  # the loop has been closed meanwhile
+            loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=run, name="remove a checkout", daemon=True).start()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE):
+            await ended.wait()
+    for e in refused:
         raise RepositoryError(f"{e.filename or 'The run folder'}: {e.strerror or e}.") from e
 
 
@@ -122,6 +147,7 @@ class RunRepository:
         for path in (self.folder / "checkouts").glob("*"):
             with contextlib.suppress(BlockingIOError), _held(path.with_suffix(".lock")):
                 remove_tree(path.with_suffix(""))
+                remove_tree(path.with_suffix(_GONE))
 
     def _sweep_locks(self) -> None:
         """Remove the lock files that a killed git left on what is ours: every later git would be refused."""
@@ -350,21 +376,32 @@ class RunRepository:
 
     @contextlib.asynccontextmanager
     async def checkout(self, commit: str) -> AsyncIterator[Path]:
-        """Return a throw-away checkout of the commit, a clone of its own, gone at exit."""
+        """Return a throw-away checkout of the commit, a clone of its own, gone at exit.
+
+        A big one's removal is not waited for: what it has not come to when the process ends, the next driver sweeps.
+        """
         path = self.folder / "checkouts" / uuid.uuid4().hex[:12]
         made = contextlib.ExitStack()
         try:
             await _in_thread(self._check_out, path, commit, made)
             yield path
         finally:
-            await asyncio.shield(_in_thread(made.close))
+            await _briefly(made.close)
 
     def _check_out(self, path: Path, commit: str, made: contextlib.ExitStack) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         made.enter_context(_held(path.with_suffix(".lock")))
-        made.callback(remove_tree, path)
+        made.callback(self._throw_away, path)
         self.room.lay_out(path, self._ensure(commit))
         self._copy_files(path)
+
+    def _throw_away(self, path: Path) -> None:
+        """Remove a checkout: out of its place at once, however much there is to remove."""
+        gone = path.with_suffix(_GONE)
+        if path.exists():
+            path.rename(gone)
+        self._faults(f"checkout:gone:{path.name}")
+        remove_tree(gone)
 
     # the user's repository
 
