@@ -10,7 +10,7 @@ from typing import Any
 
 from claudetm.engine.commit import Writer
 from claudetm.engine.loop import Driver, Ending
-from claudetm.ports.agent import Role, SessionReport, SessionRequest
+from claudetm.ports.agent import Progress, Role, SessionReport, SessionRequest
 from claudetm.ports.store import Journal
 from claudetm.prompts.render import Prompts
 from claudetm.stages.context import Context
@@ -112,11 +112,13 @@ class World:
     files: Mapping[str, str] = field(default_factory=lambda: {"README.md": "hello\n", "Makefile": "test:\n"})
     kill_at: str = ""
     dry: bool = False
+    inbox_seconds: float = 30.0  # a test that sends commands while a handler works wants less
 
     def __post_init__(self) -> None:
         self.lines: list[str] = []
         self.clock = FakeClock()
         self.points: list[str] = []
+        self.progress: list[Progress] = []
         self.repository = MemoryRepository(self.files, self.fault)
         self.forge = MemoryForge(self.repository, self.fault)
         self.agent = MemoryAgent(lambda request: self.play(self, request))
@@ -169,6 +171,7 @@ class World:
             prompts=Prompts(None),
             logs=Path("/memory/state/logs"),
             record=writer.append,
+            progress=self.progress.append,
         )
         self.context, self.context_writer = context, writer
         if not run.seq:
@@ -177,7 +180,7 @@ class World:
             await writer.append(started)
         elif resume:
             self.inbox.send("resume", f"resume-{len(self.lines)}", **raised)
-        driver = Driver(context, writer, self.inbox, "test", inbox_seconds=30.0)
+        driver = Driver(context, writer, self.inbox, "test", inbox_seconds=self.inbox_seconds)
         return await driver.drive()
 
     async def drive_until_killed(self, point: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from claudetm.engine.inbox import STOPPED
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.testing.memory import GREEN, PENDING
@@ -219,3 +221,38 @@ def test_a_blocked_run_keeps_its_reason_when_it_is_paused() -> None:
     assert asyncio.run(world.drive(resume=False)) is Ending.BLOCKED
     assert "zero checks" in reason(world)
     assert "blocked already" in world.run.refused["late"]
+
+
+async def until(happened: Callable[[], object]) -> None:
+    """Let the driver go on until something has happened; never is a failure."""
+    async with asyncio.timeout(10):
+        while not happened():  # noqa: ASYNC110 - what the driver does tells nobody
+            await asyncio.sleep(0)
+
+
+def test_a_stop_after_a_pause_interrupts_the_session_that_the_pause_waits_for() -> None:
+    world = World(inbox_seconds=0.001)
+
+    async def is_paused_then_stopped(w: World, request: SessionRequest) -> SessionReport:
+        if request.role is not Role.WORKER:
+            return await honest(w, request)
+        w.inbox.send("pause", "p1")
+        await until(lambda: w.context.run.halt)
+        assert not w.context.stop.is_set()
+        w.inbox.send("stop", "s1")
+        await until(w.context.stop.is_set)
+        return SessionReport(Outcome.INTERRUPTED)
+
+    world.play = is_paused_then_stopped
+    assert play(world) is Ending.PAUSED
+    assert (reason(world), world.run.refused) == (STOPPED, {})
+    world.play = honest
+    assert resumes(world) is Ending.VERIFIED
+
+
+def test_a_stop_of_what_is_paused_and_at_rest_is_refused_with_the_reason_it_rests_for() -> None:
+    world = World()
+    world.inbox.send("pause", "p1")
+    world.inbox.send("stop", "s1")
+    assert play(world) is Ending.PAUSED
+    assert world.run.refused == {"s1": "The run is paused already: paused by the user."}

@@ -16,7 +16,7 @@ from claudetm.workflow import events as e
 from claudetm.workflow.legality import IllegalEvent, edge
 from claudetm.workflow.outcomes import NEEDS_THE_USER
 from claudetm.workflow.run import Run
-from claudetm.workflow.stages import FINAL_STAGES, Phase, Stage
+from claudetm.workflow.stages import FINAL_STAGES, Halt, Phase, Stage
 
 STOPPED: Final = "stopped by the user (claudetm stop)"
 PAUSED: Final = "paused by the user"
@@ -42,6 +42,13 @@ def _halt(run: Run, arguments: Mapping[str, Any], reason: str) -> Sequence[e.Eve
     if run.halt is not None:
         raise IllegalEvent(f"The run is {run.halt.kind} already: {run.halt.reason.rstrip('.')}.")
     return [e.RunPaused(arguments.get("reason", reason))]
+
+
+def _interrupt(run: Run, arguments: Mapping[str, Any]) -> Sequence[e.Event]:
+    """Stop what is at work, also where a pause only waits for its end; what a resume is told stays."""
+    if run.halt is None or run.halt.kind is not Halt.PAUSED:
+        return _halt(run, arguments, STOPPED)
+    return [e.RunPaused(arguments.get("reason", STOPPED), run.halt.next, run.halt.asks)]
 
 
 def edits(run: Run, plan: Plan, based_on: int) -> Sequence[e.Event]:
@@ -96,13 +103,16 @@ INTERRUPTING: Final = frozenset({"stop", "cancel"})
 """Commands that end a running session at once."""
 
 
-async def apply(writer: Writer, command: Command) -> str:
-    """Journal what a command asks for; return "" or, when it was refused, why. Applied before: nothing happens."""
+async def apply(writer: Writer, command: Command, *, at_work: bool = False) -> str:
+    """Journal what a command asks for; return "" or, when it was refused, why. Applied before: nothing happens.
+
+    `at_work` says that something runs which a stop would end.
+    """
     run = writer.run
     if command.id in run.commands:
         return run.refused.get(command.id, "")
     try:
-        make = _COMMANDS[command.name]
+        make = _interrupt if at_work and command.name == "stop" else _COMMANDS[command.name]
         events = make(run, command.arguments)
         for n, event in enumerate(events, start=1):
             # the last event alone carries the id: a command that was cut short is applied again, whole
@@ -115,11 +125,11 @@ async def apply(writer: Writer, command: Command) -> str:
     return ""
 
 
-async def take(writer: Writer, inbox: Inbox) -> frozenset[str]:
+async def take(writer: Writer, inbox: Inbox, *, at_work: bool = False) -> frozenset[str]:
     """Apply everything that waits, in order; return the names of what was applied."""
     applied = set()
     for command in inbox.pending():
-        if not await apply(writer, command):
+        if not await apply(writer, command, at_work=at_work):
             applied.add(command.name)
         inbox.done(command)
     return frozenset(applied)

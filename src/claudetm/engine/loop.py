@@ -123,7 +123,7 @@ class Driver:
             while not task.done():
                 await asyncio.wait({task}, timeout=self.inbox_seconds)
                 if not task.done():
-                    await self._take_commands(look)
+                    await self._take_commands(look, at_work=True)
         finally:
             if not task.done():
                 task.cancel()
@@ -156,8 +156,8 @@ class Driver:
             look.refusals = 0
         look.changed(change_id)
 
-    async def _take_commands(self, look: _Look) -> None:
-        applied = await commands.take(self.writer, self.inbox)
+    async def _take_commands(self, look: _Look, *, at_work: bool = False) -> None:
+        applied = await commands.take(self.writer, self.inbox, at_work=at_work)
         if applied:
             look.waits.clear()
         if applied & commands.INTERRUPTING and self._ending() is not None:
