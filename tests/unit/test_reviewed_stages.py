@@ -299,6 +299,11 @@ def test_before_the_work_no_criterion_sees_what_another_left() -> None:
     first, second = before[0][1], before[2][1]
     assert before == [("setup", first), ("hello", first), ("setup", second), ("bye", second)]
     assert first != second
+    base = world.run.base[:10]
+    assert [p.text for p in world.progress if not p.session][:2] == [
+        f"set-up for k1 at {base}: setup; then hello",
+        f"set-up for k2 at {base}: setup; then bye",
+    ]
 
 
 # --- what is told of a run that is verified ---------------------------------------------------------------------

@@ -110,6 +110,18 @@ def objects(level: str = "normal") -> tuple[JsonLines, list[str]]:
     return JsonLines(level, found.append), found
 
 
+def test_what_takes_its_time_outside_of_a_session_is_told_at_any_level_but_quiet() -> None:
+    ours, theirs = Progress("", "set-up for k1 at b0: make"), Progress("s1", "Edit a.py")
+    view, found = lines()
+    view.progress(theirs)
+    view.progress(ours)
+    assert found == ["now      set-up for k1 at b0: make"]
+    told, written = objects("normal")
+    told.progress(theirs)
+    told.progress(ours)
+    assert [json.loads(line)["text"] for line in written] == ["set-up for k1 at b0: make"]
+
+
 def test_an_event_is_an_object_with_its_words() -> None:
     view, found = objects()
     tell(view, *STARTED, e.PlanProposed(plan()), e.PlanApproved(), e.ChangeStarted("c1", "claudetm/r1/c1", "b0"))

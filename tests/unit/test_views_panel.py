@@ -136,6 +136,12 @@ def test_between_sessions_the_step_is_named(place: Phase | Stage, words: str) ->
     assert shown(story.run, story.now, Activity(change="c1"))[-1] == words
 
 
+def test_what_takes_its_time_outside_of_a_session_is_shown_instead_of_the_step() -> None:
+    story = at(Phase.VERIFYING)
+    ours = Activity({"": Progress("", "set-up for k1 at m1: make")})
+    assert shown(story.run, story.now, ours)[-1] == "now: set-up for k1 at m1: make"
+
+
 def test_a_stop_that_was_asked_for_is_said_instead() -> None:
     story = forty()
     lines = shown(story.run, story.now, Activity(stopping="stopping: Ctrl+C again ends at once"))

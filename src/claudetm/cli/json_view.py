@@ -38,8 +38,8 @@ class JsonLines(View):
             self._write(dumped(event_object(run, record)))
 
     def progress(self, progress: Progress) -> None:
-        """Write what the agent is doing now, when all is wanted."""
-        if self._level == "verbose":
+        """Write what the agent is doing now, when all is wanted; what we do ourselves, always."""
+        if self._level == "verbose" or (self._level != "quiet" and not progress.session):
             self._put("progress", progress.text, session=progress.session, cost_usd=progress.usage.cost_usd)
 
     def wait(self, wait: Wait) -> None:

@@ -175,7 +175,8 @@ def _below(run: Run, now: float, activity: Activity) -> list[Text]:
         return [line for s in sessions for line in _session(run, s, now, activity)]
     if activity.wait is not None:
         return [cut(waiting(activity.wait, now), style="yellow")]
-    step = _step(run, run.changes.get(activity.change))
+    ours = activity.progress.get("")
+    step = one_line(ours.text) if ours is not None else _step(run, run.changes.get(activity.change))
     return [cut(f"now: {step}")] if step else []
 
 

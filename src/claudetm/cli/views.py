@@ -164,8 +164,10 @@ class Lines(View):
             self._tell(str(record.data.get("change") or ""), text)
 
     def progress(self, progress: Progress) -> None:
-        """Tell what the agent is doing now, when all is wanted."""
-        if self._verbose:
+        """Tell what the agent is doing now, when all is wanted; what we do ourselves, always."""
+        if not progress.session:
+            self._tell("", progress.text)
+        elif self._verbose:
             self._tell("", f"  {doing(self._run, progress.text)}")
 
     def wait(self, wait: Wait) -> None:

@@ -68,7 +68,7 @@ class SessionReport:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What the agent is doing now, for the screen."""
+    """What the agent is doing now, for the screen; or, without a session, what we do that takes its time."""
 
     session: str
     text: str  # one line, at most 200 characters

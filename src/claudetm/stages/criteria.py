@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from claudetm.plan.model import Criterion
+from claudetm.ports.agent import Progress
 from claudetm.ports.commands import CommandRequest
 from claudetm.redact import printable, redact
 from claudetm.stages.context import Context
@@ -14,10 +15,14 @@ from claudetm.workflow.events import CriterionChecked, RunBlocked
 from claudetm.workflow.limits import Wait
 
 _TIMEOUT: Final = 900.0  # seconds
+_SHOWN: Final = 200  # characters
 
 
 async def judge(ctx: Context, criterion: Criterion, commit: str) -> CriterionChecked | RunBlocked | Wait:
     """Judge a criterion at a commit, in a checkout of its own: what its command leaves there helps no other."""
+    if setup := ctx.run.policy.setup:  # it can take minutes, and nothing else is told meanwhile
+        text = f"set-up for {criterion.id} at {commit[:10]}: {'; '.join(setup)}; then {criterion.command}"
+        ctx.progress(Progress("", " ".join(text.split())[:_SHOWN]))
     async with ctx.repository.checkout(commit) as tree:
         failure = await furnish(ctx, tree, f"criteria-{criterion.id}")
         receipt = None if failure else await _check(ctx, criterion, commit, tree)
