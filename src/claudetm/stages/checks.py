@@ -13,11 +13,11 @@ from typing import Any, Final, assert_never
 
 from claudetm.ports.agent import Role
 from claudetm.ports.forge import SETUP, CheckLog
-from claudetm.ports.repository import Pushed, PushRefused
 from claudetm.prompts.answers import Answer, FixerAnswer
 from claudetm.prompts.briefs import FailedCheck, FixerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
+from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.working import unfinished_business, unproven
 from claudetm.stages.worktree import prepare
@@ -153,13 +153,11 @@ async def _judge(
             assert_never(answer.outcome)
 
 
-async def _push(ctx: Context, change: ChangeState, answer: FixerAnswer, print_of: str) -> FixPushed | ChangeBlocked:
-    head = await ctx.repository.adopt(change.id)
-    match await ctx.repository.push(change.branch, head):
-        case Pushed():
-            return FixPushed(change.id, head, answer.cause, print_of)
-        case PushRefused(at, reason):
-            return ChangeBlocked(change.id, f"{change.branch} could not be pushed (it is at {at[:10]}): {reason}")
+async def _push(
+    ctx: Context, change: ChangeState, answer: FixerAnswer, print_of: str
+) -> FixPushed | ChangeBlocked | Wait:
+    pushed = await push(ctx, change, await ctx.repository.adopt(change.id))
+    return FixPushed(change.id, pushed.head, answer.cause, print_of) if isinstance(pushed, Stands) else pushed
 
 
 def fingerprint(failed: tuple[FailedCheck, ...]) -> str:

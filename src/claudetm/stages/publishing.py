@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from claudetm.ports.forge import NewPullRequest
-from claudetm.ports.repository import Pushed, PushRefused
 from claudetm.stages.context import Context
+from claudetm.stages.pushing import Stands, push
 from claudetm.workflow.events import ChangeBlocked, PullRequestOpened
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.run import ChangeState, Run
@@ -12,17 +12,16 @@ from claudetm.workflow.run import ChangeState, Run
 
 async def publish(ctx: Context, change: ChangeState) -> PullRequestOpened | ChangeBlocked | Wait:
     """Push the change's head and open its pull request."""
-    found = await ctx.forge.find(change.branch)
+    head, found = change.head, await ctx.forge.find(change.branch)
     if found is None:
-        match await ctx.repository.push(change.branch, change.head):
-            case Pushed():
-                pass
-            case PushRefused(at, reason):
-                return ChangeBlocked(change.id, f"{change.branch} could not be pushed (it is at {at[:10]}): {reason}")
+        pushed = await push(ctx, change, change.head)
+        if not isinstance(pushed, Stands):
+            return pushed
+        head = pushed.head
         found = await ctx.forge.open(
-            NewPullRequest(change.id, change.branch, change.head, change.plan.title, body(ctx.run, change))
+            NewPullRequest(change.id, change.branch, head, change.plan.title, body(ctx.run, change))
         )
-    return PullRequestOpened(change.id, found.number, change.head, found.url)
+    return PullRequestOpened(change.id, found.number, head, found.url)
 
 
 def body(run: Run, change: ChangeState) -> str:

@@ -13,12 +13,13 @@ from typing import Any, Final, assert_never
 
 from claudetm.ports.agent import Role
 from claudetm.ports.forge import Note
-from claudetm.ports.repository import Merged, Pushed, PushRefused
+from claudetm.ports.repository import Merged
 from claudetm.prompts.answers import Answer, ResponderAnswer, ReviewerAnswer
 from claudetm.prompts.bounds import SHOWN
 from claudetm.prompts.briefs import EarlierFinding, ResponderBrief, ReviewerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
+from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.working import nothing_shown
 from claudetm.stages.worktree import furnish, prepare, tidy
@@ -189,13 +190,17 @@ async def _unproven(ctx: Context, change: ChangeState, threads: Sequence[Thread]
         return state.refused or f"There are uncommitted changes: {', '.join(state.modified[:10])}."
     head = await ctx.repository.adopt(change.id)
     fixed = any(r.outcome == "fixed" for r in answer.replies)
+    if not fixed and head == change.head:
+        return ""
     # since the remarks came, not since the head: a driver that died after its push has fixed them already
-    return await nothing_shown(ctx, change.asked_at or change.head, head) if fixed or head != change.head else ""
+    since = change.asked_at or change.head
+    pushed_by_force = not await ctx.repository.contains(change.head, since)  # and taken as it is
+    return await nothing_shown(ctx, change.head if pushed_by_force else since, head)
 
 
 async def _answer(
     ctx: Context, change: ChangeState, threads: Sequence[Thread], answer: ResponderAnswer
-) -> ReviewsAnswered | ChangeBlocked:
+) -> ReviewsAnswered | ChangeBlocked | Wait:
     """Push what was fixed, then write the replies; a question about our own remark goes to the user first."""
     known = {t.id: t for t in threads}
     asked = [r.text for r in answer.replies if r.outcome == "question" and _is_ours(known.get(r.thread_id))]
@@ -204,14 +209,13 @@ async def _answer(
         return ChangeBlocked(
             change.id, f"the responder asks: {' '.join(asked)}", 'claudetm say "…", then claudetm resume'
         )
-    head = await ctx.repository.adopt(change.id)
-    match await ctx.repository.push(change.branch, head):
-        case PushRefused(at, reason):
-            return ChangeBlocked(change.id, f"{change.branch} could not be pushed (it is at {at[:10]}): {reason}")
-        case Pushed():
-            await _reply(ctx, change, threads, answer, head)
-            people = any(t.people for t in threads)
-            return ReviewsAnswered(change.id, head, tuple(t.id for t in threads), people)
+    fix = await ctx.repository.adopt(change.id)
+    pushed = await push(ctx, change, fix)
+    if not isinstance(pushed, Stands):
+        return pushed
+    await _reply(ctx, change, threads, answer, fix)
+    people = any(t.people for t in threads)
+    return ReviewsAnswered(change.id, pushed.head, tuple(t.id for t in threads), people)
 
 
 def _is_ours(thread: Thread | None) -> bool:

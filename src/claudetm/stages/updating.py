@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
 from claudetm.ports.agent import Role
-from claudetm.ports.repository import Conflicted, Merged, Pushed, PushRefused
+from claudetm.ports.repository import Conflicted, Merged
 from claudetm.prompts.answers import Answer, UpdaterAnswer, parse
 from claudetm.prompts.briefs import UpdaterBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
+from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.worktree import keep, prepare, tidy
 from claudetm.workflow.events import BranchUpdated, ChangeBlocked
@@ -37,12 +38,9 @@ async def update(ctx: Context, change: ChangeState) -> BranchUpdated | ChangeBlo
             assert_never(merged)
 
 
-async def _push(ctx: Context, change: ChangeState, commit: str, base: str) -> BranchUpdated | ChangeBlocked:
-    match await ctx.repository.push(change.branch, commit):
-        case Pushed():
-            return BranchUpdated(change.id, commit, base)
-        case PushRefused(at, reason):
-            return ChangeBlocked(change.id, f"{change.branch} could not be pushed (it is at {at[:10]}): {reason}")
+async def _push(ctx: Context, change: ChangeState, commit: str, base: str) -> BranchUpdated | ChangeBlocked | Wait:
+    pushed = await push(ctx, change, commit)
+    return BranchUpdated(change.id, pushed.head, base) if isinstance(pushed, Stands) else pushed
 
 
 async def _resolve(
@@ -106,7 +104,7 @@ async def _landed(ctx: Context, change: ChangeState, fork: str, base: str) -> st
 
 async def _judge(
     ctx: Context, change: ChangeState, answer: UpdaterAnswer, base: str
-) -> BranchUpdated | ChangeBlocked:
+) -> BranchUpdated | ChangeBlocked | Wait:
     match answer.outcome:
         case "resolved":
             return await _push(ctx, change, await ctx.repository.adopt(change.id), base)

@@ -18,6 +18,7 @@ from claudetm.prompts.answers import Answer, VerifierAnswer, WorkerAnswer
 from claudetm.prompts.briefs import ConfirmBrief, DoneTask, WorkerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
+from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.worktree import furnish, prepare, set_up, tidy
 from claudetm.workflow.events import (
@@ -50,8 +51,7 @@ async def work(
     if task is None:
         return await _conclude(ctx, change)
     if task.id not in change.tasks:
-        await _share(ctx, change)
-        return TaskStarted(change.id, task.id, change.head)
+        return TaskStarted(change.id, task.id, await _share(ctx, change))
     result = await _session(ctx, change, task)
     match result:
         case Wait():
@@ -64,11 +64,16 @@ async def work(
             assert_never(result)
 
 
-async def _share(ctx: Context, change: ChangeState) -> None:
-    """Push the finished tasks, where that needs no permission. What keeps them back, publishing will say."""
+async def _share(ctx: Context, change: ChangeState) -> str:
+    """Push the finished tasks, where that needs no permission; return the head, with what a person has pushed.
+
+    What keeps them back, publishing will say.
+    """
     if ctx.run.policy.auto_push and change.head != change.base:
         with suppress(RepositoryError):
-            await ctx.repository.push(change.branch, change.head)
+            pushed = await push(ctx, change, change.head)
+            return pushed.head if isinstance(pushed, Stands) else change.head
+    return change.head
 
 
 async def _session(ctx: Context, change: ChangeState, task: Task) -> WorkerAnswer | Wait | Blocked:
