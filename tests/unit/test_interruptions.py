@@ -11,8 +11,10 @@ import pytest
 
 from claudetm.engine.inbox import STOPPED
 from claudetm.engine.loop import Ending
+from claudetm.plan.model import plan_to_data
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
-from claudetm.testing.memory import GREEN, PENDING
+from claudetm.ports.commands import CommandRequest, CommandResult
+from claudetm.testing.memory import GREEN, PENDING, MemoryCommands
 from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.pull_request import Check
 from claudetm.workflow.stages import Stage
@@ -256,3 +258,67 @@ def test_a_stop_of_what_is_paused_and_at_rest_is_refused_with_the_reason_it_rest
     world.inbox.send("stop", "s1")
     assert play(world) is Ending.PAUSED
     assert world.run.refused == {"s1": "The run is paused already: paused by the user."}
+
+
+def begun_in(world: World, change: str) -> list[str]:
+    """Return the outcomes of the sessions of a change, in order."""
+    return [r.data["outcome"] for r in world.records if r.type == "SessionEnded" and r.data.get("change") == change]
+
+
+@pytest.mark.parametrize("how", ["drop", "edit_plan"])
+def test_a_session_ends_when_its_change_is_dropped_and_the_others_go_on(how: str) -> None:
+    world = World(proposal(ONE, TWO), inbox_seconds=0.001)
+
+    async def is_dropped(w: World, request: SessionRequest) -> SessionReport:
+        if request.role is not Role.WORKER or change_of(request) != "c1":
+            return await honest(w, request)
+        run = w.context.run
+        left = replace(run.plan, changes=run.plan.changes[1:])
+        edit = {"plan": plan_to_data(left), "based_on": run.plan_seq}
+        w.repository.worktrees["c1"].files["half.txt"] = "half"
+        w.inbox.send(how, "d1", **({"change": "c1"} if how == "drop" else edit))
+        await until(w.context.stop.is_set)
+        return SessionReport(Outcome.INTERRUPTED)
+
+    world.play = is_dropped
+    assert play(world) is Ending.VERIFIED
+    assert begun_in(world, "c1") == ["interrupted"]
+    assert begun_in(world, "c2") == ["answered"]
+    assert world.run.changes["c1"].snapshots == 1
+    assert {i: str(c.stage) for i, c in world.run.changes.items()} == {"c1": "abandoned", "c2": "merged"}
+
+
+def test_what_sets_a_change_up_ends_when_an_edit_takes_the_change_out_of_the_plan() -> None:
+    world = World(proposal(ONE, TWO), replace(World().policy, setup=("install",)), inbox_seconds=0.001)
+    stopped: list[str] = []
+
+    class Installing(MemoryCommands):
+        async def run(self, request: CommandRequest, stop: asyncio.Event | None = None) -> CommandResult:
+            if request.command == "install" and request.cwd.name == "c1" and stop is not None:
+                run = world.context.run
+                left = replace(run.plan, changes=run.plan.changes[1:])
+                world.inbox.send("edit_plan", "e1", plan=plan_to_data(left), based_on=run.plan_seq)
+                await until(stop.is_set)
+                stopped.append(request.cwd.name)
+            return await super().run(request, stop)
+
+    world.commands = Installing(lambda r: 0 if r.command == "install" else world.exit_code(r.command))
+    assert play(world) is Ending.VERIFIED
+    assert (stopped, list(world.run.changes)) == (["c1"], ["c2"])
+
+
+def test_a_stop_that_is_lifted_while_its_session_ends_lets_the_run_go_on() -> None:
+    world = World(proposal(ONE), inbox_seconds=0.001)
+
+    async def is_stopped_then_resumed(w: World, request: SessionRequest) -> SessionReport:
+        if request.role is not Role.WORKER or w.count("RunResumed"):
+            return await honest(w, request)
+        w.inbox.send("stop", "s1")
+        await until(w.context.stop.is_set)
+        w.inbox.send("resume", "r1")
+        await until(lambda: w.context.run.halt is None)
+        return SessionReport(Outcome.INTERRUPTED)
+
+    world.play = is_stopped_then_resumed
+    assert play(world) is Ending.VERIFIED
+    assert begun_in(world, "c1") == ["interrupted", "answered"]

@@ -166,6 +166,7 @@ class _signals:  # noqa: N801 - a block
         self._box = box
         self._stopping = stopping
         self._loop = asyncio.get_running_loop()
+        self._signalled = False
         # under nohup a terminal that is closed is no reason to stop
         self._numbers = [n for n in _REASONS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
 
@@ -178,8 +179,9 @@ class _signals:  # noqa: N801 - a block
             self._loop.remove_signal_handler(number)
 
     def _stop(self, number: signal.Signals) -> None:
-        if self._context.stop.is_set():
+        if self._signalled:  # the event alone may stand for a change that was dropped
             raise KeyboardInterrupt
+        self._signalled = True
         self._context.stop.set()
         self._stopping(f"stopping: {_REASONS[number]}; Ctrl+C again ends at once")
         with suppress(StoreError):  # a state directory that is gone ends the driver by itself

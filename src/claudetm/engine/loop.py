@@ -116,7 +116,7 @@ class Driver:
         look.changed(e.change_of(event))
 
     async def _perform(self, change_id: str, look: _Look) -> None:
-        """Run a handler to its end; commands are taken while it works, a stop reaches it."""
+        """Run a handler to its end; commands are taken while it works: a stop reaches it, and its change's drop."""
         handler = self._handler(change_id)
         task = asyncio.ensure_future(handler)
         try:
@@ -124,11 +124,21 @@ class Driver:
                 await asyncio.wait({task}, timeout=self.inbox_seconds)
                 if not task.done():
                     await self._take_commands(look, at_work=True)
+                    if self._is_void(change_id):
+                        self.context.stop.set()
         finally:
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         await self._conclude(change_id, task, look)
+        if self.context.stop.is_set() and self._ending() is None:
+            self.context.stop.clear()  # what it was for has ended: a dropped change, or a stop that was lifted
+            look.changed(change_id)
+
+    def _is_void(self, change_id: str) -> bool:
+        """Whether work on a change is for nothing: it was dropped, or left the plan."""
+        change = self.context.run.changes.get(change_id)
+        return bool(change_id) and (change is None or change.settled)
 
     def _handler(self, change_id: str) -> Awaitable[e.Event | Wait]:
         run = self.context.run
