@@ -339,3 +339,19 @@ def test_a_repository_of_another_user_is_refused_as_git_does(tmp_path: Path) -> 
         os.chown(path, 12345, 12345)
     with pytest.raises(RepositoryError, match=r"belongs to another user.*safe\.directory"):
         inspect(user)
+
+
+def test_the_default_branch_is_the_target_where_a_remote_names_it(user: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", str(user), "mine")
+    mine = tmp_path / "mine"
+    assert (inspect(mine).target, inspect(mine).notes) == ("main", inspect(user).notes)
+    git(mine, "switch", "-q", "-c", "feature")
+    read = inspect(mine)
+    assert read.target == "main"
+    assert "target: main, the repository's default branch; --base feature takes feature, where you are" in read.notes
+    assert inspect(mine, "feature").target == "feature"
+    git(mine, "switch", "-q", "--detach")
+    assert inspect(mine).target == "main"
+    git(mine, "branch", "-q", "-D", "main")
+    git(mine, "switch", "-q", "feature")
+    assert inspect(mine).target == "feature", "a branch that is not there is not made"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def command(
     goal: str = typer.Argument(help="What shall be true at the end. `-` reads it from standard input."),
     criteria: list[str] = typer.Option([], "--criteria", help="A statement that must hold at the end (repeatable)."),
-    base: str = typer.Option(None, "--base", help="The branch to begin from and to land on (the current one)."),
+    base: str = typer.Option(None, "--base", help="The branch to land on (the default one)."),
     model: str = typer.Option(
         None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
     ),

@@ -42,7 +42,9 @@ class UserRepository:
 
 
 def inspect(path: Path, base: str | None = None) -> UserRepository:
-    """Read the repository around `path`; `base` names the branch to land on, None takes the current one.
+    """Read the repository around `path`; `base` names the branch to land on.
+
+    Without it that is the repository's default branch, where the remote says which it is; else the current one.
 
     Raises RepositoryError, one sentence each, for what cannot be worked in.
     """
@@ -54,6 +56,7 @@ def inspect(path: Path, base: str | None = None) -> UserRepository:
         _refuse_blocked_names(repo)
         target, commit = _base(repo, root, base)
         author, notes = _author(repo)
+        notes += () if base else _elsewhere(repo, target)
         shallow = (common / "shallow").exists()
         remotes = {r.name: next(iter(r.urls), "") for r in repo.remotes}
         notes += ("The history is shallow: it begins where it was cut off.",) if shallow else ()
@@ -147,7 +150,8 @@ def _base(repo: git.Repo, root: Path, base: str | None) -> tuple[str, str]:
     if not heads and not repo.head.is_valid():
         raise RepositoryError(f"{root} has no commits yet: make a first one.")
     if base is None:
-        return _current(repo, root)
+        default = _default(repo)
+        return (default, heads[default].commit.hexsha) if default in heads else _current(repo, root)
     if base in heads:
         return base, heads[base].commit.hexsha
     for remote in repo.remotes:
@@ -155,6 +159,24 @@ def _base(repo: git.Repo, root: Path, base: str | None) -> tuple[str, str]:
             if ref.remote_head == base:
                 return base, ref.commit.hexsha
     raise RepositoryError(f"There is no branch {base} in {root}: git branch lists those there are.")
+
+
+def _default(repo: git.Repo) -> str:
+    """Return the default branch as the remote told it when it was cloned, or ""."""
+    for remote in sorted(repo.remotes, key=lambda r: r.name != "origin"):
+        told = Path(repo.common_dir, "refs", "remotes", remote.name, "HEAD")
+        if told.is_file() and (name := told.read_text().partition(f"refs/remotes/{remote.name}/")[2].strip()):
+            return name
+    return ""
+
+
+def _elsewhere(repo: git.Repo, target: str) -> tuple[str, ...]:
+    """Return a note where the target, the default branch, is not the one that is checked out."""
+    here = "" if repo.head.is_detached else repo.active_branch.name
+    if here == target:
+        return ()
+    other = f"--base {here} takes {here}, where you are" if here else "you are on no branch"
+    return (f"target: {target}, the repository's default branch; {other}",)
 
 
 def _current(repo: git.Repo, root: Path) -> tuple[str, str]:
