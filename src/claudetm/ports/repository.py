@@ -5,11 +5,14 @@ Commits are full hexadecimal ids. Nothing here runs under a configuration that a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+from claudetm.errors import RepositoryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,18 @@ class NotLanded:
     command: str
 
 
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def named(change: str) -> str:
+    """Return the name of a change, which names its folder, too. Raises RepositoryError for what could not."""
+    if not _NAME.fullmatch(change):
+        raise RepositoryError(f"{change[:80]!r} cannot be the name of a change.")
+    return change
+
+
 class Repository(Protocol):
-    """One run's own repository, beside the user's."""
+    """One run's own repository, beside the user's. What takes a change refuses a name that `named` refuses."""
 
     async def open_worktree(self, change: str, branch: str, commit: str) -> Path:
         """Return the change's worktree, made at `commit` on `branch` when it is not there yet. Idempotent."""

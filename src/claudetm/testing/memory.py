@@ -40,6 +40,7 @@ from claudetm.ports.repository import (
     PushRefused,
     Snapshot,
     WorktreeState,
+    named,
 )
 from claudetm.ports.store import Command
 from claudetm.workflow.outcomes import Outcome, Usage
@@ -194,17 +195,17 @@ class MemoryRepository:
 
     async def open_worktree(self, change: str, branch: str, commit: str) -> Path:
         """Return the change's worktree, made when it is not there yet."""
-        if change not in self.worktrees:
+        if named(change) not in self.worktrees:
             await self.reset_worktree(change, branch, commit)
         return ROOT / change
 
     async def worktree(self, change: str) -> Path | None:
         """Return the change's worktree, or None."""
-        return ROOT / change if change in self.worktrees else None
+        return ROOT / change if named(change) in self.worktrees else None
 
     async def is_set_up(self, change: str, by: str) -> bool:
         """Whether the worktree that is there now was marked."""
-        return change in self.worktrees and self.worktrees[change].set_up == by
+        return named(change) in self.worktrees and self.worktrees[change].set_up == by
 
     async def mark_set_up(self, change: str, by: str) -> None:
         """Mark the worktree."""
@@ -213,7 +214,7 @@ class MemoryRepository:
 
     async def state(self, change: str) -> WorktreeState:
         """Return what stands in the worktree."""
-        if change not in self.worktrees:
+        if named(change) not in self.worktrees:
             raise RepositoryError(f"Change {change} has no worktree.")
         tree = self.worktrees[change]
         tracked = self.nodes[tree.head].tree
@@ -256,11 +257,12 @@ class MemoryRepository:
 
     async def reset_worktree(self, change: str, branch: str, commit: str) -> Path:
         """Put a fresh worktree in the place of the old one."""
-        self.worktrees[change] = Worktree(branch, commit, dict(self.nodes[commit].tree))
+        self.worktrees[named(change)] = Worktree(branch, commit, dict(self.nodes[commit].tree))
         return ROOT / change
 
-    async def bring(self, change: str, commit: str) -> None:
+    async def bring(self, change: str, commit: str) -> None:  # noqa: ARG002 - the port's
         """Every worktree can read every commit."""
+        await self.state(change)
 
     async def snapshot(self, change: str, why: str) -> Snapshot | None:
         """Keep what lies in the worktree."""

@@ -63,6 +63,30 @@ class RepositoryConformance:
         else:
             raise AssertionError("there is no worktree")
 
+    async def test_what_cannot_be_the_name_of_a_change_is_refused(self, world: RepositoryWorld) -> None:
+        """By all that take one: a name is a folder's as well, and a subject such as `c1:review` is no name."""
+        repo, first = world.repository, world.first
+        for name in ("c1:review", "../c1", "", ".c1", "c1/t1"):
+            for refused in (
+                repo.open_worktree(name, BRANCH, first),
+                repo.reset_worktree(name, BRANCH, first),
+                repo.worktree(name),
+                repo.is_set_up(name, ""),
+                repo.mark_set_up(name, ""),
+                repo.state(name),
+                repo.adopt(name),
+                repo.bring(name, first),
+                repo.snapshot(name, "why"),
+                repo.remove_untracked(name),
+            ):
+                try:
+                    await refused
+                except RepositoryError as e:
+                    said = f"{name!r} cannot be the name of a change"
+                    assert said in str(e)  # noqa: PT017 - no pytest in a package that ships
+                else:
+                    raise AssertionError(f"{name!r} was taken")
+
     async def test_state_tells_modified_from_untracked(self, world: RepositoryWorld) -> None:
         """And a fresh worktree has neither."""
         repo = world.repository

@@ -15,7 +15,6 @@ import contextlib
 import fcntl
 import itertools
 import os
-import re
 import shutil
 import threading
 import uuid
@@ -43,6 +42,7 @@ from claudetm.ports.repository import (
     PushRefused,
     Snapshot,
     WorktreeState,
+    named,
 )
 
 Faults = Callable[[str], None]
@@ -51,7 +51,6 @@ T = TypeVar("T")
 
 _GONE: Final = ".gone"
 _PATIENCE: Final = 2.0  # seconds for the removal of a checkout
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def no_fault(_point: str) -> None:
@@ -159,9 +158,7 @@ class RunRepository:
                 lock.unlink(missing_ok=True)
 
     def _path(self, change: str) -> Path:
-        if not _NAME.fullmatch(change):
-            raise RepositoryError(f"{change[:80]!r} cannot be the name of a change.")
-        return self.folder / "changes" / change
+        return self.folder / "changes" / named(change)
 
     def _view(self, change: str) -> WorktreeView:
         path = self._path(change)
