@@ -43,7 +43,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "models.sonnet_1m": "The id that `sonnet[1m]` stands for. Empty: the alias.",
     **{f"{name}.model": f"The model of {whose}." for name, whose in _WHOSE.items()},
     **{f"{name}.effort": f"The effort of {whose}." for name, whose in _WHOSE.items()},
-    "git.target_branch": "The branch to land on. Empty: the default branch as the remote names it, else the one checked out.",
+    "git.target_branch": "The branch to land on. Empty: the default branch of the remote, else the current one.",
     "forge": "Where pull requests live. This version has the local forge, which auto takes.",
     "merge.method": "How a pull request is merged. The local forge cannot rebase.",
     "checks.commands": "Commands that every merge must pass, run on the merged result. Empty: detected.",
