@@ -153,7 +153,9 @@ def test_a_cancelled_run_can_be_cleaned_and_its_work_is_kept(person: Terminal) -
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_the_run_as_stop_does(person: Terminal, number: signal.Signals) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and so it would be by claudetm
     process = start(person)
+    signal.signal(signal.SIGHUP, before)
     at_work(person)
     process.send_signal(number)
     ended(person, process, 2)
