@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ from claudetm.ports.repository import Pushed
 from claudetm.testing.forge_conformance import ForgeConformance, ForgeWorld
 from claudetm.testing.memory import GREEN, RED, MemoryForge, MemoryRepository
 from claudetm.workflow.pull_request import Check, PullRequest
-from integration.repositories import LocalForgeWorld
+from integration.repositories import LocalForgeWorld, once
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +49,9 @@ class MemoryWorld:
 
     async def merge_by_person(self, number: int) -> None:
         await self.forge.merge_by_person(number)
+
+    async def at_the_last_moment(self, act: Callable[[], object]) -> None:
+        self.forge.faults = once("before:merge:", act)
 
 
 @pytest.fixture

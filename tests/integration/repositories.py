@@ -132,6 +132,17 @@ class ShellCommands:
         return await self._runner.run(request, stop)
 
 
+def once(point: str, act: Callable[[], object]) -> Callable[[str], None]:
+    """Return a fault that does something the first time that a point of this beginning is passed."""
+    left = [act]
+
+    def fault(passed: str) -> None:
+        if passed.startswith(point) and left:
+            left.pop()()
+
+    return fault
+
+
 class LocalForgeWorld(RealWorld):
     """A local forge over a real repository."""
 
@@ -189,6 +200,11 @@ class LocalForgeWorld(RealWorld):
         journal = ForgeJournal(self.journal.path)
         journal.refresh()
         return journal
+
+    async def at_the_last_moment(self, act: Callable[[], object]) -> None:
+        """Have a person act when the merge is written down, before the base is swapped: to the next driver."""
+        await self.forge.close()
+        self.driver(once("merge:written", act))
 
     async def merge_by_person(self, number: int) -> None:
         """Merge with git, in a clone of theirs, and push the base."""

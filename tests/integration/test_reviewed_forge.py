@@ -22,7 +22,7 @@ from claudetm.workflow.events import RunStarted
 from claudetm.workflow.policy import Policy, policy_to_data
 from claudetm.workflow.pull_request import PullRequest, PullRequestState
 from claudetm.workflow.run import Run, fold
-from integration.repositories import RUN, LocalForgeWorld, commit, git
+from integration.repositories import RUN, LocalForgeWorld, commit, git, once
 from world import answered, change_of, proposal, subject_of, task, work
 
 pytestmark = pytest.mark.anyio
@@ -226,6 +226,24 @@ async def test_a_run_goes_on_from_what_a_person_has_merged_by_hand(tmp_path: Pat
     assert await world.drive() is Ending.VERIFIED
     assert [c.stage for c in world.run.changes.values()] == ["merged"] * 3
     assert git(world.user, "rev-parse", "main") == git(world.user, "rev-parse", BASE)
+
+
+@pytest.mark.parametrize("step", ["merge:built", "merge:written"])
+@pytest.mark.parametrize("how", ["closes", "deletes the branch"])
+async def test_who_closes_at_the_last_moment_of_a_merge_is_heard(how: str, step: str, world: LocalForgeWorld) -> None:
+    pull = await opened(world, "c1")
+    await world.forge.close()
+
+    def end() -> None:
+        if how == "closes":
+            world.close_by_person(pull.number)
+        else:
+            git(world.user, "branch", "-q", "-D", pull.branch)
+
+    forge = world.driver(once(step, end))
+    assert await forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
+    assert git(world.user, "rev-parse", BASE) == pull.base
+    assert (await forge.read([pull.number]))[pull.number].state is PullRequestState.CLOSED
 
 
 async def test_who_objects_at_the_last_moment_of_a_merge_is_heard(world: LocalForgeWorld) -> None:

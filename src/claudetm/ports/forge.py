@@ -84,7 +84,7 @@ class MergeConflict:
 
 @dataclass(frozen=True, slots=True)
 class Opposed:
-    """A person's objection, or a conversation that is not closed, has come between."""
+    """A person has come between, by an objection, a conversation that is not closed, or by closing it: look again."""
 
 
 @dataclass(frozen=True, slots=True)

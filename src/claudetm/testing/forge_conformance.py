@@ -5,7 +5,7 @@ Subclass in a test module, give it a fixture `world`, and mark the module with `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from claudetm.ports.forge import (
@@ -14,7 +14,6 @@ from claudetm.ports.forge import (
     HeadChanged,
     MergeConflict,
     MergeDone,
-    MergeRefused,
     NewPullRequest,
     Note,
     Opposed,
@@ -66,6 +65,10 @@ class ForgeWorld(Protocol):
 
     async def merge_by_person(self, number: int) -> None:
         """Merge it as it is."""
+        ...
+
+    async def at_the_last_moment(self, act: Callable[[], object]) -> None:
+        """Have a person do something in the middle of the next merge, after all that it looks at first."""
         ...
 
 
@@ -149,10 +152,28 @@ class ForgeConformance:
         closed = await read(world, pull.number)
         assert closed.state is PullRequestState.CLOSED
         assert closed.by
-        refused = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
-        assert isinstance(refused, MergeRefused)
+        assert await world.forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
         world.reopen_by_person(pull.number)
         assert (await read(world, pull.number)).state is PullRequestState.OPEN
+
+    async def test_who_closes_at_the_last_moment_is_heard(self, world: ForgeWorld) -> None:
+        """The base stays, and the next look finds it closed; opened again, it is merged."""
+        pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
+        await world.at_the_last_moment(lambda: world.close_by_person(pull.number))
+        assert await world.forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
+        assert await world.forge.base() == pull.base
+        assert (await read(world, pull.number)).state is PullRequestState.CLOSED
+        world.reopen_by_person(pull.number)
+        assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), MergeDone)
+
+    async def test_who_pushes_at_the_last_moment_is_not_merged_without(self, world: ForgeWorld) -> None:
+        """The next look finds the new head."""
+        pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
+        await world.at_the_last_moment(lambda: world.push_by_person(BRANCH, {"p.txt": "p\n"}))
+        assert await world.forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
+        after = await read(world, pull.number)
+        assert (after.state, after.base) == (PullRequestState.OPEN, pull.base)
+        assert after.head != pull.head
 
     async def test_after_a_closed_one_a_new_one_is_opened(self, world: ForgeWorld) -> None:
         """The branch's newest is found."""

@@ -25,7 +25,6 @@ from claudetm.ports.forge import (
     MergeConflict,
     MergeDone,
     MergeOutcome,
-    MergeRefused,
     NewPullRequest,
     Note,
     Opposed,
@@ -508,17 +507,23 @@ class MemoryForge:
         if p.state is PullRequestState.MERGED:
             return MergeDone(p.merge_commit)
         if p.state is PullRequestState.CLOSED:
-            return MergeRefused(f"pull request #{number} is closed")
+            return Opposed()
         if (at := self.repository.branches[p.branch]) != head:
             return HeadChanged(at)
         if base and (tip := await self.base()) != base:
             return BaseChanged(tip)
-        if p.objections or any(t.stands for t in p.threads.values()):
+        if self._opposed(p):
             return Opposed()
         self.faults(f"before:merge:{method}")
+        if self._opposed(p) or self.repository.branches.get(p.branch) != head:
+            return Opposed()
         outcome = await self._merge(p, "claudetm")
         self.faults(f"after:merge:{method}")
         return outcome
+
+    def _opposed(self, p: _Pull) -> bool:
+        closed = p.state is PullRequestState.CLOSED
+        return closed or bool(p.objections) or any(t.stands for t in p.threads.values())
 
     async def _merge(self, p: _Pull, by: str) -> MergeOutcome:
         base, head = await self.base(), self.repository.branches[p.branch]

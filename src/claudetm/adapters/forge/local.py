@@ -272,8 +272,7 @@ class LocalForge:
         ref = refs.get(f"refs/heads/{pull.branch}")
         at = ref.commit if ref else pull.head
         if ended := await self._ended(pull, refs, at, gone=ref is None):
-            merged = ended.state is PullRequestState.MERGED
-            return MergeDone(ended.commit) if merged else MergeRefused(f"pull request #{number} is closed")
+            return MergeDone(ended.commit) if ended.state is PullRequestState.MERGED else Opposed()
         if at != head:
             return HeadChanged(at)
         if tip != (base or tip) or tip != self._tip(refs):
@@ -300,7 +299,7 @@ class LocalForge:
         elif not await self._repository.publish(name, commit, written):
             raise ForgeError(f"{name} was moved by somebody else.")
         self._faults("merge:written")
-        match await asyncio.to_thread(self._take, pull.number, commit, base):
+        match await asyncio.to_thread(self._take, pull, head, commit, base):
             case None:
                 return Opposed()
             case False:
@@ -309,10 +308,15 @@ class LocalForge:
                 self._faults("merge:swapped")
                 return MergeDone(commit)
 
-    def _take(self, number: int, commit: str, base: str) -> bool | None:
-        """Swap the base while nobody can object; False when it has moved, None when somebody has objected."""
-        with self._journal.unopposed(number) as free:
-            return self._repository.user.swap(self._base, commit, base) if free else None
+    def _take(self, pull: PullRecord, head: str, commit: str, base: str) -> bool | None:
+        """Swap the base while nobody can object; False when it has moved, None when a person has come between.
+
+        Who deletes the branch, or pushes to it, has come between as well.
+        """
+        user, branch = self._repository.user, f"refs/heads/{pull.branch}"
+        with self._journal.unopposed(pull.number) as free:
+            at = user.find(branch) if free else None
+            return user.swap(self._base, commit, base) if at and at.commit == head else None
 
     async def hint(self) -> None:
         """Return when a check has reported, or somebody wrote into the records: once, also if nobody reads them."""

@@ -68,8 +68,8 @@ class PullRecord:
 
     @property
     def opposed(self) -> bool:
-        """Whether somebody's objection, or a conversation that is not closed, is in the way of merging."""
-        return bool(self.objections) or any(t.stands for t in self.threads.values())
+        """Whether somebody closed it or objects, or a conversation that is not closed is in the way of merging."""
+        return bool(self.closed_by or self.objections) or any(t.stands for t in self.threads.values())
 
 
 class Unknown(JournalError):  # noqa: N818 - what the matter is
