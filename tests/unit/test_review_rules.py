@@ -325,6 +325,32 @@ def test_rounds_of_the_reviewer_role_leave_a_person_theirs() -> None:
     assert world.run.changes["c1"].review_rounds == 1
 
 
+@pytest.mark.parametrize("when", ["just before the merge", "while the checks run"])
+def test_a_person_may_remark_as_often_as_they_like_where_each_remark_is_agreed_upon(when: str) -> None:
+    world = responding(replies("fixed", "Done."), replace(UNREVIEWED, review_rounds=2))
+    merge = world.forge.merge
+
+    def remark() -> None:
+        left = [t for t in world.forge.pulls[1].threads.values() if not t.resolved]
+        if not left and len(world.forge.pulls[1].threads) < 5:
+            world.forge.remark(1, "And this, please.")
+
+    async def merges(number: int, head: str, base: str, method: str) -> MergeOutcome:
+        remark()
+        return await merge(number, head, base, method)
+
+    def checks(_pull: PullRequest) -> tuple[Check, ...]:
+        remark()
+        return GREEN
+
+    if when == "while the checks run":
+        world.forge.checks = checks
+    else:
+        world.forge.merge = merges  # type: ignore[method-assign] # a person at that very moment
+    assert asyncio.run(world.drive()) is Ending.VERIFIED, world.run.halt
+    assert world.count("ReviewsAnswered") == 5
+
+
 def test_rounds_without_agreement_block_and_show_both_sides() -> None:
     said = ["Greet louder.", "Louder, I said."]
 

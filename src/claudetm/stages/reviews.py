@@ -123,13 +123,14 @@ async def respond(ctx: Context, change: ChangeState) -> ReviewsAnswered | Change
     threads = pull.unanswered
     if not threads:
         return ReviewsAnswered(change.id, change.head, people=False)
-    # the reviewer role's own rounds end with its readings
-    if change.review_rounds >= ctx.run.policy.review_rounds and any(t.people for t in threads):
+    # of what stands: what was agreed upon is no disagreement. The reviewer role's own rounds end with its readings
+    rounds = max((change.answers.get(t.id, 0) for t in pull.threads if t.stands and t.people), default=0)
+    if rounds >= ctx.run.policy.review_rounds and any(t.people for t in threads):
         said = "; ".join(both_sides(t) for t in threads)
         look = f"look at {pull.url}" if "://" in pull.url else f"claudetm review show {pull.number}"
         return ChangeBlocked(
             change.id,
-            f"no agreement after {change.review_rounds} review rounds: {said}",
+            f"no agreement after {rounds} review rounds: {said}",
             f"{look}, then claudetm resume",
         )
     due = threads[:SHOWN]  # the rest are still unanswered then, and met again

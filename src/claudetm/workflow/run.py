@@ -98,7 +98,7 @@ class ChangeState:
     fingerprints: tuple[str, ...] = ()  # of the failures that fixes were pushed for
     causes: tuple[str, ...] = ()  # what those fixes took to be the cause
     fix_rounds: int = 0
-    review_rounds: int = 0  # of answers to people
+    answers: dict[str, int] = field(default_factory=dict)  # thread -> rounds in which people were answered there
     self_reviews: int = 0  # how often the reviewer role has read it
     updates: int = 0  # for a base that others moved
     snapshots: int = 0
@@ -107,6 +107,11 @@ class ChangeState:
     def id(self) -> str:
         """The change's id in the plan."""
         return self.plan.id
+
+    @property
+    def review_rounds(self) -> int:
+        """How often people were answered in the conversation that took most."""
+        return max(self.answers.values(), default=0)
 
     @property
     def settled(self) -> bool:
@@ -688,7 +693,8 @@ def _reviews_received(run: Run, data: Mapping[str, Any], _record: Record) -> Non
 def _reviews_answered(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.threads, change.asked_at = (), ""
-    change.review_rounds += bool(data.get("people", True))
+    if data.get("people", True):
+        change.answers.update({i: change.answers.get(i, 0) + 1 for i in data.get("answered", ())})
     run.forget(f"{change.id}:respond")
     _head(change, data["head"], record.time)
 
@@ -732,8 +738,8 @@ def _change_unblocked(run: Run, data: Mapping[str, Any], record: Record) -> None
     change = run.changes[data["change"]]
     change.hold, change.adopting, change.since = None, True, record.time
     change.mends_base = change.mends_base or bool(change.base_red)
-    change.fix_rounds = change.review_rounds = change.self_reviews = change.updates = 0
-    change.fingerprints, change.rerun_heads = (), frozenset()
+    change.fix_rounds = change.self_reviews = change.updates = 0
+    change.fingerprints, change.rerun_heads, change.answers = (), frozenset(), {}
     run.forget_change(change)
 
 
