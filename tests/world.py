@@ -24,6 +24,7 @@ from claudetm.testing.memory import (
     MemoryRepository,
 )
 from claudetm.workflow.events import RunStarted
+from claudetm.workflow.limits import Wait
 from claudetm.workflow.outcomes import Outcome, Usage
 from claudetm.workflow.policy import Policy, policy_to_data
 from claudetm.workflow.records import Record
@@ -124,6 +125,7 @@ class World:
         self.agent = MemoryAgent(lambda request: self.play(self, request))
         self.commands = MemoryCommands(lambda request: self.exit_code(request.command))
         self.inbox = MemoryInbox()
+        self.waits: list[Wait] = []  # that were shown
 
     def fault(self, point: str) -> None:
         """Be killed at this point, if that is what the test wants."""
@@ -180,7 +182,8 @@ class World:
             await writer.append(started)
         elif resume:
             self.inbox.send("resume", f"resume-{len(self.lines)}", **raised)
-        driver = Driver(context, writer, self.inbox, "test", inbox_seconds=self.inbox_seconds)
+        seconds = self.inbox_seconds
+        driver = Driver(context, writer, self.inbox, "test", on_wait=self.waits.append, inbox_seconds=seconds)
         return await driver.drive()
 
     async def drive_until_killed(self, point: str) -> None:

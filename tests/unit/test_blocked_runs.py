@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +14,13 @@ from claudetm.cli.board import rows
 from claudetm.cli.explain import _of_run
 from claudetm.cli.panel import held_lines
 from claudetm.engine.loop import Ending
+from claudetm.errors import ForgeError, RepositoryError
 from claudetm.ports.agent import SessionReport, SessionRequest
+from claudetm.testing.memory import GREEN, PENDING, MemoryForge
 from claudetm.workflow import events as e
 from claudetm.workflow.legality import IllegalEvent
+from claudetm.workflow.pull_request import Check, PullRequest
+from claudetm.workflow.run import Obstacle
 from claudetm.workflow.stages import Phase
 from story import PHASES, Story, change, working
 from world import World, answered, honest, play, proposal, task
@@ -115,3 +121,81 @@ def test_a_verification_begins_anew_only_after_a_block_was_lifted() -> None:
         story.tell(e.VerificationStarted("m2"))
     story.tell(e.RunBlocked("it fails"), e.RunResumed(), e.VerificationStarted("m2"))
     assert (story.run.verify_commit, story.run.reverify) == ("m2", False)
+
+
+# --- a forge that cannot be read -----------------------------------------------------------------------------
+
+
+def unreadable(world: World, fails: Callable[[int], bool]) -> World:
+    """Let reads of the pull requests fail, by the number of the read."""
+    reads = itertools.count(1)
+
+    def checks(_pull: PullRequest) -> tuple[Check, ...]:
+        if fails(next(reads)):
+            raise ForgeError("The index is locked.")
+        return GREEN
+
+    world.forge.checks = checks
+    return world
+
+
+def test_a_read_that_fails_is_tried_again_after_a_pause_that_is_shown() -> None:
+    world = World(proposal(ONE))
+    steady = unreadable(World(proposal(ONE)), lambda _n: False)
+    assert play(steady) is Ending.VERIFIED
+    unreadable(world, lambda n: n in (2, 3))
+    assert play(world) is Ending.VERIFIED
+    said = "the forge could not be read: The index is locked; try {} of 5 follows"
+    assert [w.why for w in world.waits if "read" in w.why] == [said.format(2), said.format(3)]
+    assert world.events == steady.events
+
+
+def test_a_forge_that_stays_unreadable_blocks_the_run_with_the_reason() -> None:
+    world = unreadable(World(proposal(ONE)), lambda n: n > 1)
+    assert play(world) is Ending.BLOCKED
+    assert reason(world) == "the forge could not be read: The index is locked"
+    assert world.run.halt == Obstacle(reason(world), "claudetm doctor, then claudetm resume")
+    ends = [w.until or 0.0 for w in world.waits]
+    assert [round(b - a) for a, b in itertools.pairwise(ends)] == [15, 45, 135]
+    unreadable(world, lambda _n: False)
+    assert resumes(world) is Ending.VERIFIED
+
+
+def test_a_failure_that_every_second_read_hides_blocks_the_run_as_well() -> None:
+    # a check in the background died: its error is raised by one read, and the next one starts it anew
+    world = World(proposal(ONE), replace(World().policy, poll_seconds=1.0))
+    reads = itertools.count(1)
+
+    def checks(_pull: PullRequest) -> tuple[Check, ...]:
+        if (n := next(reads)) > 1 and n % 2:  # the first is the one that opens it
+            raise RepositoryError("The disk is full.")
+        return PENDING
+
+    world.forge.checks = checks
+    assert play(world) is Ending.BLOCKED
+    assert reason(world) == "the forge could not be read: The disk is full"
+
+
+def test_a_stop_is_heeded_while_a_forge_cannot_be_read() -> None:
+    world = World(proposal(ONE))
+
+    def fails(n: int) -> bool:
+        if n == 3:
+            world.inbox.send("stop", "s1")
+        return n > 1
+
+    assert play(unreadable(world, fails)) is Ending.PAUSED
+
+
+def test_a_hint_that_fails_is_none() -> None:
+    world = World(proposal(ONE))
+
+    class Mute(MemoryForge):
+        async def hint(self) -> None:
+            raise ForgeError("The connection was lost.")
+
+    world.forge = Mute(world.repository, world.fault)
+    looks = itertools.count()
+    world.forge.checks = lambda _pull: GREEN if next(looks) > 3 else PENDING
+    assert play(world) is Ending.VERIFIED
+    assert not [w for w in world.waits if "read" in w.why]

@@ -27,6 +27,8 @@ from claudetm.workflow.stages import Halt, Phase, Stage
 
 INBOX_SECONDS: Final = 0.5  # how long a command may lie before it is noticed
 _REFUSALS_ALLOWED: Final = 3
+_READ_AGAIN: Final = (5.0, 15.0, 45.0, 135.0)  # seconds before each further try at a forge that cannot be read
+_READ_FORGET: Final = 3600.0  # seconds after which a failure has nothing to do with the next
 
 
 class Ending(StrEnum):
@@ -65,8 +67,8 @@ class Driver:
                 if (ending := self._ending()) is not None:
                     return ending
                 look = await self._fitting(look)
-                await look.refresh()
-                await self._step(look)
+                if (base := await self._see(look)) is not None:
+                    await self._step(look, base)
         finally:
             look.close()
             await self.context.forge.close()
@@ -98,9 +100,23 @@ class Driver:
             return Ending.PAUSED if run.halt.kind is Halt.PAUSED else Ending.BLOCKED
         return None
 
-    async def _step(self, look: _Look) -> None:
+    async def _see(self, look: _Look) -> str | None:
+        """Read the forge; return its base ("" while that decides nothing), or None where it could not be read."""
+        try:
+            await look.refresh()
+            return await look.base()
+        except (ForgeError, RepositoryError) as error:
+            reason = f"the forge could not be read: {str(error).rstrip('.')}"
+            if (wait := look.again(reason)) is None:
+                await self.writer.append(e.RunBlocked(reason, "claudetm doctor, then claudetm resume"))
+            else:
+                self.on_wait(wait)
+                await look.pause(wait, self.inbox)
+            return None
+
+    async def _step(self, look: _Look, base: str) -> None:
         run, now = self.context.run, self.context.clock.now()
-        match next_step(run, look.pulls, look.waits_at(now), now, await look.base()):
+        match next_step(run, look.pulls, look.waits_at(now), now, base):
             case Emit(event):
                 await self._emit(event, look)
             case Perform(change):
@@ -208,6 +224,8 @@ class _Look:
         self.stale = True
         self.refusals = 0
         self._hint: asyncio.Future[Any] | None = None
+        self._failures = 0  # to read, in a row
+        self._failed_at = (0, 0.0)  # the run's seq and the time at the last
 
     async def refresh(self) -> None:
         """Read every pull request of a change that is under way, if anything may have changed."""
@@ -223,6 +241,27 @@ class _Look:
         run = self._context.run
         due = run.settled if run.phase is Phase.WORKING else run.phase is Phase.VERIFYING and run.reverify
         return await self._context.forge.base() if due else ""
+
+    def again(self, reason: str) -> Wait | None:
+        """Return the wait before the next try to read, None after the last one.
+
+        What a check in the background died of is raised once, and a read that starts it anew succeeds: only what
+        has happened since, or the time, ends a row.
+        """
+        seq, now = self._context.run.seq, self._context.clock.now()
+        if seq != self._failed_at[0] or now > self._failed_at[1] + _READ_FORGET:
+            self._failures = 0
+        self._failures, self._failed_at, self.stale = self._failures + 1, (seq, now), True
+        if self._failures > len(_READ_AGAIN):
+            return None
+        tries = f"try {self._failures + 1} of {len(_READ_AGAIN) + 1}"
+        return Wait(now + _READ_AGAIN[self._failures - 1], f"{reason}; {tries} follows")
+
+    async def pause(self, wait: Wait, inbox: Inbox) -> None:
+        """Sleep until the wait is over or a command arrives, whatever the forge hints."""
+        clock, until = self._context.clock, wait.until or 0.0
+        while clock.now() < until and not inbox.pending():
+            await clock.sleep(min(self._inbox_seconds, until - clock.now()))
 
     def changed(self, change_id: str) -> None:
         """Forget what a change waited for; a new stage may need a new look."""
@@ -257,8 +296,15 @@ class _Look:
 
     def _listen(self) -> asyncio.Future[Any]:
         if self._hint is None:
-            self._hint = asyncio.ensure_future(self._context.forge.hint())
+            self._hint = asyncio.ensure_future(self._hinted())
         return self._hint
+
+    async def _hinted(self) -> None:
+        """Return at the forge's hint; one that fails is none, and the next look comes at its time."""
+        try:
+            await self._context.forge.hint()
+        except (ForgeError, RepositoryError):
+            await self._context.clock.sleep(self._context.run.policy.poll_seconds)
 
     def close(self) -> None:
         """Stop listening."""
