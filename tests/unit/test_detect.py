@@ -123,6 +123,8 @@ def test_this_machine_is_asked() -> None:
     assert installed("python3 -m json")
     assert not installed("no-such-tool-anywhere")
     assert not installed("python3 -m no_such_module_anywhere")
+    assert not installed("python3 with no-such-distribution-anywhere")
+    assert not installed("no-such-tool-anywhere with pytest")
 
 
 @pytest.mark.parametrize(
@@ -171,6 +173,13 @@ name = "app"
 docs = ["pytest"]
 dev = ["ruff", "pytest>=8", {include-group = "docs"}]
 """
+
+
+def bare(tool: str) -> bool:
+    """Have a python3 with pytest, and with nothing else that tests may need."""
+    return not tool.startswith("python3 with ")
+
+
 INSTALL = ".venv/bin/python -m pip install --quiet --disable-pip-version-check"
 
 
@@ -192,11 +201,34 @@ def test_an_extra_or_a_group_for_tests_becomes_an_environment_of_the_checkout(
     files: dict[str, str], installs: str
 ) -> None:
     files = {**files, "tests/test_a.py": ""}
-    bare = without("python3 -m pytest")
     made = "python3 -m venv .venv && echo '*' > .venv/.gitignore"
     assert setup(files, files.__getitem__, bare) == (f"{made} && {installs}",)
     assert checks(files, files.__getitem__, bare) == (".venv/bin/python -m pytest -q",)
     assert setup(files, files.__getitem__, everything) == ()
+
+
+def test_a_lock_whose_tool_is_not_installed_leaves_it_to_the_extra() -> None:
+    files = {"pyproject.toml": EXTRA, "uv.lock": "", "tests/test_a.py": ""}
+    (command,) = setup(files, files.__getitem__, lambda tool: bare(tool) and tool != "uv")
+    assert command.endswith("-e '.[tests]'")
+    assert checks(files, files.__getitem__, lambda tool: bare(tool) and tool != "uv")[0].startswith(".venv/")
+    assert setup(files, files.__getitem__, bare) == ("uv sync --frozen --extra tests",)
+    assert checks(files, files.__getitem__, bare) == ("uv run --frozen --extra tests pytest -q",)
+
+
+def test_all_that_the_project_and_its_tests_name_is_asked_for_at_once() -> None:
+    project = EXTRA.replace(
+        'name = "app"', 'name = "app"\ndependencies = ["rich>=13", "tomli; python_version<\'3.11\'"]'
+    )
+    asked: list[str] = []
+    files = {"pyproject.toml": project, "tests/test_a.py": ""}
+
+    def has(tool: str) -> bool:
+        asked.append(tool)
+        return True
+
+    assert setup(files, files.__getitem__, has) == ()
+    assert asked == ["python3 with rich freezegun pytest pytest-cov"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +243,6 @@ def test_an_extra_or_a_group_for_tests_becomes_an_environment_of_the_checkout(
 )
 def test_what_does_not_say_for_sure_what_the_tests_need_sets_nothing_up(files: dict[str, str]) -> None:
     files = {**files, "tests/test_a.py": "import pytest"}
-    bare = without("python3 -m pytest")
     assert setup(files, files.__getitem__, bare) == ()
     assert checks(files, files.__getitem__, bare) == ("python3 -m pytest -q",)
 

@@ -51,7 +51,13 @@ with it."""
 
 
 def installed(tool: str) -> bool:
-    """Return whether the shell finds a command here, or ("python3 -m pytest") python3 a module."""
+    """Return whether the shell finds a command here, or python3 a module ("python3 -m pytest").
+
+    "python3 with pytest freezegun" asks for distributions.
+    """
+    program, _, wanted = tool.partition(" with ")
+    if wanted:
+        return _found(program) and _distributed(program, wanted)
     program, _, module = tool.partition(" -m ")
     return _found(program) and (not module or _importable(program, module))
 
@@ -68,7 +74,16 @@ def _found(program: str) -> bool:
 @cache
 def _importable(program: str, module: str) -> bool:
     """Whether commands of a run could import it: their home is private, so packages in the user's do not count."""
-    asked = [program, "-s", "-c", f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"]
+    return _agrees(program, f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)")
+
+
+@cache
+def _distributed(program: str, wanted: str) -> bool:
+    return _agrees(program, f"import importlib.metadata as m; [m.distribution(n) for n in {wanted.split()!r}]")
+
+
+def _agrees(program: str, code: str) -> bool:
+    asked = [program, "-s", "-c", code]
     try:
         return subprocess.run(asked, capture_output=True, check=False, timeout=20, cwd="/").returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -190,7 +205,7 @@ def _unittest(files: Collection[str], tests: list[str]) -> str:
 
 def _python_setup(files: Collection[str], read: Read, has: Installed) -> Iterator[str]:
     locked = next((install for lock, _, install in _PYTHON if lock in files), "")
-    if locked:
+    if locked and not lacking(locked, has):
         yield locked + _uv_options(files, read)
     elif wanted := _own_venv(files, read, has):
         # a folder that git would call a leftover hides itself
@@ -201,28 +216,36 @@ def _python_setup(files: Collection[str], read: Read, has: Installed) -> Iterato
 def _own_venv(files: Collection[str], read: Read, has: Installed) -> tuple[str, ...]:
     """Return what pip installs, one call each, into an environment of each checkout; () where there is none.
 
-    Requirements files go before what the project's own file names. Where python3 here has pytest, its environment
-    is the one that is meant.
+    Requirements files go before what the project's own file names. Where python3 here has pytest, or all that is
+    named, its environment is the one that is meant.
     """
-    if has("python3 -m pytest"):
-        return ()
-    listed = sorted(f for f in files if _REQUIREMENTS.fullmatch(f))
-    if any(re.search(r"^pytest\b", read(f), re.MULTILINE) for f in listed):
-        return (" ".join(f"-r {f}" for f in listed),)
-    return () if listed else _named_tests(files, read)
+    if listed := sorted(f for f in files if _REQUIREMENTS.fullmatch(f)):
+        wanted = any(re.search(r"^pytest\b", read(f), re.MULTILINE) for f in listed)
+        return (" ".join(f"-r {f}" for f in listed),) if wanted and not has("python3 -m pytest") else ()
+    return _named_tests(files, read, has)
 
 
-def _named_tests(files: Collection[str], read: Read) -> tuple[str, ...]:
+def _named_tests(files: Collection[str], read: Read, has: Installed) -> tuple[str, ...]:
     """Return what pip installs for an extra or a dependency group, by its usual names, that holds pytest."""
     project = _toml(files, read)
     own = "-e ." if "project" in project or "setup.py" in files else ""
     if own and not _leaves_no_trace(files, read, project):
         return ()
-    if own and (extra := _holding_pytest(_extras(project))):
-        return (f"-e '.[{extra}]'",)
-    if group := _holding_pytest(_table(project, "dependency-groups")):
+    extras, groups = _extras(project), _table(project, "dependency-groups")
+    needed = _table(project, "project").get("dependencies")
+    needed = needed if isinstance(needed, list) else []
+    if own and (extra := _holding_pytest(extras)):
+        return () if _all_there([*needed, *extras[extra]], has) else (f"-e '.[{extra}]'",)
+    if (group := _holding_pytest(groups)) and not _all_there([*needed, *groups[group]], has):
         return ("'pip>=25.1'", f"{own} --group {group}".lstrip())  # older ones know no groups
     return ()
+
+
+def _all_there(requirements: list[Any], has: Installed) -> bool:
+    """Whether python3 here has what is listed; what a marker limits, or another group includes, does not count."""
+    plain = [r for r in requirements if isinstance(r, str) and ";" not in r]
+    names = [found[0] for r in plain if (found := re.match(r"[A-Za-z0-9][\w.-]*", r))]
+    return has(f"python3 with {' '.join(names)}")
 
 
 def _leaves_no_trace(files: Collection[str], read: Read, project: Mapping[str, Any]) -> bool:
