@@ -11,6 +11,7 @@ import pytest
 
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
+from claudetm.ports.forge import MergeOutcome
 from claudetm.testing.memory import GREEN, RED
 from claudetm.workflow.pull_request import Check, PullRequest
 from world import World, honest, play, proposal, task
@@ -132,12 +133,12 @@ def remarked(world: World) -> World:
     """Let a person remark something just before the merge, once."""
     merge = world.forge.merge
 
-    async def remarks(number: int, head: str, base: str, method: str) -> object:
+    async def remarks(number: int, head: str, base: str, method: str) -> MergeOutcome:
         if not world.forge.pulls[number].threads:
             world.forge.remark(number, "Please.")
         return await merge(number, head, base, method)
 
-    world.forge.merge = remarks  # type: ignore[method-assign,assignment] # a person at that very moment
+    world.forge.merge = remarks  # type: ignore[method-assign] # a person at that very moment
     return world
 
 
@@ -176,3 +177,36 @@ def test_a_forced_push_while_a_session_works_is_not_overrun(role: Role) -> None:
     assert world.repository.nodes[forced].subject == "A person's commit"
     assert asyncio.run(world.drive()) is Ending.VERIFIED  # resumed, it is taken as it is
     assert world.repository.ancestors(world.run.changes["c1"].head) >= {forced}
+
+
+# --- just before the merge -------------------------------------------------------------------------------------
+
+
+def before_the_merge(world: World, meddle: Callable[[World], object]) -> World:
+    """Let a person do something between our last look and the merge, once."""
+    merge = world.forge.merge
+    met: list[object] = []
+
+    async def merges(number: int, head: str, base: str, method: str) -> MergeOutcome:
+        if not met:
+            met.append(meddle(world))
+        return await merge(number, head, base, method)
+
+    world.forge.merge = merges  # type: ignore[method-assign] # a person at that very moment
+    return world
+
+
+def test_a_push_just_before_the_merge_is_tested_and_merged() -> None:
+    world = before_the_merge(World(), pushes())
+    assert play(world) is Ending.VERIFIED, reason(world)
+    assert world.count("HeadMoved") == 1
+    assert "person.txt" in world.tree()
+
+
+def test_a_forced_push_just_before_the_merge_is_not_taken_unasked() -> None:
+    world = before_the_merge(World(), pushes(force=True))
+    assert play(world) is Ending.BLOCKED
+    assert "was pushed by force" in reason(world)
+    assert world.forge.merges == []
+    assert asyncio.run(world.drive()) is Ending.VERIFIED  # resumed, it is taken as it is
+    assert "person.txt" in world.tree()

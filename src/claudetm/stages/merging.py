@@ -18,7 +18,6 @@ from claudetm.workflow.events import (
     BaseMoved,
     ChangeBlocked,
     ConflictFound,
-    HeadMoved,
     MergeQueued,
     PullRequestMerged,
 )
@@ -28,7 +27,7 @@ from claudetm.workflow.run import ChangeState
 
 async def merge(
     ctx: Context, change: ChangeState
-) -> PullRequestMerged | MergeQueued | BaseMoved | ConflictFound | HeadMoved | ChangeBlocked | Wait:
+) -> PullRequestMerged | MergeQueued | BaseMoved | ConflictFound | ChangeBlocked | Wait:
     """Merge the change's head as it was tested with its base."""
     outcome = await ctx.forge.merge(change.number, change.head, change.base, ctx.run.policy.merge_method)
     match outcome:
@@ -37,7 +36,9 @@ async def merge(
         case MergeQueuedUp():
             return MergeQueued(change.id, change.head)
         case HeadChanged(head):
-            return HeadMoved(change.id, head)
+            # the next look tells a push from a forced one; where it does not show yet, there is time
+            soon = ctx.clock.now() + ctx.run.policy.poll_seconds
+            return Wait(soon, f"somebody pushed {head[:10]} just before the merge")
         case BaseChanged(base):
             return BaseMoved(change.id, base)
         case MergeConflict():

@@ -151,7 +151,7 @@ _CHANGE: Final[dict[Stage, dict[type[e.Event], Row]]] = {
         e.ReviewsAwaited: _observed(Stage.WAITING_REVIEWS),
         e.ChecksFailed: _observed(Stage.CI_FAILED),
         e.ChecksAwaited: _observed(Stage.WAITING_CI),
-        e.HeadMoved: _any(Stage.WAITING_CI, Origin.ACTED, Origin.OBSERVED),
+        e.HeadMoved: _observed(Stage.WAITING_CI),
     },
     Stage.ABANDONED: {
         e.PullRequestReopened: _observed(Stage.WAITING_CI),
