@@ -12,6 +12,7 @@ import pytest
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.ports.forge import MergeOutcome
+from claudetm.ports.repository import PushRefused
 from claudetm.testing.memory import GREEN, RED
 from claudetm.workflow.pull_request import Check, PullRequest
 from world import World, honest, play, proposal, task
@@ -81,6 +82,17 @@ def test_a_branch_that_was_pushed_by_force_before_its_pull_request_is_open_block
     assert play(world) is Ending.BLOCKED
     assert "could not be pushed" in reason(world)
     assert world.forge.pulls == {}
+
+
+def test_a_branch_that_is_nowhere_to_be_pushed_to_says_why_without_a_place() -> None:
+    world = World()
+
+    async def refuses(_branch: str, _commit: str) -> PushRefused:
+        return PushRefused("", "it was deleted")
+
+    world.repository.push = refuses  # type: ignore[method-assign,assignment] # as the real one does
+    assert play(world) is Ending.BLOCKED
+    assert reason(world) == f"c1: {BRANCH} could not be pushed: it was deleted"
 
 
 def test_commits_that_conflict_before_the_pull_request_is_open_are_named_with_the_way_out() -> None:

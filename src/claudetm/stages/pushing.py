@@ -28,7 +28,8 @@ async def push(ctx: Context, change: ChangeState, commit: str) -> Stands | Chang
         case PushRefused(at, reason):
             tip = await _pushed_on(ctx, change, commit)
             if not tip:
-                return ChangeBlocked(change.id, f"{change.branch} could not be pushed (it is at {at[:10]}): {reason}")
+                where = f" (it is at {at[:10]})" if at else ""
+                return ChangeBlocked(change.id, f"{change.branch} could not be pushed{where}: {reason}")
             merged = await ctx.repository.merge(commit, tip, f"Merge what was pushed to {change.branch}")
         case _:
             assert_never(refused)
