@@ -6,6 +6,8 @@ stays within the agent's reach: the CLI hands an API key on to the commands it r
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -137,6 +139,9 @@ def _shared(parent: Mapping[str, str], run: str, session: str, home: Path, tmp: 
 
 
 def _tool_folders(parent: Mapping[str, str]) -> dict[str, str]:
-    home = Path(parent.get("HOME") or "/nonexistent")
-    found = {name: Path(parent.get(name) or home / folder) for name, folder in TOOL_FOLDERS.items()}
-    return {name: str(folder) for name, folder in found.items() if folder.is_dir()}
+    homes = (Path(parent.get("HOME") or "/nonexistent"), Path(pwd.getpwuid(os.getuid()).pw_dir))
+    named = {
+        name: [Path(parent[name])] if parent.get(name) else [h / f for h in homes] for name, f in TOOL_FOLDERS.items()
+    }
+    found = {name: next((f for f in folders if f.is_dir()), None) for name, folders in named.items()}
+    return {name: str(folder) for name, folder in found.items() if folder}
