@@ -143,6 +143,56 @@ async def test_a_set_up_that_works_on_the_base_is_known_without_a_check(tmp_path
     await world.close()
 
 
+async def test_two_bases_that_are_asked_about_in_turn_both_become_known(tmp_path: Path) -> None:
+    world = LocalForgeWorld(tmp_path, ("echo it is red; false",))
+    one = await checked(world)
+    name = one.checks[0].name
+    world.push_by_person("main", {"p.txt": "p\n"})
+    two = await world.forge.base()
+    assert two != one.tested_base
+    before = ran(world)
+    while None in (found := [await world.forge.failing_at(c, [name]) for c in (one.tested_base, two)]):
+        assert len(ran(world)) - len(before) <= 2  # a check that was ended is run anew
+        await world.forge.hint()
+    assert [list(f or ()) for f in found] == [[name], [name]]
+    assert len(ran(world)) - len(before) == 2
+    await world.close()
+
+
+async def test_what_is_known_of_a_base_is_told_while_another_is_tested(tmp_path: Path) -> None:
+    world = LocalForgeWorld(tmp_path, ("test ! -e p.txt || sleep 60; false",))
+    one = await checked(world)
+    name = one.checks[0].name
+    known = await at_base(world, one.tested_base, name)
+    theirs = world.push_by_person("main", {"p.txt": "p\n"})
+    await world.forge.base()
+    world.commands.began.clear()
+    assert await world.forge.failing_at(theirs, [name]) is None
+    await world.commands.began.wait()
+    before = ran(world)
+    assert await world.forge.failing_at(one.tested_base, [name]) == known
+    assert await world.forge.failing_at(theirs, [name]) is None
+    assert ran(world) == before
+    await world.close()
+
+
+async def test_a_set_up_that_fails_at_the_base_is_told_whatever_was_asked(tmp_path: Path) -> None:
+    world = LocalForgeWorld(tmp_path, ("false",), setup=("test -e a.txt || { echo no a.txt; false; }",))
+    pull = await checked(world)
+    assert [c.name for c in pull.checks] == ["false"]
+    found = await at_base(world, pull.tested_base, "false")
+    assert {n: log.text for n, log in found.items()} == {"setup": "no a.txt\n"}
+    await world.close()
+
+
+async def test_a_set_up_that_passes_at_the_base_says_nothing_of_the_checks(tmp_path: Path) -> None:
+    world = LocalForgeWorld(tmp_path, ("echo it is red; false",), setup=("true",))
+    pull = await checked(world)
+    assert await at_base(world, pull.tested_base, "setup") == {}
+    assert list(await at_base(world, pull.tested_base, pull.checks[0].name)) == [pull.checks[0].name]
+    await world.close()
+
+
 async def test_checks_that_are_no_longer_configured_are_not_run_on_the_base(tmp_path: Path) -> None:
     world = LocalForgeWorld(tmp_path, ("false",))
     pull = await checked(world)

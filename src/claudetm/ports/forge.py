@@ -128,7 +128,8 @@ class Forge(Protocol):
     async def failing_at(self, commit: str, checks: Sequence[str]) -> Mapping[str, CheckLog] | None:
         """Return those of the checks that fail at a commit by itself, with their logs; None: not known yet.
 
-        Empty where the forge cannot tell. Asking may start them, never wait for them.
+        Empty where the forge cannot tell. Asking may start them, never wait for them. `SETUP` is among them where
+        setting up fails there, asked for or not: of the others nothing is known then.
         """
         ...
 

@@ -19,6 +19,7 @@ from claudetm.errors import RepositoryError
 from claudetm.ports.agent import Progress, SessionReport, SessionRequest
 from claudetm.ports.commands import CommandRequest, CommandResult
 from claudetm.ports.forge import (
+    SETUP,
     BaseChanged,
     CheckLog,
     HeadChanged,
@@ -495,7 +496,7 @@ class MemoryForge:
         """Return what the test says."""
         self.asked_at.append(commit)
         found = self.logs_at.get(commit, {})
-        return None if found is None else {n: CheckLog(text) for n, text in found.items() if n in checks}
+        return None if found is None else {n: CheckLog(text) for n, text in found.items() if n in {SETUP, *checks}}
 
     async def check_log(self, number: int, check: str) -> CheckLog:
         """Return a check's log."""

@@ -28,8 +28,6 @@ from claudetm.workflow.pull_request import Check, CheckState
 _NAME_LENGTH: Final = 80
 _LINE_LENGTH: Final = 200
 _PASSED_ON: Final = re.compile(r"g?make(\[\d+\])?: |npm (ERR!|error)|error Command failed|ELIFECYCLE", re.IGNORECASE)
-_BASE: Final = 0
-"""Stands for the base where pull requests stand by their numbers."""
 
 Tell = Callable[[CheckResult], None]
 
@@ -81,7 +79,7 @@ class LocalChecks:
         self._settings = settings
         self._journal = journal
         self._wake = wake
-        self._running: dict[int, _Running] = {}
+        self._running: dict[int | str, _Running] = {}  # by pull request, or by the commit that is tested alone
         self._slots = asyncio.Semaphore(settings.parallel)
 
     async def read(self, pull: PullRecord, head: str, base: str) -> tuple[str, tuple[Check, ...]]:
@@ -108,23 +106,25 @@ class LocalChecks:
         return base, {r.name: r for r in results if r.base == base}
 
     async def at(self, commit: str, names: Collection[str]) -> Mapping[str, CheckResult] | None:
-        """Return how checks come out at a commit by itself, None while they run; start them when they are due."""
+        """Return how checks come out at a commit by itself, None while they run; start them when they are due.
+
+        A set-up that fails there is returned, asked for or not: of the others, nothing is known then. Commits do not
+        end each other's: pull requests that were tested with different bases ask in turn.
+        """
         known = [*([SETUP] if self._settings.setup else []), *self._settings.named]
         wanted = [name for name in known if name in names]
-        running = self._running.get(_BASE)
-        if running and (running.task.done() or running.head != commit):
-            await self.end(_BASE)
-            running = None
-        if running:
-            return None
+        if commit in self._running and self._running[commit].task.done():
+            await self.end(commit)
         results = {r.name: r for r in self._journal.at.get(commit, ()) if r.commands == self._settings.key}
         if self._complete(results, wanted):
-            return {name: results[name] for name in wanted if name in results}
-        self._start(_BASE, commit, commit, partial(self._run_at, commit, wanted))
+            broken = SETUP in results and not results[SETUP].ok
+            return {name: result for name, result in results.items() if name in wanted or (broken and name == SETUP)}
+        if commit not in self._running:
+            self._start(commit, commit, commit, partial(self._run_at, commit, wanted))
         return None
 
     def _complete(self, results: Mapping[str, CheckResult], names: Collection[str]) -> bool:
-        return SETUP in results or set(names) <= results.keys()
+        return set(names) <= results.keys() or (SETUP in results and not results[SETUP].ok)
 
     def _told(self, results: dict[str, CheckResult]) -> tuple[Check, ...]:
         if SETUP in results:
@@ -132,12 +132,12 @@ class LocalChecks:
         return tuple(_check(name, results.get(name)) for name in self._settings.named)
 
     def _start(
-        self, number: int, head: str, base: str, run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+        self, key: int | str, head: str, base: str, run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]
     ) -> _Running:
         stop = asyncio.Event()
-        task = asyncio.create_task(run(stop), name=f"checks of #{number}")
-        self._running[number] = _Running(head, base, task, stop)
-        return self._running[number]
+        task = asyncio.create_task(run(stop), name=f"checks of {key}")
+        self._running[key] = _Running(head, base, task, stop)
+        return self._running[key]
 
     async def _run(self, pull: PullRecord, head: str, base: str, told: Collection[str], stop: asyncio.Event) -> None:
         """Run what is not `told` yet of the head merged into the base."""
@@ -191,9 +191,9 @@ class LocalChecks:
         paths = (self._settings.logs / f"{name}{'' if n == 1 else f'-{n}'}.log" for n in itertools.count(1))
         return next(path for path in paths if not path.exists())
 
-    async def end(self, number: int) -> None:
-        """Stop the running checks of a pull request, or of the base; raise what went wrong with them, if it did."""
-        if running := self._running.pop(number, None):
+    async def end(self, key: int | str) -> None:
+        """Stop the running checks of a pull request, or of a commit; raise what went wrong with them, if it did."""
+        if running := self._running.pop(key, None):
             running.stop.set()
             await running.task
 
