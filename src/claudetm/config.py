@@ -10,7 +10,9 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -376,18 +378,23 @@ def resolve(
     *,
     tracked: bool = False,
     tighten: bool = True,
+    draft: Mapping[str, Any] | None = None,
 ) -> Resolved:
     """Return every key's value and source. Raises ConfigError, in one sentence.
 
     `flags` are by dotted key, None meaning not given. `project` and `user` are files that need not exist; `tracked`
     says that git tracks the project's, so that whoever wrote it may be a stranger. A file that holds a key is made
-    its owner's alone where `tighten` says so.
+    its owner's alone where `tighten` says so. A `draft` is what the project's file is about to hold.
     """
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     sources = [
         _Source("flag", "the command line", given),
         _from_environment(environment or {}),
-        *(_from_file(path, tighten=tighten) for path in (project, user) if path is not None),
+        *(
+            _from_file(path, load(path) if data is None else data, tighten=tighten and data is None)
+            for path, data in ((project, draft), (user, None))
+            if path is not None
+        ),
     ]
     parsed = [_parsed(source) for source in sources]
     ignored: tuple[str, ...] = ()
@@ -495,9 +502,9 @@ def _from_environment(environment: Mapping[str, str]) -> _Source:
     return _Source("environment", "the environment", values, found, notes)
 
 
-def _from_file(path: Path, *, tighten: bool) -> _Source:
-    """Return what a file sets; an absent file sets nothing."""
-    values = _read(path)
+def _from_file(path: Path, data: Mapping[str, Any], *, tighten: bool) -> _Source:
+    """Return what a file that holds `data` sets."""
+    values = _by_key(path, data)
     unused = [n for n in _UNUSED if any(name == n or name.startswith(f"{n}.") for name in values)]
     notes = [f"{path}: {' and '.join(unused)} mean nothing here and are ignored."] if unused else []
     set_ = {
@@ -509,7 +516,7 @@ def _from_file(path: Path, *, tighten: bool) -> _Source:
 
 
 def _open_to_others(path: Path) -> list[str]:
-    mode = path.stat().st_mode & 0o777
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0
     return [f"{path} holds an API key, and others can read it: chmod 600 {path}."] if mode & 0o077 else []
 
 
@@ -524,10 +531,10 @@ def _close(path: Path) -> list[str]:
     return [f"{path} holds an API key, and others could read it: it is now readable to you alone (0600)."]
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return a file's values by dotted key."""
+def load(path: Path) -> dict[str, Any]:
+    """Return a file's content as it stands, {} where there is no file. Raises ConfigError, in one sentence."""
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = _read(path).decode("utf-8-sig")
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
@@ -542,10 +549,30 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is no usable JSON: {error}.") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold an object, as in {{}}.")
-    if not re.fullmatch(rf"{FILE_VERSION}(\.\d+)*", str(data.pop("version", None) or FILE_VERSION)):
+    return data
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's bytes. A pipe would be waited for, and a device never ends. Raises OSError, ConfigError."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as handle:
+        if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+            raise ConfigError(f"{path} is not a regular file; move it away.")
+        content = handle.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ConfigError(f"{path} is larger than {_LARGEST >> 20} MiB; move it away.")
+    return content
+
+
+_LARGEST: Final = 1 << 20  # bytes of a configuration
+
+
+def _by_key(path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file's values by dotted key."""
+    version = data.get("version") or FILE_VERSION
+    if not re.fullmatch(rf"{FILE_VERSION}(\.\d+)*", str(version)):
         raise ConfigError(f"{path} is for another version of claudetm; this one reads version {FILE_VERSION}.")
     flat: dict[str, Any] = {}
-    for name, value in _flattened(data, ""):
+    for name, value in _flattened({key: value for key, value in data.items() if key != "version"}, ""):
         if name in flat:
             raise ConfigError(f"{path}: {name} is set twice.")
         flat[name] = value
@@ -568,11 +595,21 @@ def _parsed(source: _Source) -> dict[str, Setting]:
     }
 
 
-def _parse(where: str, name: str, value: Any) -> Any:
-    key = KEYS.get(name)
-    if key is None:
+def named(name: str, where: str = "the command line") -> Key:
+    """Return the key of a name. Raises ConfigError, with the nearest that there is."""
+    if name not in KEYS:
         near = difflib.get_close_matches(name, KEYS, 1, 0.4)
         raise ConfigError(f"{where}: {name} is no setting{f'; did you mean {near[0]}?' if near else '.'}")
+    return KEYS[name]
+
+
+def refuse_unusable(name: str, value: Any) -> None:
+    """Raise ConfigError, in one sentence, for what a key cannot be."""
+    _parse("the command line", name, value)
+
+
+def _parse(where: str, name: str, value: Any) -> Any:
+    key = named(name, where)
     try:
         parsed = key.parse(value)
     except _Unusable as unusable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -207,6 +208,116 @@ def test_a_setting_reaches_a_run_that_is_not_over(halted: Terminal) -> None:
     key = halted("config", "set", "api.anthropic_api_key", "-", said=KEY.encode())
     assert "from the next `claudetm resume` on" in key.stdout
     assert KEY not in (halted.state / "journal.jsonl").read_text()
+
+
+def test_null_detects_a_run_s_checks_again_and_is_refused_where_that_finds_none(halted: Terminal) -> None:
+    assert halted("config", "set", "checks.commands", "true").returncode == 0
+    told = halted("config", "set", "checks.commands", "null")
+    assert told.returncode == 0, told
+    assert "checks: make test (detected)" in told.stdout
+    assert halted.events()[-1]["data"] == {"settings": {"checks": ["make test"]}}
+    halted.git("rm", "-rq", "Makefile", "tests")
+    halted.git("commit", "-qm", "No checks")
+    file, records = halted.state / "config.json", len(halted.events())
+    before = file.read_bytes()
+    refused = halted("config", "set", "checks.commands", "null")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "zero checks is not green" in refused.stderr
+    assert (file.read_bytes(), len(halted.events())) == (before, records)
+    assert halted("config", "set", "worktree.setup", "true").returncode == 0
+    assert halted("config", "set", "worktree.setup", "null").returncode == 0
+    assert halted.events()[-1]["data"] == {"settings": {"setup": []}}
+
+
+def test_a_run_is_told_what_counts_and_nothing_else(halted: Terminal) -> None:
+    user = halted.home / "config" / "claudetm" / "config.json"
+    user.parent.mkdir(parents=True)
+    user.write_text('{"limits": {"cost_usd": 0.05}}')
+    told = halted("config", "set", "limits.cost_usd", "null")
+    assert f"to null, which leaves it at 0.05 ({user})" in told.stdout
+    assert halted.events()[-1]["data"] == {"settings": {"cost_usd": 0.05}}
+    records = len(halted.events())
+    assert "goes by that already" in halted("config", "set", "limits.cost_usd", "null").stdout
+    hidden = halted("config", "set", "limits.cost_usd", "50", CLAUDETM_LIMITS_COST_USD="0.03").stdout
+    assert "CLAUDETM_LIMITS_COST_USD of the environment goes before it" in hidden
+    halted.git("add", "-f", ".claude-task-master/config.json")
+    tracked = halted("config", "set", "limits.cost_usd", "60").stdout
+    assert "counts with --trust-project-settings only" in tracked
+    assert "the run" not in hidden + tracked
+    assert len(halted.events()) == records
+
+
+def test_a_run_keeps_what_it_was_started_with_beside_the_one_value_that_is_set(halted: Terminal) -> None:
+    assert halted("config", "set", "models.opus", "prov/x").returncode == 0
+    assert halted.events()[-1]["data"] == {"settings": {"models": {"opus": "prov/x"}}}
+    (halted.state / "config.json").unlink()
+    assert halted("config", "set", "models.haiku", "prov/y").returncode == 0
+    assert halted.events()[-1]["data"] == {"settings": {"models": {"opus": "prov/x", "haiku": "prov/y"}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("merge.method", "rebase", "The local forge cannot rebase"),
+        ("worktree.copy", "../../../etc/passwd", "is not a path inside the repository"),
+        ("model", "prov/y", "is no model"),
+        ("nope", "1", "nope is no setting"),
+        ("tools.x", "1", "tools.x is no setting"),
+        ("version", "2", "version is no setting"),
+    ],
+)
+def test_what_a_start_refuses_is_not_set(halted: Terminal, name: str, value: str, sentence: str) -> None:
+    before = bytes_of(halted.here)
+    refused = halted("config", "set", name, value)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert sentence in refused.stderr
+    assert bytes_of(halted.here) == before
+
+
+@pytest.mark.parametrize("name", ["model", "roles.planner.model"])
+def test_a_model_that_the_file_knows_can_be_set(halted: Terminal, name: str) -> None:
+    written(halted, {"models": {"opus": "prov/x"}})
+    told = halted("config", "set", name, "prov/x")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "from its next step on (done)" in told.stdout
+
+
+def test_settings_that_are_set_at_once_are_all_kept(person: Terminal) -> None:
+    names = ["turns", "sessions", "cost_usd", "attempts", "fix_rounds", "verify_rounds", "session_minutes"]
+    at_once = [person.begin("config", "set", f"limits.{name}", "7") for name in names]
+    assert [running.wait(60) for running in at_once] == [0] * len(names), person.output()
+    assert json.loads((person.state / "config.json").read_text()) == {"limits": dict.fromkeys(names, 7)}
+
+
+def test_a_file_that_could_not_be_read_to_its_end_is_refused(person: Terminal) -> None:
+    file = written(person, {})
+    file.unlink()
+    os.mkfifo(file)
+    for arguments in (("config", "show"), ("config", "set", "limits.turns", "3"), ("start", "Greet")):
+        refused = person(*arguments)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert f"{file} is not a regular file; move it away." in refused.stderr
+    assert "is not a regular file" in person("doctor").stdout
+    file.unlink()
+    file.write_text(" " * (1 << 20) + "{}")
+    assert f"{file} is larger than 1 MiB; move it away." in person("config", "show").stderr
+
+
+def test_a_link_stays_one_and_what_it_leads_to_is_written(person: Terminal) -> None:
+    file = written(person, {})
+    file.unlink()
+    mine = person.home / "dotfiles.json"
+    mine.write_text('{"limits": {"turns": 3}}')
+    file.symlink_to(mine)
+    assert person("config", "set", "limits.sessions", "4").returncode == 0
+    assert file.readlink() == mine
+    assert json.loads(mine.read_text()) == {"limits": {"turns": 3, "sessions": 4}}
+    person.git("add", "-f", ".claude-task-master/config.json")
+    before = mine.read_bytes()
+    refused = person("config", "set", "limits.sessions", "5")
+    assert refused.returncode == 1
+    assert "is a link that git tracks, so it could lead anywhere" in refused.stderr
+    assert mine.read_bytes() == before
 
 
 # --- settings that a driver goes by ----------------------------------------------------------------------------

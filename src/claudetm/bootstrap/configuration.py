@@ -12,12 +12,22 @@ from claudetm.adapters.store.directory import NAME
 from claudetm.config import Resolved, debug, resolve, user_file
 
 
-def configuration(root: Path, flags: Mapping[str, Any] | None = None, *, look: bool = False) -> Resolved:
+def configuration(
+    root: Path,
+    flags: Mapping[str, Any] | None = None,
+    *,
+    look: bool = False,
+    draft: Mapping[str, Any] | None = None,
+) -> Resolved:
     """Return every setting in the repository whose worktree is `root`. Raises ClaudetmError, in one sentence.
 
-    With `look` nothing changes on the disk: a file that holds a key and is open to others is only named.
+    With `look` nothing changes on the disk: a file that holds a key and is open to others is only named. A `draft`
+    is what the repository's file is about to hold.
     """
     project = root / NAME / "config.json"
-    resolved = resolve(flags, os.environ, project, user_file(), tracked=tracks(root, project), tighten=not look)
+    tracked = tracks(root, project)
+    resolved = resolve(flags, os.environ, project, user_file(), tracked=tracked, tighten=not look, draft=draft)
+    if draft is not None:
+        return resolved
     debug(resolved, os.environ)
     return resolved

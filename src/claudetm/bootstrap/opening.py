@@ -27,13 +27,13 @@ from claudetm.adapters.store.lock import Lock, LockHeld, acquire, holder
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.configuration import configuration
 from claudetm.bootstrap.texts import check_goal, check_text
-from claudetm.config import Resolved, policy
+from claudetm.config import KEYS, Resolved, policy
 from claudetm.engine.commit import Writer
 from claudetm.errors import ConfigError, JournalError, StoreError, UsageError
 from claudetm.prompts.render import Prompts
 from claudetm.redact import redact
 from claudetm.workflow.events import RunStarted
-from claudetm.workflow.policy import Policy, policy_to_data
+from claudetm.workflow.policy import Policy, policy_from_data, policy_to_data
 from claudetm.workflow.run import Run, UnreadableRecord
 
 KILL_AT: Final = "CLAUDETM_KILL_AT"
@@ -96,7 +96,7 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
     said = [*user.notes, *resolved.notes, *resolved.ignored]
     found = _policy(resolved, user, wish, said.append)
     forge = forge_used(resolved["forge"], user, said.append)
-    _refuse_unfit(found)
+    refuse_unfit(found)
     access = {} if wish.rehearsal else _access(resolved, said.append)
     started = RunStarted(
         run=time.strftime("%m%d-%H%M-") + secrets.token_hex(2),
@@ -296,15 +296,45 @@ def _finished(state: StateDirectory) -> Run | None:
 def _policy(resolved: Resolved, user: UserRepository, wish: Wish, notice: Notice) -> Policy:
     """Return the policy with what the repository's own files say laid under what is configured."""
     found = _set_up(resolved, user, _checked(policy(resolved), user, notice), notice)
+    _refuse_ungated(found)
+    if not found.checks:
+        notice("checks: none; as checks.none is pass, pull requests are merged untested")
+        found = replace(found, checks_grace=0.0)  # the local forge knows at once that there are none
+    return replace(found, poll_seconds=REHEARSAL_POLL) if wish.rehearsal else found
+
+
+def changed(name: str, standing: Run, resolved: Resolved, root: Path, notice: Notice) -> Policy:
+    """Return the policy of a run that is not over once it goes by one more setting, as a start would have it.
+
+    Checks and set-up that nothing configures any more are detected. Raises ClaudetmError for what a start refuses.
+    """
+    laid, key = policy(resolved), KEYS[name]
+    if key.entry:
+        others = {k: v for k, v in getattr(standing.policy, key.field).items() if k != key.entry}
+        value: Any = others | ({key.entry: resolved[name]} if resolved[name] else {})
+    else:
+        value = getattr(laid, key.field)
+    found = policy_from_data({key.field: value}, standing.policy)
+    match name:
+        case "checks.commands" if not found.checks:
+            found = _checked(found, inspect(root, standing.target), notice)
+        case "worktree.setup":
+            found = _set_up(resolved, inspect(root, standing.target), found, notice)
+        case _:
+            pass
+    if name in {"checks.commands", "checks.none"}:
+        _refuse_ungated(found)
+    refuse_unfit(found)
+    return found
+
+
+def _refuse_ungated(found: Policy) -> None:
+    """Raise ConfigError where nothing would be tested, and nobody said that this is meant."""
     if not found.checks and found.checks_none == "block":
         raise ConfigError(
             "No checks were found in this repository, and zero checks is not green: set checks.commands in "
             f"{NAME}/config.json, pass --check COMMAND, or pass --no-checks to merge untested work"
         )
-    if not found.checks:
-        notice("checks: none; as checks.none is pass, pull requests are merged untested")
-        found = replace(found, checks_grace=0.0)  # the local forge knows at once that there are none
-    return replace(found, poll_seconds=REHEARSAL_POLL) if wish.rehearsal else found
 
 
 def _checked(found: Policy, user: UserRepository, notice: Notice) -> Policy:
@@ -336,7 +366,7 @@ def _set_up(resolved: Resolved, user: UserRepository, found: Policy, notice: Not
     return replace(found, setup=commands)
 
 
-def _refuse_unfit(found: Policy) -> None:
+def refuse_unfit(found: Policy) -> None:
     """Raise ClaudetmError for what this machine or the local forge could never do, or only find out at the end."""
     from claudetm.adapters.agent.containment import choose
     from claudetm.adapters.git.run_repository import inside

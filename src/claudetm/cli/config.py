@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from claudetm.adapters.store.directory import StateDirectory
     from claudetm.config import Resolved
+    from claudetm.workflow.run import Run
 
 
 def command(
@@ -80,34 +86,112 @@ def _get(name: str, as_json: bool) -> None:
     import json
 
     from claudetm.bootstrap.configuration import configuration
-    from claudetm.config import KEYS, resolve
+    from claudetm.config import named
 
-    resolved = configuration(_state().root.parent)
-    if name not in KEYS:
-        resolve({name: ""})  # refuses it, with the nearest that there is
-    value = KEYS[name].shown(resolved[name])
+    value = named(name).shown(configuration(_state().root.parent)[name])
     print(value if isinstance(value, str) and not as_json else json.dumps(value, ensure_ascii=False))
 
 
 def _set(name: str, given: list[str]) -> None:
     import sys
 
-    from claudetm.adapters.git.user_repository import locate
-    from claudetm.config import KEYS
+    from claudetm.config import named
 
     state = _state()
     state.refuse_foreign()
-    key = KEYS.get(name)
+    key = named(name)
     if given == ["-"]:
-        given = [_said(name, secret=key is not None and key.secret)]
-    elif key is not None and key.secret:
+        given = [_said(name, secret=key.secret)]
+    elif key.secret:
         print("the key stood in the command line, where others can see it: next time, give `-` and type it",
               file=sys.stderr)  # fmt: skip
-    value, parsed = _parsed(name, given)
-    data = _laid(_read(state), name, value)
-    state.create(locate(state.root.parent)[1])
+    value = _parsed(name, given)
+    with _alone(state.root.parent):
+        for line in _write(state, name, value):
+            print(line)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Wait until no other command changes the configuration of this worktree: one would undo the other's."""
+    import fcntl
+
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # some network disks lock no folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(state: StateDirectory, name: str, value: Any) -> list[str]:
+    """Write one value into the file and tell the run; return what came of it. Nothing is written if refused."""
+    from claudetm.adapters.git.user_repository import locate
+    from claudetm.bootstrap.configuration import configuration
+    from claudetm.bootstrap.opening import changed
+    from claudetm.cli.state import send
+    from claudetm.config import KEYS, load
+    from claudetm.workflow.policy import policy_to_data
+
+    root, common = locate(state.root.parent)
+    _refuse_foreign_link(state)
+    data = _laid(load(state.config), name, value)
+    run = _unfinished(state)
+    trusted = run is not None and run.policy.trust_project_settings and name != "trust_project_settings"
+    resolved = configuration(root, {"trust_project_settings": True} if trusted else None, draft=data)
+    field, said, new = KEYS[name].field, list[str](), {}
+    if not (told := _in_vain(resolved, name)) and run is not None and field:
+        was, is_ = (policy_to_data(p)[field] for p in (run.policy, changed(name, run, resolved, root, said.append)))
+        new = {field: is_} if is_ != was else {}
+        told = f"; the run {run.id} goes by that already"
+    elif not told:
+        told = _when(state, run, name)
+    state.create(common)
     state.write_config(data)
-    print(f"{name} is set in {state.config}{_in_vain(state, name)}{_tell_run(state, name, parsed)}")
+    if new and run is not None:
+        told = f"; the run {run.id} goes by it from its next step on ({send(state, 'settings', new)})"
+    return [f"{name} is set in {state.config}{_left_to(resolved, name, value)}{told}", *said]
+
+
+def _refuse_foreign_link(state: StateDirectory) -> None:
+    """Raise UsageError where whoever wrote the repository says which file would be written."""
+    from claudetm.adapters.git.user_repository import tracks
+    from claudetm.errors import UsageError
+
+    if state.config.is_symlink() and tracks(state.root.parent, state.config):
+        raise UsageError(
+            f"{state.config} is a link that git tracks, so it could lead anywhere: put a file in its place"
+        )
+
+
+def _unfinished(state: StateDirectory) -> Run | None:
+    """Return the run that is not over, if there is one."""
+    from claudetm.cli.state import load
+
+    if not state.journal.exists():
+        return None
+    run = load(state)
+    return None if run.finished else run
+
+
+def _when(state: StateDirectory, run: Run | None, name: str) -> str:
+    """Return from when on a value counts that no run goes by now, for the screen."""
+    if run is not None and name.startswith("api."):
+        return f"; the run {run.id} goes by it from the next `claudetm resume` on"
+    return "; the next start goes by it" if state.journal.exists() else ""
+
+
+def _left_to(resolved: Resolved, name: str, value: Any) -> str:
+    """Return what counts where the file leaves the key to the next source, for the screen."""
+    import json
+
+    from claudetm.config import KEYS
+
+    if value is not None:
+        return ""
+    setting = resolved.settings[name]
+    return f" to null, which leaves it at {json.dumps(KEYS[name].shown(setting.value))} ({setting.origin})"
 
 
 def _said(name: str, *, secret: bool) -> str:
@@ -122,48 +206,32 @@ def _said(name: str, *, secret: bool) -> str:
     return sys.stdin.read().strip()
 
 
-def _in_vain(state: StateDirectory, name: str) -> str:
+def _in_vain(resolved: Resolved, name: str) -> str:
     """Return what keeps the file's value from counting, for the screen; "" when it counts."""
-    from claudetm.bootstrap.configuration import configuration
-
-    resolved = configuration(state.root.parent)
     if any(f": {name} is ignored" in sentence for sentence in resolved.ignored):
         return "; git tracks that file, so it counts with --trust-project-settings only"
     variable = resolved.settings[name].variable
     return f"; {variable} of the environment goes before it" if variable else ""
 
 
-def _parsed(name: str, given: list[str]) -> tuple[Any, Any]:
-    """Return the value as the file holds it, and as the policy does. Raises ConfigError.
-
-    null leaves the key to the next source, whose value is returned.
-    """
+def _parsed(name: str, given: list[str]) -> Any:
+    """Return the value as the file holds it; null leaves the key to the next source. Raises ConfigError."""
     import json
 
-    from claudetm.config import KEYS, resolve
+    from claudetm.config import named, refuse_unusable, resolve
 
-    if name in KEYS and given == ["null"]:
-        return None, resolve({}, {}, None, None)[name]
-    is_list = name in KEYS and isinstance(resolve()[name], tuple)
-    if is_list or len(given) > 1:
-        return given, resolve({name: given})[name]
-    try:
-        value = json.loads(given[0])
-    except ValueError:
-        value = given[0]
-    if isinstance(value, str) or value is None or not isinstance(value, (int, float, bool)) or KEYS[name].secret:
-        value = given[0]
-    return value, resolve({name: value})[name]
-
-
-def _read(state: StateDirectory) -> dict[str, Any]:
-    """Return the file as it is. What cannot be read is refused: setting one key must not drop the others."""
-    import json
-
-    from claudetm.config import resolve
-
-    resolve({}, {}, state.config, tighten=False)
-    return dict(json.loads(state.config.read_text(encoding="utf-8-sig"))) if state.config.exists() else {}
+    if given == ["null"]:
+        return None
+    value: Any = given
+    if len(given) == 1 and not isinstance(resolve()[name], tuple):
+        try:
+            value = json.loads(given[0])
+        except ValueError:
+            value = given[0]
+        if not isinstance(value, (int, float, bool)) or named(name).secret:
+            value = given[0]
+    refuse_unusable(name, value)
+    return value
 
 
 def _laid(data: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
@@ -172,24 +240,3 @@ def _laid(data: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     if name in data or not last or not isinstance(data.get(section, {}), dict):
         return {**data, name: value}
     return {**data, section: {**data.get(section, {}), last: value}}
-
-
-def _tell_run(state: StateDirectory, name: str, parsed: Any) -> str:
-    """Let a run that is not over go by the new value; return what came of it, for the screen."""
-    from claudetm.bootstrap.configuration import configuration
-    from claudetm.cli.state import load, send
-    from claudetm.config import KEYS, policy
-
-    if not state.journal.exists():
-        return ""
-    run = load(state)
-    field = KEYS[name].field
-    if run.finished or not (field or name.startswith("api.")):
-        return "; the next start goes by it"
-    if not field:
-        return f"; the run {run.id} goes by it from the next `claudetm resume` on"
-    value = list(parsed) if isinstance(parsed, tuple) else parsed
-    if KEYS[name].entry:
-        value = dict(getattr(policy(configuration(state.root.parent)), field))
-    answer = send(state, "settings", {field: value})
-    return f"; the run {run.id} goes by it from its next step on ({answer})"

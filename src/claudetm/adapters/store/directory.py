@@ -139,8 +139,11 @@ class StateDirectory:
             write_atomically(self.root / "criteria.txt", "".join(f"{text}\n" for text in criteria))
 
     def write_config(self, settings: dict[str, Any]) -> None:
-        """Replace the repository's configuration; it may hold secrets, so it is its owner's alone."""
-        write_atomically(self.config, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+        """Replace the repository's configuration; it may hold secrets, so it is its owner's alone.
+
+        A link stays one: what it leads to is replaced.
+        """
+        write_atomically(self.config.resolve(), json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
     def archive(self, name: str, kept: frozenset[str] = KEPT, run: Run | None = None) -> Path:
         """Move a run into `history/<name>/`, the journal last; return that directory. The caller holds the lock.
