@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from claudetm.engine.loop import Ending
-from claudetm.ports.agent import Role
-from claudetm.testing.memory import GREEN, RED
+from claudetm.ports.agent import Role, SessionReport, SessionRequest
+from claudetm.testing.memory import GREEN, PENDING, RED
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.markdown import progress_markdown, state_data
@@ -19,7 +19,7 @@ from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import Check, CheckState, PullRequest
 from claudetm.workflow.stages import Stage
 from story import at
-from world import World, play, proposal
+from world import World, answered, change_of, honest, play, proposal, task, work
 
 FAILURE = "tests/test_a.py:3: AssertionError: 3 != 4\n1 failed in 0.31s\n"
 
@@ -201,4 +201,75 @@ def test_the_base_is_waited_for_while_its_checks_run() -> None:
     object.__setattr__(world.clock, "sleep", sleep)
     assert play(world) is Ending.VERIFIED
     assert len(world.forge.asked_at) > 2
+    assert len(fixers(world)) == 1
+
+
+def three_on_a_red_base() -> World:
+    """Return a world where the base is red until a fix is merged, and checks that run again run with the new base."""
+    world = World(proposal(*({"id": f"c{n}", "title": f"Change {n}", "tasks": [task()]} for n in (1, 2, 3))))
+    nodes = world.repository.nodes
+
+    def checks(pull: PullRequest) -> tuple[Check, ...]:
+        trees = (nodes[pull.head].tree, nodes[world.repository.branches["main"]].tree)
+        return GREEN if any(name.startswith("fix-") for tree in trees for name in tree) else RED
+
+    world.forge.checks = checks
+    world.forge.logs["tests"] = FAILURE
+    world.forge.logs_at[world.repository.first] = {"tests": FAILURE}
+    return world
+
+
+def test_one_change_mends_the_red_base_for_all_that_were_resumed() -> None:
+    world = three_on_a_red_base()
+    assert play(world) is Ending.BLOCKED
+    assert world.count("BaseFoundRed") == 3
+    assert play(world) is Ending.VERIFIED
+    assert len(fixers(world)) == 1
+    assert [str(c.stage) for c in world.run.changes.values()] == ["merged"] * 3
+    assert world.count("RunBlocked") == 1
+
+
+STUCK = {"kind": "access", "needs": "a database", "tried": "sqlite"}
+
+
+async def finds_no_way(world: World, request: SessionRequest) -> SessionReport:
+    if request.role is Role.FIXER:
+        return answered(work("blocked", cause="", reproduced=False, blocker=STUCK))
+    return await honest(world, request)
+
+
+def test_a_held_mender_is_resumed_itself_and_not_another_in_its_place() -> None:
+    world = three_on_a_red_base()
+    assert play(world) is Ending.BLOCKED
+    world.play = finds_no_way
+    assert play(world) is Ending.BLOCKED
+    assert [c.id for c in world.run.held] == [world.run.mender] == ["c1"]
+    world.play = honest
+    assert play(world) is Ending.VERIFIED
+    assert [change_of(r) for r in world.agent.requests if r.role is Role.FIXER] == ["c1", "c1"]
+
+
+def test_when_what_mends_the_base_is_dropped_the_next_one_does() -> None:
+    world = three_on_a_red_base()
+    assert play(world) is Ending.BLOCKED
+    world.play = finds_no_way
+    assert play(world) is Ending.BLOCKED
+    world.play = honest
+    world.inbox.send("drop", "d1", change="c1")
+    assert play(world) is Ending.VERIFIED
+    assert [change_of(r) for r in world.agent.requests if r.role is Role.FIXER] == ["c1", "c2"]
+    assert [str(c.stage) for c in world.run.changes.values()] == ["abandoned", "merged", "merged"]
+
+
+def test_a_change_that_meets_the_red_base_later_waits_for_the_one_that_mends_it() -> None:
+    world = three_on_a_red_base()
+    checks = world.forge.checks
+    world.forge.checks = lambda pull: PENDING if pull.number == 3 and not world.count("FixPushed") else checks(pull)
+    world.policy = replace(world.policy, checks_timeout=60.0)
+    assert play(world) is Ending.BLOCKED
+    assert world.count("BaseFoundRed") == 2
+    assert "did not report" in (world.run.halt.reason if world.run.halt else "")
+    red_again = iter([RED] * 2)
+    world.forge.checks = lambda pull: next(red_again, GREEN) if pull.number == 3 else checks(pull)
+    assert play(world) is Ending.VERIFIED
     assert len(fixers(world)) == 1

@@ -90,6 +90,8 @@ def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait],
         match observe(change, pulls.get(change.number), run.policy, now):
             case e.Event() as event:
                 return Emit(event)
+            case Act() if _waits_for_the_base(run, change, pulls):
+                pass  # what mends it is active, and its step or wait is found
             case Act():
                 if change.id in waits:
                     found.append(waits[change.id])
@@ -114,6 +116,13 @@ def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait],
     if run.settled:
         return Emit(e.VerificationStarted(base or run.tip))
     return _soonest(found)
+
+
+def _waits_for_the_base(run: Run, change: ChangeState, pulls: Mapping[int, PullRequest]) -> bool:
+    """Whether another change mends what is red here: one fixer is paid for one failure."""
+    pull = pulls.get(change.number)
+    stands = change.stage is Stage.CI_FAILED and pull is not None and pull.base == change.base_red
+    return stands and run.mended_for(change)
 
 
 def _soonest(waits: list[Wait]) -> Wait:

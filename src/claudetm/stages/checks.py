@@ -62,20 +62,25 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ch
 
 async def _not_ours(
     ctx: Context, change: ChangeState, logs: Mapping[str, CheckLog], at_base: Mapping[str, CheckLog]
-) -> ChecksRerun | ChangeBlocked | None:
+) -> ChecksRerun | ChangeBlocked | Wait | None:
     """Return the block when all that fails does so in the same way on the base; None when the fixer is due.
 
-    A base that has moved since may be mended: then the checks run with that one.
+    A base that has moved since may be mended: then the checks run with that one. One that another change mends is
+    waited for.
     """
     if not all(same_failure(name, log, at_base.get(name)) for name, log in logs.items()):
         return None
     if change.mends_base or all(_asked_for(ctx, log.command or name) for name, log in logs.items()):
         return None
     names, base = ", ".join(logs), change.failed_with
-    if await ctx.forge.base() != base and await ctx.forge.rerun_checks(change.number, change.head):
+    moved = await ctx.forge.base() != base
+    if moved and await ctx.forge.rerun_checks(change.number, change.head):
         return ChecksRerun(change.id, change.head)
     if change.base_red != base:
         await ctx.record(BaseFoundRed(change.id, base, tuple(logs)))
+    if ctx.run.mended_for(change) and not moved:
+        soon = ctx.clock.now() + ctx.run.policy.poll_seconds
+        return Wait(soon, f"the base is red, too, and {ctx.run.mender} mends it")
     how = next((f" ({log.how})" for log in logs.values() if log.how), "")
     return ChangeBlocked(
         change.id,

@@ -181,6 +181,7 @@ class Run:
     failing: tuple[str, ...] = ()
     landed: str = ""
     landing_next: str = ""  # the command that is left to the user once the goal is verified, or ""
+    mender: str = ""  # the change that mends a red base, for all that the user resumed
     last_merge: str = ""
     used: Usage = field(default_factory=Usage)
     sessions: int = 0
@@ -228,6 +229,12 @@ class Run:
     def tip(self) -> str:
         """The commit our merges have reached, or where the run began."""
         return self.last_merge or self.base
+
+    def mended_for(self, change: ChangeState) -> bool:
+        """Whether another change, not merged yet, mends the base that the change is red with."""
+        mender = self.active.get(self.mender)
+        others = mender is not None and mender.id != change.id and mender.stage is not Stage.ABANDONED
+        return others and bool(change.base_red) and not change.mends_base
 
     def apply(self, record: Record) -> None:
         """Apply one record. Raises UnreadableRecord for what this version does not know."""
@@ -737,7 +744,8 @@ def _change_blocked(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 def _change_unblocked(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.hold, change.adopting, change.since = None, True, record.time
-    change.mends_base = change.mends_base or bool(change.base_red)
+    if change.base_red and not run.mended_for(change):
+        run.mender, change.mends_base = change.id, True
     change.fix_rounds = change.self_reviews = change.updates = 0
     change.fingerprints, change.rerun_heads, change.answers = (), frozenset(), {}
     run.forget_change(change)
@@ -748,3 +756,6 @@ def _change_dropped(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     change = run.changes[data["change"]]
     change.accepted, change.hold = True, None
     run.place(change, was_settled=False)
+    heir = next((c for c in run.active.values() if c.base_red and c.hold is None), None)
+    if run.mender == change.id and heir is not None:
+        run.mender, heir.mends_base = heir.id, True
