@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ from world import World, proposal, task
 pytestmark = pytest.mark.e2e
 
 ONE = {"id": "c1", "title": "Greet people", "tasks": [task("Say hello"), task("Say bye")]}
+AT_A_TERMINAL = (
+    sys.executable,
+    "-c",
+    "import pty, subprocess, sys; sys.exit(subprocess.run(sys.argv[1:], stdin=pty.openpty()[1]).returncode)",
+)
 TWO = {"id": "c2", "title": "Sing", "tasks": [task("Sing")]}
 
 
@@ -77,7 +83,7 @@ def edit(person: Terminal, script: str) -> subprocess.CompletedProcess[str]:
     )
     path.chmod(0o755)
     person.extra["EDITOR"] = f"{path} --wait"
-    return person("plan", "edit")
+    return person("plan", "edit", wrap=AT_A_TERMINAL)
 
 
 def drafts(person: Terminal) -> list[Path]:
@@ -174,6 +180,20 @@ def test_a_person_who_gives_up_finds_the_draft_again(working: Terminal) -> None:
     assert working.events() == before
     draft.write_text(draft.read_text().replace("titel: Sing", "title: Dance"))
     assert working("plan", "edit", "--file", str(draft)).stdout == "plan edit: done\nchanged: c2\n"
+
+
+@pytest.mark.parametrize("wrap", [(), AT_A_TERMINAL])
+def test_an_editor_that_only_ever_writes_what_cannot_be_taken_is_not_opened_for_ever(
+    working: Terminal, wrap: tuple[str, ...]
+) -> None:
+    before = working.events()
+    working.extra["EDITOR"] = "sh -c 'echo garbage > $0'"
+    edited = working("plan", "edit", wrap=wrap)
+    assert (edited.returncode, edited.stdout, len(edited.stderr.splitlines())) == (1, "", 1), edited
+    [draft] = drafts(working)
+    assert f"claudetm plan edit --file {draft}" in edited.stderr
+    assert draft.read_text() == "garbage\n"
+    assert working.events() == before
 
 
 def test_a_plan_that_changed_meanwhile_is_shown_and_the_draft_kept(working: Terminal) -> None:

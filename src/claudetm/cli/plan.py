@@ -129,7 +129,12 @@ def _read(file: str) -> str:
 
 
 def _edit_with_editor(state: StateDirectory, run: Run) -> None:
-    """Open the editor until the plan can be taken or the person gives up; a draft that was not taken is kept."""
+    """Open the editor until the plan can be taken or the person gives up; a draft that was not taken is kept.
+
+    They give up who hand the same in again. Without a terminal nobody may be there to end it, so it opens once.
+    """
+    import sys
+
     from claudetm.adapters.store.directory import write_atomically
     from claudetm.cli.plan_draft import parse, render, with_problem
     from claudetm.engine.inbox import edits
@@ -140,11 +145,13 @@ def _edit_with_editor(state: StateDirectory, run: Run) -> None:
     editor = _editor()
     draft = state.root / f"plan-{run.plan_seq}-{os.getpid()}.yaml"
     shown, problem = render(run), ""
+    refused: str | None = None
+    somebody = sys.stdin is not None and sys.stdin.isatty()
     while True:
         write_atomically(draft, shown)
         _open(editor, draft)
         text = _read(str(draft))
-        if text == shown:
+        if text in (shown, refused):
             if problem:
                 raise UsageError(f"{problem}; the plan is as it was, and your draft is kept: {_take(draft)}")
             draft.unlink()
@@ -155,7 +162,11 @@ def _edit_with_editor(state: StateDirectory, run: Run) -> None:
             if based_on == run.plan_seq:
                 edits(run, plan, based_on)
         except (UnusableDraft, IllegalEvent) as error:
-            problem = str(error).rstrip(".")
+            problem, refused = str(error).rstrip("."), text
+            if not somebody:
+                raise UsageError(
+                    f"{problem}; the plan is as it was, and your draft is kept: {_take(draft)}"
+                ) from None
             shown = with_problem(text, problem)
             continue
         if _hand_in(state, run, plan, based_on, kept=_take(draft)):
