@@ -38,6 +38,9 @@ class MemoryWorld:
     def push_by_person(self, branch: str, files: Mapping[str, str], *, force: bool = False) -> str:
         return self.repository.push_by_person(branch, files, force=force)
 
+    def delete_by_person(self, branch: str) -> None:
+        self.repository.delete_by_person(branch)
+
     def remark(self, number: int, body: str) -> str:
         return self.forge.remark(number, body)
 

@@ -28,6 +28,12 @@ class MemoryWorld:
     def push_by_person(self, branch: str, files: Mapping[str, str]) -> str:
         return self.repository.push_by_person(branch, files)
 
+    def delete_by_person(self, branch: str) -> None:
+        self.repository.delete_by_person(branch)
+
+    def bring_back_by_person(self, branch: str, commit: str) -> None:
+        self.repository.bring_back_by_person(branch, commit)
+
 
 @pytest.fixture
 def anyio_backend() -> str:

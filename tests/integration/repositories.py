@@ -117,6 +117,12 @@ class RealWorld:
         git(clone, "push", "-q", *(["--force"] if force else []), "origin", f"HEAD:refs/heads/{branch}")
         return made
 
+    def delete_by_person(self, branch: str) -> None:
+        git(self.user, "branch", "-q", "-D", branch)
+
+    def bring_back_by_person(self, branch: str, commit: str) -> None:
+        git(self.user, "branch", "-q", branch, commit)
+
 
 class ShellCommands:
     """The real runner under the reaper alone, and a count of what was run."""

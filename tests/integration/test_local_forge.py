@@ -15,6 +15,7 @@ from claudetm.adapters.forge.local_checks import CheckSettings
 from claudetm.adapters.forge.local_journal import ForgeJournal
 from claudetm.errors import ForgeError, JournalError
 from claudetm.ports.forge import BaseChanged, MergeDone, MergeRefused, NewPullRequest, Note
+from claudetm.ports.repository import Pushed, PushRefused
 from claudetm.testing.forge_conformance import opened, read
 from claudetm.workflow.pull_request import CheckState, PullRequestState
 from integration.repositories import RUN, LocalForgeWorld, git
@@ -294,6 +295,40 @@ async def test_a_deleted_branch_is_a_closed_pull_request(world: LocalForgeWorld)
     git(world.user, "branch", "-q", "-D", pull.branch)
     seen = await read(world, pull.number)
     assert (seen.state, seen.by, seen.head) == (PullRequestState.CLOSED, "a person", pull.head)
+
+
+async def test_the_next_driver_does_not_undo_the_deletion_of_a_branch(world: LocalForgeWorld) -> None:
+    pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
+    more = world.work("c1", {"b.txt": "b\n"})
+    world.delete_by_person(pull.branch)
+    world.driver()
+    await world.repository.adopt("c1")
+    refused = await world.repository.push(pull.branch, more)
+    assert isinstance(refused, PushRefused)
+    assert (await read(world, pull.number)).state is PullRequestState.CLOSED
+    command = refused.reason.split("`")[1]
+    git(world.user, *command.split()[1:])
+    assert (await read(world, pull.number)).state is PullRequestState.OPEN
+    assert await world.repository.push(pull.branch, more) == Pushed()
+    assert (await read(world, pull.number)).head == more
+
+
+@pytest.mark.parametrize("step", ["push:before", "push:after"])
+async def test_a_first_push_that_was_cut_short_is_made_again(step: str, world: LocalForgeWorld) -> None:
+    branch = f"claudetm/{RUN}/c1"
+
+    def die(point: str) -> None:
+        if point == f"{step}:{branch}":
+            raise Killed(point)
+
+    await world.forge.close()
+    world.driver(die)
+    with pytest.raises(Killed):
+        await world.push("c1", {"a.txt": "a\n"})
+    world.driver()
+    head = await world.repository.adopt("c1")
+    assert await world.repository.push(branch, head) == Pushed()
+    assert git(world.user, "rev-parse", branch) == head
 
 
 async def test_a_person_fast_forwards_the_base_and_deletes_the_branch(world: LocalForgeWorld) -> None:

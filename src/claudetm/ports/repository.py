@@ -72,7 +72,7 @@ class Pushed:
 
 @dataclass(frozen=True, slots=True)
 class PushRefused:
-    """The branch is somewhere else; nothing was forced."""
+    """The branch is somewhere else, or was deleted after it had been pushed; nothing was forced, or brought back."""
 
     at: str  # the commit it stands at, or ""
     reason: str
@@ -159,7 +159,10 @@ class Repository(Protocol):
         ...
 
     async def push(self, branch: str, commit: str) -> Pushed | PushRefused:
-        """Move the branch to the commit where the forge reads it, forward only. Already there counts."""
+        """Move the branch to the commit where the forge reads it, forward only. Already there counts.
+
+        A branch that was pushed and is gone, somebody deleted: that closes its pull request, and is not undone.
+        """
         ...
 
     async def branch_tip(self, branch: str) -> str:

@@ -51,6 +51,10 @@ class ForgeWorld(Protocol):
         """Commit on a branch, in place of its tip when forced; return the commit."""
         ...
 
+    def delete_by_person(self, branch: str) -> None:
+        """Delete a branch."""
+        ...
+
     def remark(self, number: int, body: str) -> str:
         """Begin a conversation as a person; return its id."""
         ...
@@ -155,6 +159,15 @@ class ForgeConformance:
         assert await world.forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
         world.reopen_by_person(pull.number)
         assert (await read(world, pull.number)).state is PullRequestState.OPEN
+
+    async def test_a_person_who_deletes_the_branch_has_closed_it(self, world: ForgeWorld) -> None:
+        """It is not merged, and its head is still told."""
+        pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
+        world.delete_by_person(pull.branch)
+        assert await world.forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
+        closed = await read(world, pull.number)
+        assert (closed.state, closed.head) == (PullRequestState.CLOSED, pull.head)
+        assert closed.by
 
     async def test_who_closes_at_the_last_moment_is_heard(self, world: ForgeWorld) -> None:
         """The base stays, and the next look finds it closed; opened again, it is merged."""

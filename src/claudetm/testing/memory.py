@@ -149,6 +149,7 @@ class MemoryRepository:
         self.nodes: dict[str, _Node] = {}
         self.worktrees: dict[str, Worktree] = {}
         self.branches: dict[str, str] = {}
+        self.pushed: set[str] = set()  # branches that were pushed once
         self.snapshots: dict[str, str] = {}
         self.refusal = ""  # why nothing can be taken out of worktrees, when the test says so
         self.faults = faults
@@ -179,6 +180,14 @@ class MemoryRepository:
         parents = at.parents if force else (self.branches[branch],)
         self.branches[branch] = self.commit(parents, {**at.tree, **files}, subject)
         return self.branches[branch]
+
+    def delete_by_person(self, branch: str) -> None:
+        """Delete a branch where the forge reads it."""
+        del self.branches[branch]
+
+    def bring_back_by_person(self, branch: str, commit: str) -> None:
+        """Let a branch stand again where it was."""
+        self.branches[branch] = commit
 
     def ancestors(self, commit: str) -> set[str]:
         """Return the commit and everything it descends from."""
@@ -287,8 +296,11 @@ class MemoryRepository:
         at = self.branches.get(branch, "")
         if at and at not in self.ancestors(commit):
             return PushRefused(at, "the branch has commits that are not ours")
+        if not at and branch in self.pushed:
+            return PushRefused("", "the branch was deleted")
         self.faults(f"before:push:{branch}")
         self.branches[branch] = commit
+        self.pushed.add(branch)
         self.faults(f"after:push:{branch}")
         return Pushed()
 
@@ -430,7 +442,10 @@ class MemoryForge:
         return {n: await self._read(self.pulls[n]) for n in numbers}
 
     async def _read(self, p: _Pull) -> PullRequest:
-        head, base = self.repository.branches[p.branch], await self.base()
+        gone = p.branch not in self.repository.branches
+        if gone and p.state is PullRequestState.OPEN:
+            p.state, p.by = PullRequestState.CLOSED, "ada"
+        head, base = p.pushed if gone else self.repository.branches[p.branch], await self.base()
         forward = not p.pushed or await self.repository.contains(head, p.pushed)
         conflict = False
         if p.state is PullRequestState.OPEN:
@@ -507,7 +522,7 @@ class MemoryForge:
         p = self.pulls[number]
         if p.state is PullRequestState.MERGED:
             return MergeDone(p.merge_commit)
-        if p.state is PullRequestState.CLOSED:
+        if p.state is PullRequestState.CLOSED or p.branch not in self.repository.branches:
             return Opposed()
         if (at := self.repository.branches[p.branch]) != head:
             return HeadChanged(at)

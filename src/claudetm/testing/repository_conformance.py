@@ -41,6 +41,14 @@ class RepositoryWorld(Protocol):
         """Commit on a branch where the forge reads it, as a person would; return the commit."""
         ...
 
+    def delete_by_person(self, branch: str) -> None:
+        """Delete a branch where the forge reads it."""
+        ...
+
+    def bring_back_by_person(self, branch: str, commit: str) -> None:
+        """Let a deleted branch stand at a commit again."""
+        ...
+
 
 class RepositoryConformance:
     """The suite."""
@@ -211,6 +219,24 @@ class RepositoryConformance:
         merged = await repo.merge(ours, theirs, "Take it in")
         assert isinstance(merged, Merged)
         assert await repo.push(BRANCH, merged.commit) == Pushed()
+
+    async def test_a_branch_that_a_person_deletes_is_not_pushed_anew(self, world: RepositoryWorld) -> None:
+        """Neither as it was nor further on; once they have brought it back, it is pushed to again."""
+        repo = world.repository
+        await repo.open_worktree("c1", BRANCH, world.first)
+        head = world.work("c1", {"a.txt": "a\n"})
+        await repo.adopt("c1")
+        await repo.push(BRANCH, head)
+        world.delete_by_person(BRANCH)
+        more = world.work("c1", {"b.txt": "b\n"})
+        await repo.adopt("c1")
+        for commit in (head, more):
+            refused = await repo.push(BRANCH, commit)
+            assert isinstance(refused, PushRefused)
+            assert (refused.at, await repo.branch_tip(BRANCH)) == ("", "")
+        world.bring_back_by_person(BRANCH, head)
+        assert await repo.push(BRANCH, more) == Pushed()
+        assert await repo.branch_tip(BRANCH) == more
 
     async def test_of_two_pushes_at_once_one_wins(self, world: RepositoryWorld) -> None:
         """And the other is told where the branch stands."""

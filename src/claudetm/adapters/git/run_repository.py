@@ -413,6 +413,8 @@ class RunRepository:
         if at.commit != commit:
             if refused := self._refusal(branch, at, commit):
                 return refused
+            if not at.commit and (last := self.room.ref(_pushed(branch))):
+                return PushRefused("", f"somebody deleted it; `git branch {branch} {last[:12]}` brings it back")
             self._faults(f"push:before:{branch}")
             if not self._publish(ref, commit, at.commit):
                 now = self.user.find(ref) or Ref("")
