@@ -14,7 +14,7 @@ import pytest
 from claudetm.adapters.forge.local_checks import CheckSettings
 from claudetm.adapters.forge.local_journal import ForgeJournal
 from claudetm.errors import ForgeError, JournalError
-from claudetm.ports.forge import BaseChanged, MergeDone, MergeRefused, NewPullRequest, Note
+from claudetm.ports.forge import BaseChanged, MergeDone, MergeRefused, NewPullRequest, Note, Opposed
 from claudetm.ports.repository import Pushed, PushRefused
 from claudetm.testing.forge_conformance import opened, read
 from claudetm.workflow.pull_request import CheckState, PullRequestState
@@ -384,6 +384,37 @@ async def test_a_deleted_base_comes_back_with_what_was_merged(world: LocalForgeW
     git(world.user, "branch", "-q", "-D", BASE)
     assert (await read(world, pull.number)).state is PullRequestState.MERGED
     assert git(world.user, "rev-parse", BASE) == done.commit
+
+
+async def test_a_deleted_base_comes_back_without_what_was_written_and_not_merged(world: LocalForgeWorld) -> None:
+    first = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
+    done = await world.forge.merge(first.number, first.head, first.base, "merge")
+    assert isinstance(done, MergeDone)
+    second = await world.settled((await opened(world, {"b.txt": "b\n"}, "c2")).number)
+    await world.at_the_last_moment(lambda: world.close_by_person(second.number))
+    assert await world.forge.merge(second.number, second.head, second.base, "merge") == Opposed()
+    world.delete_by_person(BASE)
+    world.driver()
+    assert await world.forge.base() == done.commit
+    assert (await read(world, second.number)).state is PullRequestState.CLOSED
+
+
+async def test_what_a_killed_driver_has_merged_is_in_the_base_that_comes_back(world: LocalForgeWorld) -> None:
+    pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
+
+    def die(point: str) -> None:
+        if point == "merge:swapped":
+            raise Killed(point)
+
+    await world.forge.close()
+    with pytest.raises(Killed):
+        await world.driver(die).merge(pull.number, pull.head, pull.base, "merge")
+    merged = git(world.user, "rev-parse", BASE)
+    world.driver()
+    assert (await read(world, pull.number)).merge_commit == merged
+    world.delete_by_person(BASE)
+    world.driver()
+    assert await world.forge.base() == merged
 
 
 async def test_a_base_that_somebody_has_checked_out_is_not_merged_into(world: LocalForgeWorld) -> None:

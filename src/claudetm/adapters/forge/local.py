@@ -123,10 +123,14 @@ class LocalForge:
         return await self._repository.publish(self._base, commit, old)
 
     async def _restored(self, refs: Refs) -> str:
-        """Return what an absent base begins at: the run's base, with every merge of ours that is recorded."""
+        """Return what an absent base begins at: the run's base, with every merge of ours that is recorded.
+
+        A merge that was written down for the base, and that the base never came to, is none.
+        """
+        self._journal.refresh()
         tip = self._repository.base
-        merges = [r.commit for name, r in refs.items() if name.endswith("/merge")]
-        for commit in merges:
+        happened = {commit for pull in self._journal.pulls.values() for commit in pull.merges}
+        for commit in [r.commit for name, r in refs.items() if name.endswith("/merge") and r.commit in happened]:
             if await self._contains(commit, tip):
                 tip = commit
         return tip
@@ -205,6 +209,8 @@ class LocalForge:
         """Return how it ended, or None while it is open."""
         base, merge = self._tip(refs), refs.get(self._merge_ref(pull.change))
         if merge and await self._contains(base, merge.commit):
+            if merge.commit not in pull.merges:
+                self._journal.merged(pull.number, merge.commit)
             return _Ended(PullRequestState.MERGED, US, merge.commit)
         if await self._merged_by_person(pull, base, head):
             return _Ended(PullRequestState.MERGED, PERSON, await self._repository.entered(base, head))
@@ -306,6 +312,7 @@ class LocalForge:
                 return BaseChanged(self._tip(await self._refs()))
             case True:
                 self._faults("merge:swapped")
+                self._journal.merged(pull.number, commit)
                 return MergeDone(commit)
 
     def _take(self, pull: PullRecord, head: str, commit: str, base: str) -> bool | None:

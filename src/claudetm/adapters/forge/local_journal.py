@@ -51,6 +51,7 @@ class PullRecord:
     head: str  # when it was opened
     base: str  # when it was opened
     closed_by: str = ""
+    merges: set[str] = field(default_factory=set)  # commits of ours by which it came into the base
     threads: dict[str, Thread] = field(default_factory=dict)
     markers: dict[str, str] = field(default_factory=dict)  # marker -> thread
     verdicts: dict[str, bool] = field(default_factory=dict)  # person -> approves
@@ -165,6 +166,8 @@ class ForgeJournal:
                 pull.closed_by = ""
             case "checked":
                 pull.results.setdefault(record["head"], []).append(_result(record))
+            case "merged":
+                pull.merges.add(record["commit"])
             case "rerun":
                 pull.results[record["head"]] = [r for r in pull.results.pop(record["head"], ()) if r.ok]
             case kind:
@@ -195,6 +198,11 @@ class ForgeJournal:
         with self.path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file
+
+    def merged(self, number: int, commit: str) -> None:
+        """Record, once, that the base was seen with a merge of ours in it."""
+        known = self.pull(number).merges
+        self.append(lambda: None if commit in known else {"kind": "merged", "number": number, "commit": commit})
 
     @contextmanager
     def unopposed(self, number: int) -> Iterator[bool]:
