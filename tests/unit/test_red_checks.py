@@ -10,7 +10,7 @@ import pytest
 
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
-from claudetm.testing.memory import GREEN, PENDING, RED
+from claudetm.testing.memory import GREEN, PENDING, RED, MemoryForge
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.markdown import progress_markdown, state_data
@@ -247,6 +247,30 @@ def test_a_held_mender_is_resumed_itself_and_not_another_in_its_place() -> None:
     world.play = honest
     assert play(world) is Ending.VERIFIED
     assert [change_of(r) for r in world.agent.requests if r.role is Role.FIXER] == ["c1", "c1"]
+
+
+class Rerunning(MemoryForge):
+    """Runs checks again with the base as it is then, as the local forge does, and not by itself."""
+
+    async def rerun_checks(self, number: int, head: str) -> bool:
+        self.pulls[number].tested = (head, await self.base())
+        return True
+
+
+def test_what_waited_for_the_base_has_its_checks_run_with_the_mended_one() -> None:
+    world = three_on_a_red_base()
+    forge, nodes = Rerunning(world.repository, world.fault), world.repository.nodes
+    forge.logs, forge.logs_at, world.forge = world.forge.logs, world.forge.logs_at, forge
+
+    def checks(pull: PullRequest) -> tuple[Check, ...]:
+        trees = (nodes[pull.head].tree, nodes[pull.tested_base or pull.base].tree)
+        return GREEN if any(name.startswith("fix-") for tree in trees for name in tree) else RED
+
+    forge.checks = checks
+    assert play(world) is Ending.BLOCKED
+    assert play(world) is Ending.VERIFIED
+    assert len(fixers(world)) == 1
+    assert world.count("RunBlocked") == 1
 
 
 def test_when_what_mends_the_base_is_dropped_the_next_one_does() -> None:
