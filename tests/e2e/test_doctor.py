@@ -376,3 +376,17 @@ def test_orphans_are_named_and_ended_unless_they_are_another_repositorys_or_driv
     assert examined(halted, "--repair")["orphan agents"]["found"] == f"ended: process {mine.pid}"
     assert mine.wait(5) < 0
     assert strangers.is_running()
+
+
+def test_a_remedy_is_one_and_never_the_problem_again(person: Terminal, tmp_path: Path) -> None:
+    spoilt = examined(person, ANTHROPIC_API_KEY="a b")
+    for name in ("credentials", "configuration"):
+        assert spoilt[name]["found"].endswith("api.anthropic_api_key must be a key without spaces, not [secret]")
+        assert spoilt[name]["remedy"] == "correct it there; `claudetm config path` names the files"
+    bare = examined(person, PATH=str(tmp_path))
+    assert (bare["git"]["found"], bare["repository"]["found"]) == ("git is not on PATH",) * 2
+    assert bare["repository"]["remedy"] == "install git 2.38 or newer"
+    for command in (("start", "Greet"), ("config", "show"), ("resume",)):
+        refused = person(*command, PATH=str(tmp_path))
+        assert refused.stderr == "claudetm: git is not on PATH: install git 2.38 or newer.\n", refused
+        assert refused.returncode == 1

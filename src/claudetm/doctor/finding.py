@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from claudetm.errors import ClaudetmError
+from claudetm.adapters.git.git import GitFailed
+from claudetm.errors import ClaudetmError, ConfigError
 
 _PARTS: Final = re.compile(r"(?P<thing>.+)[:;] (?P<remedy>[^:;]+?)\.?", re.DOTALL)
 
@@ -46,8 +47,10 @@ def fail(name: str, found: str, remedy: str) -> Finding:
 
 
 def refused(name: str, error: ClaudetmError) -> Finding:
-    """Return a failure from an error's sentence: its last part is the remedy."""
-    parts = _PARTS.fullmatch(str(error))
+    """Return a failure from an error's sentence: its last part is the remedy, unless that only tells what is wrong."""
+    if isinstance(error, ConfigError):
+        return fail(name, str(error).rstrip("."), "correct it there; `claudetm config path` names the files")
+    parts = None if isinstance(error, GitFailed) else _PARTS.fullmatch(str(error))  # git's own words are no remedy
     if parts is None:
-        return fail(name, str(error), "mend that, then call the same again")
+        return fail(name, str(error).rstrip("."), "mend that, then call the same again")
     return fail(name, parts["thing"], parts["remedy"])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from claudetm.doctor.finding import Finding, fail, ok, warn
+from claudetm.doctor.finding import Finding, fail, ok, refused, warn
 from claudetm.doctor.place import Place
 from claudetm.errors import ClaudetmError, ConfigError, RepositoryError
 
@@ -91,9 +91,7 @@ def configuration(place: Place) -> Iterator[Finding]:
     try:
         resolved = place.settings
     except ConfigError as error:
-        yield fail(
-            "configuration", str(error).rstrip("."), "correct it there; `claudetm config path` names the files"
-        )
+        yield refused("configuration", error)
         return
     given = [f"{name} ({s.source})" for name, s in resolved.settings.items() if s.source != "default"]
     for note in resolved.notes:

@@ -68,6 +68,13 @@ _ID: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _AUTHOR: Final = re.compile(r"\s*(?P<name>[^<>]*?)\s*<(?P<mail>[^<>\n]*)>\s*")
 
 
+class GitMissing(RepositoryError):  # noqa: N818 - a fact about this machine
+    """There is no git to run."""
+
+    def __init__(self) -> None:
+        super().__init__(f"git is not on PATH: install git {MINIMUM[0]}.{MINIMUM[1]} or newer.")
+
+
 class GitFailed(RepositoryError):  # noqa: N818 - a fact about one command
     """A git command failed; the sentence ends in git's own last word."""
 
@@ -164,6 +171,8 @@ def run(
     except subprocess.TimeoutExpired as e:
         raise GitFailed(f"git {name} did not end within {SECONDS:.0f} seconds.") from e
     except OSError as e:
+        if e.filename == command[0]:
+            raise GitMissing from e
         raise GitFailed(f"git cannot be run: {e.strerror or e}.") from e
     if done.returncode not in accept:
         raise GitFailed(f"git {name} failed: {last_line(done.stderr) or f'exit code {done.returncode}'}")

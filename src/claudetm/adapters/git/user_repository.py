@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claudetm.adapters.git.git import require_version
+from claudetm.adapters.git.git import GitMissing, require_version
 from claudetm.adapters.git.user_refs import UserRefs
 from claudetm.errors import RepositoryError
 
@@ -95,8 +95,10 @@ def tracks(root: Path, file: Path) -> bool:
 
 
 def _opened(path: Path) -> git.Repo:
-    import git
-
+    try:
+        import git
+    except ImportError as e:  # it looks for git at once
+        raise GitMissing from e
     try:
         repo = git.Repo(path, search_parent_directories=True)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError) as e:
