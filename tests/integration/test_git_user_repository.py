@@ -9,7 +9,7 @@ import pytest
 
 from claudetm.adapters.git.git import check_version
 from claudetm.adapters.git.run_repository import RunRepository
-from claudetm.adapters.git.user_repository import NO_IDENTITY, inspect, locate
+from claudetm.adapters.git.user_repository import NO_IDENTITY, inspect, locate, tracks
 from claudetm.errors import RepositoryError
 from claudetm.ports.repository import Landed, Merged, NotLanded, Pushed
 from integration.repositories import AUTHOR, RealWorld, commit, fingerprint, git, make_run, make_user, write
@@ -355,3 +355,28 @@ def test_the_default_branch_is_the_target_where_a_remote_names_it(user: Path, tm
     git(mine, "branch", "-q", "-D", "main")
     git(mine, "switch", "-q", "feature")
     assert inspect(mine).target == "feature", "a branch that is not there is not made"
+
+
+def test_whatever_brings_a_file_from_the_repository_makes_it_a_tracked_one(user: Path) -> None:
+    folder = user / ".claude-task-master"
+    config = folder / "config.json"
+    write(user, {"t/config.json": "{}\n", ".claude-task-master-notes": "mine\n"})
+    git(user, "add", "t", ".claude-task-master-notes")
+    assert not tracks(user, config)
+    folder.symlink_to("t")
+    assert tracks(user, config)  # the link is the user's, what it leads to is not
+    git(user, "rm", "-q", "--cached", "-r", "t")
+    assert not tracks(user, config)
+    git(user, "add", ".claude-task-master")
+    assert tracks(user, config)
+    git(user, "rm", "-qf", "--cached", ".claude-task-master")
+    folder.unlink()
+    make_user(folder)
+    git(user, "add", ".claude-task-master")
+    assert git(user, "ls-files", "-s", ".claude-task-master").startswith("160000")
+    assert tracks(user, config)
+    git(user, "rm", "-qf", "--cached", ".claude-task-master")
+    assert not tracks(user, config)
+    write(user, {".Claude-Task-Master/Config.json": "{}\n"})
+    git(user, "add", "-f", ".Claude-Task-Master/Config.json")
+    assert tracks(user, config)  # the same file, on some disks

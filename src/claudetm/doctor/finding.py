@@ -47,7 +47,7 @@ def fail(name: str, found: str, remedy: str) -> Finding:
 
 
 def refused(name: str, error: ClaudetmError) -> Finding:
-    """Return a failure from an error's sentence: its last part is the remedy, unless that only tells what is wrong."""
+    """Return a failure from an error's sentence: its last part is the remedy, where it has one."""
     if isinstance(error, ConfigError):
         return fail(name, str(error).rstrip("."), "correct it there; `claudetm config path` names the files")
     parts = None if isinstance(error, GitFailed) else _PARTS.fullmatch(str(error))  # git's own words are no remedy

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,10 +89,19 @@ def refuse_tracked(path: Path, folder: str, allowed: str) -> None:
 
 
 def tracks(root: Path, file: Path) -> bool:
-    """Whether git tracks a file of the worktree `root`, by its index: what lies there may be somebody else's word."""
+    """Whether git tracks a file of the worktree `root`, by its index: what lies there may be somebody else's word.
+
+    A tracked link or a submodule on the way to it says as much, and so does what a link of anybody's leads to.
+    """
+    ways = {file.relative_to(root)}
+    with suppress(OSError, RuntimeError, ValueError):  # a loop, or out of this worktree
+        ways.add(file.resolve().relative_to(root.resolve()))
+    steps = {str(step).casefold() for way in ways for step in (way, *way.parents)}
+    specs = {f":(icase,top,literal){way.parts[0]}" for way in ways}
     with _opened(root) as repo:
         quiet = repo.git(c="core.fsmonitor=false")
-        return bool(quiet.ls_files("-z", "--", f":(icase,top){file.relative_to(root)}"))
+        listed = str(quiet.ls_files("-z", "--", *specs)).split("\0")
+    return any(name and name.casefold() in steps for name in listed)
 
 
 def _opened(path: Path) -> git.Repo:
