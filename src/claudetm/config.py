@@ -123,13 +123,19 @@ def _choice(*words: str) -> Parse:
     return parse
 
 
+def listed_in(text: str) -> list[Any] | str | None:
+    """Return the list that a text is JSON for, "" where that is spoilt; None for any other, as `[ -f x ] && make`."""
+    try:
+        value = json.loads(text) if text.lstrip().startswith("[") else None
+    except ValueError:
+        return None if re.match(r"\s*\[[ \t\[]", text) else ""
+    return value if isinstance(value, list) else None
+
+
 def _lines(value: Any) -> tuple[str, ...]:
     """Return a list of texts; from the environment as JSON, or one a line."""
     if isinstance(value, str):
-        try:
-            value = json.loads(value) if value.lstrip().startswith("[") else value.splitlines()
-        except ValueError:
-            raise _Unusable("a list of texts") from None
+        value = value.splitlines() if (listed := listed_in(value)) is None else listed
     if not isinstance(value, list | tuple) or not all(isinstance(v, str) and v.strip() for v in value):
         raise _Unusable("a list of texts")
     if any("\0" in v for v in value):

@@ -160,6 +160,27 @@ def test_what_hides_what_is_shown_and_told_when_a_value_is_set(person: Terminal)
     assert person("config", "get", "limits.turns").stdout == "9\n"
 
 
+@pytest.mark.parametrize("values", [["npm ci", '[ -f a ] && echo "ü"'], ["[ -f a ] && make"], []])
+def test_a_list_is_set_as_it_is_got(person: Terminal, values: list[str]) -> None:
+    written(person, {"worktree": {"setup": values}})
+    got = person("config", "get", "worktree.setup").stdout
+    assert person("config", "set", "worktree.setup", "before").returncode == 0
+    assert person("config", "set", "worktree.setup", got.strip()).returncode == 0
+    assert json.loads((person.state / "config.json").read_text())["worktree"]["setup"] == values
+    assert person("config", "get", "worktree.setup").stdout == got
+
+
+def test_a_command_that_begins_with_a_bracket_is_one_and_a_spoilt_list_is_refused(person: Terminal) -> None:
+    command = "[ -f package.json ] && npm ci"
+    assert person("config", "set", "worktree.setup", command).returncode == 0
+    assert json.loads(person("config", "get", "worktree.setup").stdout) == [command]
+    refused = person("config", "set", "worktree.setup", '["npm ci",]')
+    assert (refused.returncode, "worktree.setup" in refused.stderr) == (1, True)
+    assert json.loads(person("config", "get", "worktree.setup").stdout) == [command]
+    person.extra["CLAUDETM_WORKTREE_SETUP"] = command
+    assert json.loads(person("config", "get", "worktree.setup").stdout) == [command]
+
+
 def test_a_file_of_claude_task_master_is_used_and_what_means_nothing_is_named_once(person: Terminal) -> None:
     theirs = {
         "version": "1.0",

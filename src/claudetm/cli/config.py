@@ -218,12 +218,16 @@ def _parsed(name: str, given: list[str]) -> Any:
     """Return the value as the file holds it; null leaves the key to the next source. Raises ConfigError."""
     import json
 
-    from claudetm.config import named, refuse_unusable, resolve
+    from claudetm.config import listed_in, named, refuse_unusable, resolve
 
     if given == ["null"]:
         return None
     value: Any = given
-    if len(given) == 1 and not isinstance(resolve()[name], tuple):
+    if len(given) == 1 and isinstance(resolve()[name], tuple):
+        if listed_in(given[0]) is not None:  # as `get` prints it
+            refuse_unusable(name, given[0])
+            return json.loads(given[0])
+    elif len(given) == 1:
         try:
             value = json.loads(given[0])
         except ValueError:
