@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from claudetm.cli.demo import GOAL, NEXT
-from terminal import Terminal, terminal
+from terminal import Terminal, bytes_of, terminal
 
 pytestmark = pytest.mark.e2e
 
@@ -173,3 +173,15 @@ def test_prepared_it_makes_the_repository_and_leaves_the_start_to_you(tmp_path: 
     assert person.git("log", "--format=%s").splitlines() == ["Greet people by name"]
     assert not person.state.exists()
     assert person.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below", "loop", "n" * 300, "/proc/below"])
+def test_a_folder_that_cannot_be_made_a_repository_is_refused(tmp_path: Path, folder: str) -> None:
+    person = terminal(tmp_path, repository=False)
+    (person.here / "file").write_text("mine")
+    (person.here / "loop").symlink_to("loop")
+    before = bytes_of(tmp_path)
+    refused = person("demo", folder, "--prepare")
+    assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (1, "", 1)
+    assert "; name a folder that is not there yet" in refused.stderr
+    assert bytes_of(tmp_path) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
@@ -61,10 +62,16 @@ def command(
     from claudetm.errors import UsageError
 
     told = audience(log_level, log_format, as_json=as_json)
-    where = folder.resolve() if folder is not None else Path(tempfile.mkdtemp(prefix="claudetm-demo-")) / "greet"
-    if where.exists() and any(where.iterdir()):
-        raise UsageError(f"{where} is not empty; name a folder that is not there yet")
-    make_repository(where)
+    where = folder if folder is not None else Path(tempfile.mkdtemp(prefix="claudetm-demo-")) / "greet"
+    try:
+        where = Path(os.path.realpath(where))
+        if where.exists() and any(where.iterdir()):
+            raise UsageError(f"{where} is not empty; name a folder that is not there yet")
+        make_repository(where)
+    except OSError as error:
+        raise UsageError(
+            f"{where} cannot be the demo's: {error.strerror}; name a folder that is not there yet"
+        ) from None
     if prepare:
         print(f"cd {shlex.quote(str(where))}\nclaudetm start {shlex.quote(GOAL)} --rehearse demo")
         return
