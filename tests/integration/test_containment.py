@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import psutil
 import pytest
 
 from claudetm.adapters.agent import reaper
-from claudetm.adapters.agent.containment import Containment, Sandbox, View, bubblewrap, choose, sweep
+from claudetm.adapters.agent.containment import Containment, Sandbox, View, bubblewrap, choose, settle, sweep
 from claudetm.errors import AgentError
 
 BWRAP = pytest.param("bwrap", marks=pytest.mark.skipif(not bubblewrap(), reason="bubblewrap does not work here"))
@@ -294,3 +295,18 @@ def test_a_sweep_never_ends_itself_or_who_started_it(tmp_path: Path) -> None:
     argv = ["sh", "-c", '"$0" -c "$1"; exit $?', sys.executable, code]
     done = subprocess.run(argv, check=True, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.stdout.strip() == "0"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="leases are of Linux")
+def test_a_launcher_is_handed_out_once_no_other_process_can_write_it(tmp_path: Path) -> None:
+    """A child of another thread has our descriptor until it begins its own program; to execute the file is refused."""
+    script = tmp_path / "launch"
+    writer = script.open("w")
+    waiting = threading.Thread(target=settle, args=(script,))
+    waiting.start()
+    waiting.join(0.05)
+    held = waiting.is_alive()
+    writer.close()
+    waiting.join(10)
+    assert held
+    assert not waiting.is_alive()

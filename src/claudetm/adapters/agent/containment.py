@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import functools
 import json
 import os
@@ -18,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +33,7 @@ from claudetm.errors import AgentError
 _REAPER: Final = Path(__file__).with_name("reaper.py")
 _DEEP: Final = 3  # folders below the home folder: a tool's own place
 _GRACE: Final = 1.0  # seconds between SIGTERM and SIGKILL
+_SETTLING, _SETTLE_SECONDS = 1000, 0.001  # a fork and its exec are some milliseconds apart
 _KEPT: Final = ("CLAUDE_CODE_ENTRYPOINT", "CLAUDE_AGENT_SDK_VERSION", "CLAUDE_CODE_SDK_READS_SESSION_STATE", "PWD")
 """What the SDK sets beside its options: let through to the CLI, and nothing else of our environment."""
 
@@ -79,6 +82,7 @@ class Containment:
             spec.write_text(json.dumps(data))
             script.touch(0o700)
             script.write_text(_script(spec, environment))
+            settle(script)
             yield script
 
     def _mounts(self, view: View, environment: Mapping[str, str]) -> list[str]:
@@ -98,6 +102,30 @@ class Containment:
         for path in (p for p in view.guarded if p.exists()):
             words += ["--ro-bind", str(path), str(path)]
         return [*words, "--chdir", str(view.cwd.resolve()), "--"]
+
+
+def settle(script: Path) -> None:
+    """Wait until nobody has the file open for writing, as it could not be executed (ETXTBSY).
+
+    Another thread that starts a process hands the descriptor we wrote by to its child, until that has begun its own
+    program. The kernel grants a read lease only where there is no writer (fcntl(2), F_SETLEASE).
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    descriptor = os.open(script, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for _ in range(_SETTLING):
+            try:
+                fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            except BlockingIOError:
+                time.sleep(_SETTLE_SECONDS)
+            except OSError:
+                return  # a file system without leases
+            else:
+                fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+                return
+    finally:
+        os.close(descriptor)
 
 
 def choose(sandbox: Sandbox | str = Sandbox.AUTO) -> Containment:
