@@ -299,7 +299,7 @@ def test_a_sweep_never_ends_itself_or_who_started_it(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="leases are of Linux")
 def test_a_launcher_is_handed_out_once_no_other_process_can_write_it(tmp_path: Path) -> None:
-    """A child of another thread has our descriptor until it begins its own program; to execute the file is refused."""
+    """A child of another thread has our descriptor until it begins its own program; executing the file fails."""
     script = tmp_path / "launch"
     writer = script.open("w")
     waiting = threading.Thread(target=settle, args=(script,))
