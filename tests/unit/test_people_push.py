@@ -127,6 +127,15 @@ def test_a_push_while_the_fixer_works_costs_neither_its_fix_nor_a_second_session
     assert any(p.startswith("fix-") for p in world.tree())
 
 
+def test_a_branch_that_a_person_deletes_while_the_fixer_works_is_a_veto_at_the_next_look() -> None:
+    world = meddled(red_until_fixed(World()), Role.FIXER, 1, lambda w: w.repository.delete_by_person(BRANCH))
+    assert play(world) is Ending.BLOCKED
+    assert world.count("PullRequestClosed") == 1
+    assert world.count("ChangeBlocked") == 0
+    assert roles(world)[Role.FIXER] == 1
+    assert BRANCH not in world.repository.branches
+
+
 def test_a_push_that_undoes_what_the_fixer_did_is_fixed_upon() -> None:
     clashes = lambda w: pushes(f"fix-{len(w.agent.requests)}.txt", "hers")(w)  # noqa: E731 - as short as the others
     world = meddled(World(), Role.FIXER, 1, clashes)

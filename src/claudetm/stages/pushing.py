@@ -20,13 +20,19 @@ class Stands:
 
 
 async def push(ctx: Context, change: ChangeState, commit: str) -> Stands | ChangeBlocked | Wait:
-    """Push a commit of a change's branch. Wait where theirs conflicts: the next look takes it, and ours is redone."""
+    """Push a commit of a change's branch.
+
+    Wait for the next look where theirs conflicts, which is taken while ours is redone; and where the branch of an
+    open pull request was deleted, which closes it.
+    """
     refused = await ctx.repository.push(change.branch, commit)
     match refused:
         case Pushed():
             return Stands(commit)
         case PushRefused(at, reason):
             tip = await _pushed_on(ctx, change, commit)
+            if change.number and not at:
+                return Wait(ctx.clock.now() + ctx.run.policy.poll_seconds, f"{change.branch} was deleted")
             if not tip:
                 where = f" (it is at {at[:10]})" if at else ""
                 return ChangeBlocked(change.id, f"{change.branch} could not be pushed{where}: {reason}")
