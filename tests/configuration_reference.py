@@ -24,8 +24,8 @@ _WHOSE: Final = {
 
 ABOUT: Final[Mapping[str, str]] = {
     "land": "Move the target branch once everything is verified. False leaves the result on the run's own branch.",
-    "git.auto_push": "Push the branch (with the local forge, into your repository) after each finished task. False "
-    "stops the run before its first push.",
+    "git.auto_push": "Push the branch (with the local forge into your repository, not to its remote) after each "
+    "finished task. False stops the run before its first push.",
     "merge.auto": "Merge what is green and reviewed. False leaves merging to you.",
     "reviews.self": "Let a fresh session review each pull request.",
     "verify": "Judge the criteria at the end. False lands the result unproven.",

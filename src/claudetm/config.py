@@ -74,6 +74,10 @@ def _number(value: Any, what: str) -> float:
     return number
 
 
+_MOST: Final = 1_000_000  # of anything: more is a slip of the pen
+_LONGEST: Final = 366 * 86_400.0  # seconds
+
+
 def _count(least: int) -> Parse:
     what = f"a whole number of at least {least}"
 
@@ -81,6 +85,8 @@ def _count(least: int) -> Parse:
         number = _number(value, what)
         if number < least or not number.is_integer():
             raise _Unusable(what)
+        if number > _MOST:
+            raise _Unusable(f"at most {_MOST}")
         return int(number)
 
     return parse
@@ -91,6 +97,8 @@ def _dollars(value: Any) -> float:
     number = _number(value.strip().removeprefix("$") if isinstance(value, str) else value, what)
     if not number:
         raise _Unusable(what)
+    if number > _MOST:
+        raise _Unusable(f"at most {_MOST}")
     return number
 
 
@@ -109,6 +117,8 @@ def _duration(unit: str, *, zero: bool = False) -> Parse:
         seconds = number * _SECONDS[(found and found[2]) or unit]
         if not (seconds or zero) or not math.isfinite(seconds):
             raise _Unusable(what)
+        if seconds > _LONGEST:
+            raise _Unusable(f"at most {_LONGEST / 3600:.0f}h")
         return seconds
 
     return parse

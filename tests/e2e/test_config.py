@@ -341,6 +341,24 @@ def test_a_link_stays_one_and_what_it_leads_to_is_written(person: Terminal) -> N
     assert mine.read_bytes() == before
 
 
+def test_outside_of_a_repository_ones_own_settings_are_shown_and_none_can_be_set(tmp_path: Path) -> None:
+    person = terminal(tmp_path, repository=False)
+    user = person.home / "config" / "claudetm" / "config.json"
+    user.parent.mkdir(parents=True)
+    user.write_text('{"limits": {"turns": 9}}')
+    for arguments in (("config", "show"), ("--show-config",)):
+        shown = person(*arguments)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert f"limits.turns = 9  ({user})" in shown.stdout
+        assert "merge.auto = true  (default)" in shown.stdout
+    assert person("config", "get", "limits.turns").stdout == "9\n"
+    assert person("config", "path").stdout == f"{user}\n"
+    before = bytes_of(tmp_path)
+    refused = person("config", "set", "limits.turns", "3")
+    assert "is not in a git repository" in refused.stderr
+    assert (refused.returncode, bytes_of(tmp_path)) == (1, before)
+
+
 # --- settings that a driver goes by ----------------------------------------------------------------------------
 
 

@@ -93,6 +93,13 @@ def drafts(person: Terminal) -> list[Path]:
 # --- looking, and scripts --------------------------------------------------------------------------------------
 
 
+def test_the_plan_is_shown_in_lines_that_fit(person: Terminal) -> None:
+    long = {**TWO, "title": "Sing " + "a very long song " * 12, "tasks": [task("Sing " + "and sing again " * 12)]}
+    shown = lay(person, World(plan=proposal(ONE, long)), upto="TaskStarted")("plan").stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    assert " ".join("sing again and" for _ in range(3)) in " ".join(shown.split())
+
+
 def test_a_script_edits_the_plan_and_the_run_goes_by_it(waiting: Terminal) -> None:
     assert "## c2: Sing (queued)" in waiting("plan").stdout
     plan = plan_of(waiting)

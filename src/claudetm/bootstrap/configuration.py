@@ -13,19 +13,20 @@ from claudetm.config import Resolved, debug, resolve, user_file
 
 
 def configuration(
-    root: Path,
+    root: Path | None,
     flags: Mapping[str, Any] | None = None,
     *,
     look: bool = False,
     draft: Mapping[str, Any] | None = None,
 ) -> Resolved:
-    """Return every setting in the repository whose worktree is `root`. Raises ClaudetmError, in one sentence.
+    """Return every setting in the repository whose worktree is `root`; None is outside of one.
 
+    Raises ClaudetmError, in one sentence.
     With `look` nothing changes on the disk: a file that holds a key and is open to others is only named. A `draft`
     is what the repository's file is about to hold.
     """
-    project = root / NAME / "config.json"
-    tracked = tracks(root, project)
+    project = root / NAME / "config.json" if root is not None else None
+    tracked = root is not None and project is not None and tracks(root, project)
     resolved = resolve(flags, os.environ, project, user_file(), tracked=tracked, tighten=not look, draft=draft)
     if draft is not None:
         return resolved

@@ -23,7 +23,7 @@ def command(
     values: list[str] = typer.Argument(None, help="Its value, several for a list; `-` reads standard input."),
     as_json: bool = typer.Option(False, "--json", help="Print as JSON."),
 ) -> None:
-    """Show or change the configuration of this repository."""
+    """Show or change the configuration of this repository; outside of one, show your own."""
     from claudetm.errors import UsageError
 
     match action, key, values or []:
@@ -34,8 +34,9 @@ def command(
         case "set", str(name), [_, *_] as given if name:
             _set(name, given)
         case "path", "", []:
-            for path in _paths():
-                print(path)
+            from claudetm.config import user_file
+
+            print(*([state.config] if (state := _inside()) is not None else []), user_file(), sep="\n")
         case _:
             raise UsageError("Say `claudetm config show`, `get KEY`, `set KEY VALUE` or `path`")
 
@@ -48,10 +49,20 @@ def _state() -> StateDirectory:
     return StateDirectory(locate(here())[0] / NAME)
 
 
-def _paths() -> list[str]:
-    from claudetm.config import user_file
+def _inside() -> StateDirectory | None:
+    """Return the state directory; None where there is no repository, and the user's own file alone counts."""
+    from claudetm.cli.state import here
 
-    return [str(_state().config), str(user_file())]
+    start = here()
+    outside = not any(os.path.lexists(folder / ".git") for folder in (start, *start.parents))
+    return None if outside and not (start / "objects").is_dir() else _state()
+
+
+def _resolved() -> Resolved:
+    from claudetm.bootstrap.configuration import configuration
+
+    state = _inside()
+    return configuration(state.root.parent if state is not None else None)
 
 
 def show(*, as_json: bool) -> None:
@@ -59,10 +70,9 @@ def show(*, as_json: bool) -> None:
     import json
     import sys
 
-    from claudetm.bootstrap.configuration import configuration
     from claudetm.config import lines
 
-    resolved = configuration(_state().root.parent)
+    resolved = _resolved()
     if as_json:
         print(json.dumps({name: _data(resolved, name) for name in resolved.settings}, indent=2, ensure_ascii=False))
     else:
@@ -85,10 +95,9 @@ def _data(resolved: Resolved, name: str) -> dict[str, Any]:
 def _get(name: str, as_json: bool) -> None:
     import json
 
-    from claudetm.bootstrap.configuration import configuration
     from claudetm.config import named
 
-    value = named(name).shown(configuration(_state().root.parent)[name])
+    value = named(name).shown(_resolved()[name])
     print(value if isinstance(value, str) and not as_json else json.dumps(value, ensure_ascii=False))
 
 

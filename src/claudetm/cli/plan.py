@@ -24,6 +24,7 @@ def show(
 ) -> None:
     """Show the plan: changes, tasks and criteria; or edit, approve or reject it."""
     from claudetm.cli.state import find, load
+    from claudetm.cli.state import show as show_markdown
 
     if context.invoked_subcommand is not None:
         return
@@ -37,7 +38,7 @@ def show(
         return
     from claudetm.workflow.markdown import plan_markdown
 
-    print(plan_markdown(run))
+    show_markdown(plan_markdown(run))
 
 
 @app.command()
@@ -252,10 +253,11 @@ def _hand_in(state: StateDirectory, run: Run, plan: Plan, based_on: int, kept: s
 
 def _refuse_stale(now: Run, based_on: int, kept: str) -> NoReturn:
     """Show the plan as it is now, and refuse one that is based on another. Raises UsageError."""
+    from claudetm.cli.state import show as show_markdown
     from claudetm.errors import UsageError
     from claudetm.workflow.markdown import plan_markdown
 
-    print(plan_markdown(now))
+    show_markdown(plan_markdown(now))
     more = f"; your draft is kept: {kept}" if kept else ""
     raise UsageError(
         f"The plan has changed since (it is at {now.plan_seq} now, the edit is based on {based_on}); it is shown"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from claudetm.cli.exit_codes import ExitCode
 
 
+_REACH = "What agents can reach"  # a panel of its own, as it would else be too narrow for the names
+
+
 def command(
     goal: str = typer.Argument(help="What shall be true at the end. `-` reads it from standard input."),
     criteria: list[str] = typer.Option([], "--criteria", help="A statement that must hold at the end (repeatable)."),
@@ -40,9 +43,17 @@ def command(
     max_cost: float = typer.Option(None, "--max-cost", help="Budget of the run in US dollars."),
     max_turns: int = typer.Option(None, "--max-turns", help="Turns of one session."),
     timeout: str = typer.Option(None, "--timeout", help="Time for one session: minutes, or 90s, 30m, 2h."),
-    sandbox: str = typer.Option(None, "--sandbox", help="auto, on or off: run agents and commands under bubblewrap."),
+    sandbox: str = typer.Option(
+        None,
+        "--sandbox",
+        help="auto, on or off: run agents and commands under bubblewrap.",
+        rich_help_panel=_REACH,
+    ),
     trust: bool = typer.Option(
-        None, "--trust-project-settings", help="Load the repository's own .claude settings, hooks and servers."
+        None,
+        "--trust-project-settings",
+        help="Load the repository's own .claude settings, hooks and servers.",
+        rich_help_panel=_REACH,
     ),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Only plan: show the plan and what would be done; no branch, no pull request."
