@@ -235,6 +235,7 @@ def test_null_detects_a_run_s_checks_again_and_is_refused_where_that_finds_none(
     assert halted("config", "set", "checks.commands", "true").returncode == 0
     told = halted("config", "set", "checks.commands", "null")
     assert told.returncode == 0, told
+    assert "to null, which leaves it to what is detected; the run" in told.stdout
     assert "checks: make test (detected)" in told.stdout
     assert halted.events()[-1]["data"] == {"settings": {"checks": ["make test"]}}
     halted.git("rm", "-rq", "Makefile", "tests")

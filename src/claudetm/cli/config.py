@@ -200,6 +200,8 @@ def _left_to(resolved: Resolved, name: str, value: Any) -> str:
     if value is not None:
         return ""
     setting = resolved.settings[name]
+    if name in {"checks.commands", "worktree.setup"} and not setting.value:
+        return " to null, which leaves it to what is detected"
     return f" to null, which leaves it at {json.dumps(KEYS[name].shown(setting.value))} ({setting.origin})"
 
 
