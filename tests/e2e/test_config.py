@@ -360,6 +360,13 @@ def test_outside_of_a_repository_ones_own_settings_are_shown_and_none_can_be_set
     assert (refused.returncode, bytes_of(tmp_path)) == (1, before)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_an_output_that_takes_nothing_is_named(person: Terminal) -> None:
+    ended = person("config", "show", wrap=("sh", "-c", 'exec "$@" > /dev/full', "sh"))
+    said = "claudetm: standard output or a file: No space left on device; mend that, then call the same again\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
 # --- settings that a driver goes by ----------------------------------------------------------------------------
 
 

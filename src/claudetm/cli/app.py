@@ -18,7 +18,20 @@ from typer.exceptions import TyperException
 from claudetm.cli.exit_codes import ExitCode
 from claudetm.errors import ClaudetmError, StoreError
 
-_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE})
+_OF_THE_DISK = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EIO,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
+)
 """What the machine refuses: no bug of ours, wherever it strikes."""
 
 _MEND = "mend that, then call the same again"
@@ -167,7 +180,11 @@ def _guarded() -> int:
         return ExitCode.SUCCESS
     except OSError as error:
         if error.errno in _OF_THE_DISK:
-            return _tell(f"{error.filename or 'A file'}: {error.strerror}; {_MEND}")
+            if not error.filename and sys.stdout is not None:
+                from claudetm.cli.output import unread
+
+                unread(sys.stdout)  # the interpreter's last flush would fail once more
+            return _tell(f"{error.filename or 'standard output or a file'}: {error.strerror}; {_MEND}")
         return _report_bug(error)
     except Exception as error:  # noqa: BLE001 - the outermost boundary
         return _report_bug(error)
