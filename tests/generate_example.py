@@ -47,6 +47,7 @@ def main() -> None:
     write_basic()
     with tempfile.TemporaryDirectory() as folder:
         person = terminal(Path(folder).resolve())
+        person.extra["PATH"] = "/usr/bin:/bin"  # an error names its interpreter
         person.git("config", "user.name", "Ada")
         person.git("config", "user.email", "ada@example.org")
         for command in (("init",), ("start", GOAL, "--criteria", CRITERION, "--rehearse", "demo")):
