@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import subprocess
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -128,7 +129,8 @@ class ShellCommands:
     """The real runner under the reaper alone, and a count of what was run."""
 
     def __init__(self, home: Path) -> None:
-        self._runner = CommandRunner(RunnerSettings(RUN, home, Containment("")))
+        # a name of its own: tests beside this one sweep away what is left of a run that is named like ours
+        self._runner = CommandRunner(RunnerSettings(f"{RUN}-{uuid.uuid4()}", home, Containment("")))
         self.requests: list[CommandRequest] = []
         self.began = asyncio.Event()
 
