@@ -310,3 +310,14 @@ def test_a_launcher_is_handed_out_once_no_other_process_can_write_it(tmp_path: P
     waiting.join(10)
     assert held
     assert not waiting.is_alive()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+def test_a_user_that_no_account_belongs_to_is_no_bug() -> None:
+    """As in a container that was started with a number for a user."""
+    code = """import os
+from claudetm.adapters.agent.environment import account_home
+os.setuid(54321)
+print(account_home())"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "/nonexistent\n", done

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from pathlib import Path
 
 import pytest
 
-from claudetm.adapters.agent.environment import TOOL_FOLDERS, agent_environment, claude_folder, command_environment
+from claudetm.adapters.agent.environment import (
+    TOOL_FOLDERS,
+    account_home,
+    agent_environment,
+    claude_folder,
+    command_environment,
+)
 
 FOREIGN = (
     "GH_TOKEN GITHUB_TOKEN SSH_AUTH_SOCK AWS_SECRET_ACCESS_KEY SEGO_API_KEY DATABASE_URL PIP_INDEX_URL "
@@ -83,7 +87,7 @@ def test_version_managers_stay_where_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(TOOL_FOLDERS))
 def test_version_managers_are_found_below_the_account_s_home_too(tmp_path: Path, name: str) -> None:
     """A HOME of its own, as under sudo or in a service, hides no program that is on the PATH."""
-    real = Path(pwd.getpwuid(os.getuid()).pw_dir, TOOL_FOLDERS[name])
+    real = account_home() / TOOL_FOLDERS[name]
     assert command({"HOME": str(tmp_path)}).get(name) == (str(real) if real.is_dir() else None)
 
 

@@ -13,7 +13,6 @@ import fcntl
 import functools
 import json
 import os
-import pwd
 import shlex
 import shutil
 import signal
@@ -26,7 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from claudetm.adapters.agent.environment import MARKER, SESSION_MARKER, TOOL_FOLDERS
+from claudetm.adapters.agent.environment import MARKER, SESSION_MARKER, TOOL_FOLDERS, account_home
 from claudetm.adapters.agent.scratch import scratch
 from claudetm.errors import AgentError
 
@@ -249,7 +248,7 @@ def _script(spec: Path, environment: Mapping[str, str]) -> str:
 
 def _hidden() -> list[Path]:
     """Return the folders that a contained program must not see: where secrets and the user's sockets lie."""
-    homes = {Path(pwd.getpwuid(os.getuid()).pw_dir), Path(os.environ.get("HOME") or "/")}
+    homes = {account_home(), Path(os.environ.get("HOME") or "/")}
     found = {p.resolve() for p in (*homes, Path("/tmp"), Path("/run/user")) if p.is_dir()}  # noqa: S108 - hidden, not used
     return sorted(found - {Path("/")})
 

@@ -138,8 +138,16 @@ def _shared(parent: Mapping[str, str], run: str, session: str, home: Path, tmp: 
     }
 
 
+def account_home() -> Path:
+    """Return the account's home, whatever HOME says; a container may run as a user without an account."""
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return Path("/nonexistent")
+
+
 def _tool_folders(parent: Mapping[str, str]) -> dict[str, str]:
-    homes = (Path(parent.get("HOME") or "/nonexistent"), Path(pwd.getpwuid(os.getuid()).pw_dir))
+    homes = (Path(parent.get("HOME") or "/nonexistent"), account_home())
     named = {
         name: [Path(parent[name])] if parent.get(name) else [h / f for h in homes] for name, f in TOOL_FOLDERS.items()
     }
