@@ -417,6 +417,18 @@ async def test_what_a_killed_driver_has_merged_is_in_the_base_that_comes_back(wo
     assert await world.forge.base() == merged
 
 
+async def test_a_merge_that_was_not_recorded_is_by_the_next_driver_that_sees_it(world: LocalForgeWorld) -> None:
+    pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
+    done = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
+    assert isinstance(done, MergeDone)
+    await world.forge.close()
+    lines = world.journal.path.read_text().splitlines(keepends=True)
+    world.journal.path.write_text("".join(line for line in lines if '"kind": "merged"' not in line))
+    assert await world.driver().base() == done.commit
+    git(world.user, "branch", "-q", "-D", BASE)
+    assert await world.driver().base() == done.commit
+
+
 async def test_a_base_that_somebody_has_checked_out_is_not_merged_into(world: LocalForgeWorld) -> None:
     pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
     git(world.user, "switch", "-q", BASE)

@@ -71,6 +71,7 @@ class LocalForge:
         self._faults = faults
         self._contained: dict[tuple[str, str], bool] = {}
         self._clashes: dict[tuple[str, str], bool] = {}
+        self._told_merges = False
 
     def _merge_ref(self, change: str) -> str:
         return f"refs/claudetm/{self._repository.run}/{change}/merge"
@@ -105,6 +106,8 @@ class LocalForge:
         for _ in range(_TRIES):
             refs = await self._refs()
             tip = self._tip(refs)
+            if tip and not self._told_merges:
+                await self._tell_merges(refs, tip)
             if self._checked_out(refs):
                 return refs
             wanted = await self._with_target(refs, tip) if tip else await self._restored(refs)
@@ -112,6 +115,15 @@ class LocalForge:
                 return refs
             await self._swap_base(wanted, tip)
         raise ForgeError(f"{self._branch} keeps being moved by somebody else.")
+
+    async def _tell_merges(self, refs: Refs, tip: str) -> None:
+        """Record the merges that the base has: a driver died before it could, or was of an older version."""
+        self._journal.refresh()
+        for pull in list(self._journal.pulls.values()):
+            ref = refs.get(self._merge_ref(pull.change))
+            if ref and ref.commit not in pull.merges and await self._contains(tip, ref.commit):
+                self._journal.merged(pull.number, ref.commit)
+        self._told_merges = True
 
     def _tip(self, refs: Refs) -> str:
         return refs[self._base].commit if self._base in refs else ""
