@@ -351,6 +351,21 @@ def test_a_person_may_remark_as_often_as_they_like_where_each_remark_is_agreed_u
     assert world.count("ReviewsAnswered") == 5
 
 
+def test_remarks_that_never_end_block_though_each_is_agreed_upon() -> None:
+    world = responding(replies("fixed", "Done."), replace(UNREVIEWED, review_rounds=2))
+
+    def checks(pull: PullRequest) -> tuple[Check, ...]:
+        if not any(t.unanswered for t in pull.threads):
+            world.forge.remark(pull.number, "Coverage is 97 %.", author="bot")
+        return GREEN
+
+    world.forge.checks = checks
+    assert asyncio.run(world.drive()) is Ending.BLOCKED
+    assert world.count("ReviewsAnswered") == 8
+    assert world.run.halt is not None
+    assert "8 rounds of remarks were answered, and new ones come" in world.run.halt.reason
+
+
 def test_rounds_without_agreement_block_and_show_both_sides() -> None:
     said = ["Greet louder.", "Louder, I said."]
 

@@ -117,6 +117,10 @@ _MEANT: Final = {
 }
 
 
+_ENDLESS: Final = 4
+"""So many times the rounds of one conversation are answered in all, each remark a new one: a bot may never end."""
+
+
 async def respond(ctx: Context, change: ChangeState) -> ReviewsAnswered | ChangeBlocked | Wait:
     """Answer every open remark: fix and resolve, decline with evidence, or ask."""
     pull = await ctx.pull(change.number)
@@ -125,12 +129,16 @@ async def respond(ctx: Context, change: ChangeState) -> ReviewsAnswered | Change
         return ReviewsAnswered(change.id, change.head, people=False)
     # of what stands: what was agreed upon is no disagreement. The reviewer role's own rounds end with its readings
     rounds = max((change.answers.get(t.id, 0) for t in pull.threads if t.stands and t.people), default=0)
-    if rounds >= ctx.run.policy.review_rounds and any(t.people for t in threads):
+    most = ctx.run.policy.review_rounds
+    endless = change.asked >= _ENDLESS * most
+    if (rounds >= most or endless) and any(t.people for t in threads):
         said = "; ".join(both_sides(t) for t in threads)
         look = f"look at {pull.url}" if "://" in pull.url else f"claudetm review show {pull.number}"
         return ChangeBlocked(
             change.id,
-            f"no agreement after {rounds} review rounds: {said}",
+            f"{change.asked} rounds of remarks were answered, and new ones come: {said}"
+            if endless
+            else f"no agreement after {rounds} review rounds: {said}",
             f"{look}, then claudetm resume",
         )
     due = threads[:SHOWN]  # the rest are still unanswered then, and met again

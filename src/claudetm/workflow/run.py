@@ -99,6 +99,7 @@ class ChangeState:
     causes: tuple[str, ...] = ()  # what those fixes took to be the cause
     fix_rounds: int = 0
     answers: dict[str, int] = field(default_factory=dict)  # thread -> rounds in which people were answered there
+    asked: int = 0  # rounds in which people were answered, in any conversation
     self_reviews: int = 0  # how often the reviewer role has read it
     updates: int = 0  # for a base that others moved
     snapshots: int = 0
@@ -701,6 +702,7 @@ def _reviews_answered(run: Run, data: Mapping[str, Any], record: Record) -> None
     change = run.changes[data["change"]]
     change.threads, change.asked_at = (), ""
     if data.get("people", True):
+        change.asked += 1
         change.answers.update({i: change.answers.get(i, 0) + 1 for i in data.get("answered", ())})
     run.forget(f"{change.id}:respond")
     _head(change, data["head"], record.time)
@@ -746,7 +748,7 @@ def _change_unblocked(run: Run, data: Mapping[str, Any], record: Record) -> None
     change.hold, change.adopting, change.since = None, True, record.time
     if change.base_red and not run.mended_for(change):
         run.mender, change.mends_base = change.id, True
-    change.fix_rounds = change.self_reviews = change.updates = 0
+    change.fix_rounds = change.self_reviews = change.updates = change.asked = 0
     change.fingerprints, change.rerun_heads, change.answers = (), frozenset(), {}
     run.forget_change(change)
 
