@@ -231,3 +231,15 @@ def test_a_forced_push_just_before_the_merge_is_not_taken_unasked() -> None:
     assert world.forge.merges == []
     assert asyncio.run(world.drive()) is Ending.VERIFIED  # resumed, it is taken as it is
     assert "person.txt" in world.tree()
+
+
+def test_commits_that_conflict_in_the_middle_of_a_change_are_named_with_the_way_out() -> None:
+    world = meddled(World(THREE), Role.WORKER, 2, pushes("c1.t2.txt", "hers"))
+    assert play(world) is Ending.BLOCKED
+    assert "what was pushed there conflicts with the work in c1.t2.txt" in reason(world)
+    at = world.run.changes["c1"].tasks["c1.t2"].from_commit
+    assert world.run.halt is not None
+    assert f"bring {BRANCH} back to {at[:10]}" in world.run.halt.next
+    world.repository.branches[BRANCH] = at
+    assert play(world) is Ending.VERIFIED, reason(world)
+    assert roles(world)[Role.WORKER] == 3

@@ -165,6 +165,10 @@ class Repository(Protocol):
         """
         ...
 
+    async def last_push(self, branch: str) -> str:
+        """Return the commit that was pushed last to a branch, or ""; a killed driver may not have recorded it."""
+        ...
+
     async def branch_tip(self, branch: str) -> str:
         """Return the commit of a branch where the forge reads it, brought into the clean room; "" when absent."""
         ...

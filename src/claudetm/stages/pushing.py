@@ -43,7 +43,7 @@ async def push(ctx: Context, change: ChangeState, commit: str) -> Stands | Chang
         case Merged(both):
             return await push(ctx, change, both)
         case Conflicted(paths):
-            return _clash(ctx, change, tip, ", ".join(paths[:10]))
+            return await _clash(ctx, change, tip, ", ".join(paths[:10]))
         case _:
             assert_never(merged)
 
@@ -53,22 +53,21 @@ async def _pushed_on(ctx: Context, change: ChangeState, commit: str) -> str:
     tip = await ctx.repository.branch_tip(change.branch)
     if not tip or await ctx.repository.contains(commit, tip):
         return ""
-    return tip if any([await ctx.repository.contains(tip, ours) for ours in _ours(change)]) else ""
+    return tip if any([await ctx.repository.contains(tip, ours) for ours in await _ours(ctx, change)]) else ""
 
 
-def _ours(change: ChangeState) -> set[str]:
-    """Return what our last push can have been: the head, or what the last task began with, pushed before it did."""
-    if change.number:
-        return {change.head}
-    begun = [t.from_commit for t in change.tasks.values()]
-    return {change.head, *begun[-1:]} - {change.base}
+async def _ours(ctx: Context, change: ChangeState) -> set[str]:
+    """Return what our last push can have been: as recorded; the head; what the last task began with."""
+    begun = [] if change.number else [t.from_commit for t in change.tasks.values()][-1:]
+    return {await ctx.repository.last_push(change.branch), change.head, *begun} - {"", change.base}
 
 
-def _clash(ctx: Context, change: ChangeState, tip: str, paths: str) -> ChangeBlocked | Wait:
+async def _clash(ctx: Context, change: ChangeState, tip: str, paths: str) -> ChangeBlocked | Wait:
     if change.number:
         soon = ctx.clock.now() + ctx.run.policy.poll_seconds
         return Wait(soon, f"somebody pushed {tip[:10]}, which conflicts with the work in {paths}")
-    pushed = [t.from_commit for t in change.tasks.values()][-1]
+    begun = [t.from_commit for t in change.tasks.values()]
+    pushed = await ctx.repository.last_push(change.branch) or begun[-1]
     return ChangeBlocked(
         change.id,
         f"{change.branch} could not be pushed: what was pushed there conflicts with the work in {paths}",

@@ -149,7 +149,7 @@ class MemoryRepository:
         self.nodes: dict[str, _Node] = {}
         self.worktrees: dict[str, Worktree] = {}
         self.branches: dict[str, str] = {}
-        self.pushed: set[str] = set()  # branches that were pushed once
+        self.pushed: dict[str, str] = {}  # branch -> what was pushed last
         self.snapshots: dict[str, str] = {}
         self.refusal = ""  # why nothing can be taken out of worktrees, when the test says so
         self.faults = faults
@@ -300,9 +300,13 @@ class MemoryRepository:
             return PushRefused("", "the branch was deleted")
         self.faults(f"before:push:{branch}")
         self.branches[branch] = commit
-        self.pushed.add(branch)
+        self.pushed[branch] = commit
         self.faults(f"after:push:{branch}")
         return Pushed()
+
+    async def last_push(self, branch: str) -> str:
+        """Return what was pushed last."""
+        return self.pushed.get(branch, "")
 
     async def branch_tip(self, branch: str) -> str:
         """Return where the branch stands."""

@@ -196,8 +196,10 @@ class RepositoryConformance:
         head = world.work("c1", {"a.txt": "a\n"})
         await repo.adopt("c1")
         assert await repo.branch_tip(BRANCH) == ""
+        assert await repo.last_push(BRANCH) == ""
         assert await repo.push(BRANCH, head) == Pushed()
         assert await repo.push(BRANCH, head) == Pushed()
+        assert await repo.last_push(BRANCH) == head
         assert await repo.branch_tip(BRANCH) == head
         refused = await repo.push(BRANCH, world.first)
         assert isinstance(refused, PushRefused)

@@ -465,7 +465,7 @@ class RunRepository:
         return found.commit if found else ""
 
     async def last_push(self, branch: str) -> str:
-        """Return the commit that we pushed last to a branch, or ""."""
+        """Return the commit that was pushed last to a branch, or ""."""
         if branch not in self._pushes:
             self._pushes[branch] = await self._in_room(CleanRoom.ref, _pushed(branch))
         return self._pushes[branch]
