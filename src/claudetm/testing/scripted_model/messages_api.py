@@ -142,8 +142,11 @@ async def _play(model: Model, play: Play, body: Mapping[str, Any]) -> Response:
         case Fault.REFUSAL:
             return _respond(body, {**message, "content": [], "stop_reason": "refusal"})
         case Fault.MAX_TOKENS:
-            texts = [b for b in message["content"] if b["type"] == "text"] or [_said("I was about to")]
+            texts = [b for b in message["content"] if b["type"] == "text"] or [_said(_BROKEN_OFF)]
             return _respond(body, {**message, "content": texts, "stop_reason": "max_tokens"})
+
+
+_BROKEN_OFF: Final = "I was about to"
 
 
 def _turn(play: Play, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,7 +232,11 @@ class _Cut(StreamingResponse):
 
 
 def _head(message: dict[str, Any], body: Mapping[str, Any]) -> list[str]:
-    """Return the first half of a response: up to the start of the first block, or half of the JSON."""
+    """Return the first half of a response: up to the start of the first block, or half of the JSON.
+
+    A turn that says nothing begins to say something: its whole message would be no longer than the half.
+    """
+    message = {**message, "content": message["content"] or [_said(_BROKEN_OFF)]}
     if not body.get("stream"):
         whole = json.dumps(message)
         return [whole[: len(whole) // 2]]
