@@ -5,6 +5,7 @@ Every process gets private HOME, XDG and temporary folders and no credential, so
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -15,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from claudetm.adapters.store.directory import NAME
+from claudetm.adapters.store.directory import NAME, StateDirectory
+from claudetm.adapters.store.journal import encode
 from claudetm.cli.demo import make_repository
+from world import World
 
 CLAUDETM = Path(sys.executable).with_name("claudetm")
 SCENARIOS = Path(__file__).parent / "e2e" / "scenarios" / "commands"
@@ -127,3 +130,13 @@ def bytes_of(*folders: Path) -> Mapping[str, bytes | str]:
             else:
                 found[str(path)] = "folder" if path.is_dir() else "absent or special"
     return found
+
+
+def left_halfway(person: Terminal) -> None:
+    """Leave what a driver leaves that died in the middle of its work, made in memory."""
+    world = World()
+    asyncio.run(world.drive())
+    state = StateDirectory(person.state)
+    state.create(person.here / ".git")
+    state.journal.write_bytes(b"".join(encode(r) for r in list(world.records)[:12]))
+    state.lock.touch()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import signal
@@ -11,11 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from claudetm.adapters.store.directory import StateDirectory
-from claudetm.adapters.store.journal import encode
 from claudetm.adapters.store.lock import acquire
-from terminal import SCENARIOS, Terminal, bytes_of, terminal, wait_for
-from world import World
+from terminal import SCENARIOS, Terminal, bytes_of, left_halfway, terminal, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -38,12 +34,7 @@ def quick(tmp_path: Path) -> str:
 @pytest.fixture
 def halted(person: Terminal) -> Terminal:
     """A run whose driver died in the middle of its work."""
-    world = World()
-    asyncio.run(world.drive())
-    state = StateDirectory(person.state)
-    state.create(person.here / ".git")
-    state.journal.write_bytes(b"".join(encode(r) for r in list(world.records)[:12]))
-    state.lock.touch()
+    left_halfway(person)
     return person
 
 

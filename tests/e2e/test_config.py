@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import threading
@@ -15,10 +14,7 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.store.directory import StateDirectory
-from claudetm.adapters.store.journal import encode
-from terminal import SCENARIOS, Terminal, bytes_of, terminal, wait_for
-from world import World
+from terminal import SCENARIOS, Terminal, bytes_of, left_halfway, terminal, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -33,12 +29,7 @@ def person(tmp_path: Path) -> Terminal:
 @pytest.fixture
 def halted(person: Terminal) -> Terminal:
     """A run whose driver died in the middle of its work."""
-    world = World()
-    asyncio.run(world.drive())
-    state = StateDirectory(person.state)
-    state.create(person.here / ".git")
-    state.journal.write_bytes(b"".join(encode(r) for r in list(world.records)[:12]))
-    state.lock.touch()
+    left_halfway(person)
     return person
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
@@ -17,13 +16,10 @@ import pytest
 
 from claudetm.adapters.agent.environment import MARKER
 from claudetm.adapters.forge.local_journal import ForgeJournal
-from claudetm.adapters.store.directory import StateDirectory
-from claudetm.adapters.store.journal import encode
 from claudetm.adapters.store.lock import acquire
 from claudetm.bootstrap.opening import run_folder
 from claudetm.ports.forge import NewPullRequest
-from terminal import SCENARIOS, Terminal, bytes_of, terminal, wait_for
-from world import World
+from terminal import SCENARIOS, Terminal, bytes_of, left_halfway, terminal, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -41,12 +37,8 @@ def person(tmp_path: Path) -> Terminal:
 @pytest.fixture
 def halted(person: Terminal) -> Terminal:
     """A run whose driver died in the middle of its work."""
-    world = World()
-    asyncio.run(world.drive())
-    state = StateDirectory(person.state)
-    state.create(person.here / ".git")
-    state.journal.write_bytes(b"".join(encode(r) for r in list(world.records)[:12]))
-    state.lock.write_text('{"pid": 1}\n')
+    left_halfway(person)
+    (person.state / "lock").write_text('{"pid": 1}\n')
     return person
 
 
