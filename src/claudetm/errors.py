@@ -37,3 +37,12 @@ class AgentError(ClaudetmError):
 
 class ForgeError(ClaudetmError):
     """The forge refused, or cannot be reached."""
+
+
+class ForgeBusy(ForgeError):  # noqa: N818 - a fact about the forge
+    """The forge cannot be asked now: it is out of reach, or its quota is used up. Nothing is wrong with the run."""
+
+    def __init__(self, sentence: str, until: float) -> None:
+        """Say why, and when to ask again (epoch seconds)."""
+        super().__init__(sentence)
+        self.until = until

@@ -14,7 +14,7 @@ from typing import Any, Final
 from claudetm.engine import inbox as commands
 from claudetm.engine.commit import Writer
 from claudetm.engine.schedule import Emit, Perform, next_step
-from claudetm.errors import AgentError, ClaudetmError, ConfigError, ForgeError, RepositoryError
+from claudetm.errors import AgentError, ClaudetmError, ConfigError, ForgeBusy, ForgeError, RepositoryError
 from claudetm.ports.store import Inbox
 from claudetm.stages import CHANGE_HANDLERS, RUN_HANDLERS
 from claudetm.stages.context import Context
@@ -105,6 +105,11 @@ class Driver:
         try:
             await look.refresh()
             return await look.base()
+        except ForgeBusy as error:
+            look.stale, busy = True, _until(error)
+            self.on_wait(busy)
+            await look.pause(busy, self.inbox)
+            return None
         except (ForgeError, RepositoryError) as error:
             reason = f"the forge could not be read: {str(error).rstrip('.')}"
             if (wait := look.again(reason)) is None:
@@ -176,6 +181,9 @@ class Driver:
             look.refusals += 1
             if look.refusals > _REFUSALS_ALLOWED:
                 raise
+        except ForgeBusy as error:
+            look.wait(change_id, _until(error))
+            return
         except (RepositoryError, ForgeError, AgentError, ConfigError) as error:
             await self.writer.append(_obstacle(change_id, error))
         else:
@@ -195,6 +203,11 @@ def _obstacle(change_id: str, error: ClaudetmError) -> e.ChangeBlocked | e.RunBl
     if change_id and not isinstance(error, (AgentError, ConfigError)):
         return e.ChangeBlocked(change_id, str(error))
     return e.RunBlocked(str(error))
+
+
+def _until(error: ForgeBusy) -> Wait:
+    """Return the wait for a forge that cannot be asked now: no failure, however long it lasts."""
+    return Wait(error.until, str(error).rstrip("."))
 
 
 def _halt(run: Run, wait: Wait) -> e.RunPaused | e.RunBlocked:
@@ -281,8 +294,9 @@ class _Look:
 
     async def rest(self, wait: Wait, inbox: Inbox) -> None:
         """Sleep until the wait is over, the forge hints, or a command arrives; then look again."""
-        clock = self._context.clock
-        poll = clock.now() + self._context.run.policy.poll_seconds
+        clock, run = self._context.clock, self._context.run
+        quiet = max(0.0, clock.now() - run.time)
+        poll = clock.now() + run.policy.poll_seconds * self._context.forge.pace(quiet)
         until = min(wait.until, poll) if wait.until is not None else poll
         hint = self._listen()
         while clock.now() < until and not hint.done() and not inbox.pending():

@@ -49,6 +49,7 @@ class CheckLog:
     path: str = ""
     command: str = ""
     how: str = ""
+    no_verdict: str = ""  # why it says nothing about the code (cancelled, never started), or ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,13 @@ class Opposed:
 
 
 @dataclass(frozen=True, slots=True)
+class NotYet:
+    """The forge has not made up its mind, or something in the way will pass: look again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class MergeRefused:
     """The forge will not; the reason is a sentence for the user."""
 
@@ -95,7 +103,7 @@ class MergeRefused:
     next: str = "claudetm resume"
 
 
-MergeOutcome = MergeDone | MergeQueuedUp | HeadChanged | BaseChanged | MergeConflict | Opposed | MergeRefused
+MergeOutcome = MergeDone | MergeQueuedUp | HeadChanged | BaseChanged | MergeConflict | Opposed | NotYet | MergeRefused
 
 
 class Forge(Protocol):
@@ -139,6 +147,14 @@ class Forge(Protocol):
 
     async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
         """Merge exactly `head`, tested with `base` ("" where the forge guards that itself); never over a person."""
+        ...
+
+    async def closes(self, number: int, issue: int) -> None:
+        """Have the merge of a pull request close an issue. Nothing where the forge has no issues."""
+        ...
+
+    def pace(self, quiet: float) -> float:
+        """Return how much longer than usual to leave between looks, as a factor, after so many quiet seconds."""
         ...
 
     async def hint(self) -> None:

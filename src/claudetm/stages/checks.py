@@ -36,6 +36,13 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ch
     if change.fix_rounds >= ctx.run.policy.fix_rounds:
         return ChangeBlocked(change.id, f"still red after {change.fix_rounds} fixes: {names}", "claudetm logs")
     logs = {name: await ctx.forge.check_log(change.number, name) for name in change.failed}
+    if logs and all(log.no_verdict for log in logs.values()):
+        why = "; ".join(f"{name}: {log.no_verdict}" for name, log in logs.items())
+        return ChangeBlocked(
+            change.id,
+            f"the checks gave no verdict, also when run again, and no change of the code mends that: {why}",
+            f"look at {change.url or change.branch}, then claudetm resume",
+        )
     at_base = await ctx.forge.failing_at(change.failed_with, change.failed) if change.failed_with else {}
     if at_base is None:
         soon = ctx.clock.now() + ctx.run.policy.poll_seconds

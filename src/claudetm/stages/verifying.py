@@ -159,6 +159,8 @@ async def _land(ctx: Context) -> GoalVerified | Wait:
     note = "" if run.policy.verify else f", {NOT_VERIFIED}"
     if run.verify_commit == run.base:
         return GoalVerified(run.verify_commit, f"nothing to land{note}")
+    if run.hosted:  # what is merged at a forge elsewhere is there
+        return GoalVerified(run.verify_commit, f"merged into {run.target}{note}", "git pull")
     if not run.policy.land:
         return GoalVerified(run.verify_commit, f"left on its branch (land: false){note}", _merge_command(run.id))
     match await ctx.repository.land(run.verify_commit, run.target):

@@ -403,6 +403,7 @@ class MemoryForge:
         self.asked_at: list[str] = []
         self.notes: dict[str, str] = {}  # marker -> thread
         self.merges: list[int] = []
+        self.closing: dict[int, int] = {}  # pull request -> the issue that its merge closes
         self.reads = 0
         self.faults = faults
         self.woken = asyncio.Event()
@@ -557,6 +558,14 @@ class MemoryForge:
         p.state, p.merge_commit, p.by = PullRequestState.MERGED, commit, by
         self.merges.append(p.number)
         return MergeDone(commit)
+
+    async def closes(self, number: int, issue: int) -> None:
+        """Remember it."""
+        self.closing[number] = issue
+
+    def pace(self, quiet: float) -> float:  # noqa: ARG002 - the port's
+        """Look as often as usual."""
+        return 1.0
 
     async def hint(self) -> None:
         """Return when the test says so."""

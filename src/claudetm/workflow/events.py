@@ -43,6 +43,9 @@ class RunStarted(Event):
     remote: str = ""
     author: str = ""  # "Name <address>" of the commits we make
     dry: bool = False  # the plan is shown, and nothing more is ever done
+    hosted: Mapping[str, str] = field(default_factory=dict)  # where pull requests live, for a forge elsewhere
+    adopts: int = 0  # the pull request that the run drives to merged, made elsewhere; or 0
+    issue: int = 0  # the issue that the goal was taken from, and that the run closes; or 0
 
 
 @dataclass(frozen=True, slots=True)

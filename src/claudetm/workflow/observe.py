@@ -59,7 +59,7 @@ def observe(change: ChangeState, pull: PullRequest | None, policy: Policy, now: 
         case Stage.WAITING_CI:
             return _waiting_ci(change, pull, policy, now)
         case Stage.CI_FAILED:
-            return _ci_failed(change, pull, policy, now)
+            return _ci_failed(change, pull)
         case Stage.REVIEWING:
             return _gate(change, pull) or Act()
         case Stage.WAITING_REVIEWS:
@@ -103,12 +103,11 @@ def _from_outside(change: ChangeState, pull: PullRequest) -> e.Event | None:
         return ended
     if change.stage is Stage.PUBLISHING or pull.head == change.head:
         return None
-    if pull.forward or change.adopting:
+    if change.adopting or (pull.forward and not pull.foreign):
         return e.HeadMoved(change.id, pull.head)
+    force = f"{pull.branch} was pushed by force, from {change.head[:10]} to {pull.head[:10]}"
     return e.ChangeBlocked(
-        change.id,
-        f"{pull.branch} was pushed by force, from {change.head[:10]} to {pull.head[:10]}",
-        "claudetm resume (takes the branch as it is now)",
+        change.id, pull.foreign if pull.forward else force, "claudetm resume (takes the branch as it is now)"
     )
 
 
@@ -155,13 +154,12 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
             # a fix round should see all that is red
             until = _running_since(change) + policy.checks_timeout
             if _pending(pull) and (pull.bounded or now < until):
-                return Wait(now + policy.poll_seconds, "a check has failed, others are running")
+                return Wait(None if pull.bounded else until, "a check has failed, others are running")
             return _failed(change, pull)
         case Verdict.PENDING:
             until, why = _running_since(change) + policy.checks_timeout, "the checks are running"
             if pull.bounded or now < until:
-                soon = now + policy.poll_seconds
-                return Wait(soon if pull.bounded else min(until, soon), why)
+                return Wait(None if pull.bounded else until, why)
             late = ", ".join(_pending(pull))
             return e.ChangeBlocked(
                 change.id,
@@ -190,14 +188,14 @@ def _running_since(change: ChangeState) -> float:
     return max(change.since, change.head_since, change.watched_since)
 
 
-def _ci_failed(change: ChangeState, pull: PullRequest, policy: Policy, now: float) -> e.Event | Act | Wait:
+def _ci_failed(change: ChangeState, pull: PullRequest) -> e.Event | Act | Wait:
     if pull.conflicting:
         return e.ConflictFound(change.id, pull.head)
     match verdict(pull):
         case Verdict.PASSED:
             return _passed(change, pull)
         case Verdict.PENDING:
-            return Wait(now + policy.poll_seconds, "the checks are running again")
+            return Wait(None, "the checks are running again")
         case Verdict.FAILED | Verdict.NONE:
             return Act()
 
@@ -206,10 +204,10 @@ def _waiting_reviews(change: ChangeState, pull: PullRequest, policy: Policy, now
     if pull.unanswered:
         return e.ReviewsReceived(change.id, tuple(t.id for t in pull.unanswered))
     if debt := owed(pull, policy):
-        return Wait(now + policy.poll_seconds, debt.why, next=debt.next)
+        return Wait(None, debt.why, next=debt.next)
     until = change.since + policy.review_wait
     if now < until:
-        return Wait(min(until, now + policy.poll_seconds), "waiting for reviews")
+        return Wait(until, "waiting for reviews")
     return e.ReviewsSettled(change.id, pull.head)
 
 
@@ -234,7 +232,7 @@ def owed(pull: PullRequest, policy: Policy) -> Owed | None:
         return Owed(why, resolve)
     if pull.approvals < policy.reviews_required:
         return Owed(f"{pull.approvals} of {policy.reviews_required} approvals; {_code(approve)} gives one", approve)
-    return None
+    return Owed(pull.withheld, approve) if pull.withheld else None
 
 
 def _do(pull: PullRequest, what: str) -> str:

@@ -30,6 +30,7 @@ class Policy:
     review_wait: float = 0.0
     reviews_required: int = 0
     review_rounds: int = 3
+    trusted: tuple[str, ...] = ()  # accounts that are listened to besides those who may write, bots among them
     checks: tuple[str, ...] = ()
     checks_none: str = "block"  # block | pass
     checks_grace: float = 60.0

@@ -148,12 +148,15 @@ class PullRequest:
     conflicting: bool = False
     behind: bool = False  # the base moved since the checks, and must be merged in first
     forward: bool = True  # the head descends from the one we pushed last
+    foreign: str = ""  # why what was pushed on top of ours is not taken by itself, as a clause, or ""
     queued: bool = False  # in the forge's merge queue
     checks: tuple[Check, ...] = ()
     bounded: bool = False  # the forge itself ends checks that take too long
     threads: tuple[Thread, ...] = ()
     approvals: int = 0
     objections: tuple[str, ...] = ()  # people whose last review asks for changes
+    withheld: str = ""  # what the forge itself says people owe it, as a clause, or ""
+    unheard: tuple[str, ...] = ()  # who has spoken and is not listened to
 
     @property
     def unanswered(self) -> tuple[Thread, ...]:

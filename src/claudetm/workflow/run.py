@@ -102,6 +102,7 @@ class ChangeState:
     asked: int = 0  # rounds in which people were answered, in any conversation
     self_reviews: int = 0  # how often the reviewer role has read it
     updates: int = 0  # for a base that others moved
+    queued: int = 0  # how often this head was put into the forge's merge queue
     snapshots: int = 0
 
     @property
@@ -155,6 +156,9 @@ class Run:
     author: str = ""
     rehearsal: str = ""
     dry: bool = False  # it plans, and does nothing more
+    hosted: Mapping[str, str] = field(default_factory=dict)  # where pull requests live, for a forge elsewhere
+    adopts: int = 0  # the pull request that it drives to merged, made elsewhere; or 0
+    issue: int = 0  # the issue that it closes, or 0
     dry_done: bool = False  # and has
     policy: Policy = field(default_factory=Policy)
     phase: Phase = Phase.PLANNING
@@ -383,7 +387,6 @@ def _folds(*names: str) -> Callable[[_Fold], _Fold]:
     "PlanApproved",
     "ChangeEmpty",
     "ConflictFound",
-    "MergeQueued",
     "ReviewsAwaited",
     "ReviewsSettled",
 )
@@ -409,6 +412,7 @@ def _run_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.forge, run.remote = data.get("forge", "local"), data.get("remote", "")
     run.author, run.rehearsal = data.get("author", ""), data.get("rehearsal", "")
     run.dry = bool(data.get("dry", False))
+    run.hosted, run.adopts, run.issue = data.get("hosted", {}), data.get("adopts", 0), data.get("issue", 0)
     run.user_criteria = tuple(data.get("criteria", ()))
     run.policy = policy_from_data(data.get("settings", {}))
     run.started = run.since = record.time
@@ -582,7 +586,7 @@ def _session_ended(run: Run, data: Mapping[str, Any], record: Record) -> None:
 
 def _head(change: ChangeState, head: str, time: float) -> None:
     if head and head != change.head:
-        change.head, change.head_since = head, time
+        change.head, change.head_since, change.queued = head, time, 0
 
 
 @_folds("ChangeStarted")
@@ -732,6 +736,11 @@ def _pull_request_closed(run: Run, data: Mapping[str, Any], _record: Record) -> 
     run.changes[data["change"]].hold = None
 
 
+@_folds("MergeQueued")
+def _merge_queued(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+    run.changes[data["change"]].queued += 1
+
+
 @_folds("SnapshotTaken")
 def _snapshot_taken(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.changes[data["change"]].snapshots += 1
@@ -748,7 +757,7 @@ def _change_unblocked(run: Run, data: Mapping[str, Any], record: Record) -> None
     change.hold, change.adopting, change.since = None, True, record.time
     if change.base_red and not run.mended_for(change):
         run.mender, change.mends_base = change.id, True
-    change.fix_rounds = change.self_reviews = change.updates = change.asked = 0
+    change.fix_rounds = change.self_reviews = change.updates = change.asked = change.queued = 0
     change.fingerprints, change.rerun_heads, change.answers = (), frozenset(), {}
     run.forget_change(change)
 

@@ -337,6 +337,13 @@ class LocalForge:
             at = user.find(branch) if free else None
             return user.swap(self._base, commit, base) if at and at.commit == head else None
 
+    async def closes(self, number: int, issue: int) -> None:
+        """Nothing: there are no issues here."""
+
+    def pace(self, quiet: float) -> float:  # noqa: ARG002 - the port's
+        """Look as often as usual: it costs nothing."""
+        return 1.0
+
     async def hint(self) -> None:
         """Return when a check has reported, or somebody wrote into the records: once, also if nobody reads them."""
         while (size := self._journal.size()) in (self._journal.seen, self._hinted):
