@@ -27,7 +27,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "git.auto_push": "Push the branch (with the local forge into your repository, not to its remote) after each "
     "finished task. False stops the run before its first push.",
     "merge.auto": "Merge what is green and reviewed. False leaves merging to you.",
-    "reviews.self": "Let a fresh session review each pull request.",
+    "reviews.self": "Let a fresh session review each pull request. On GitHub, where nothing is set, people do.",
     "verify": "Judge the criteria at the end. False lands the result unproven.",
     "plan.approve": "Stop once there is a plan; `claudetm resume` or `claudetm plan approve` approves it.",
     "plan.pr_per_task": "Make every task a pull request of its own.",
@@ -44,9 +44,13 @@ ABOUT: Final[Mapping[str, str]] = {
     **{f"{name}.model": f"The model of {whose}." for name, whose in _WHOSE.items()},
     **{f"{name}.effort": f"The effort of {whose}." for name, whose in _WHOSE.items()},
     "git.target_branch": "The branch to land on. Empty: the default branch of the remote, else the current one.",
-    "forge": "Where pull requests live. This version has the local forge, which auto takes.",
-    "merge.method": "How a pull request is merged. The local forge cannot rebase.",
-    "checks.commands": "Commands that every merge must pass, run on the merged result. Empty: detected.",
+    "forge": "Where pull requests live. Auto takes GitHub where the remote is GitHub, else the local forge.",
+    "github.api_url": "Where GitHub's REST API answers. Empty: as the remote's host has it. `GITHUB_API_URL` "
+    "sets it, too.",
+    "merge.method": "How a pull request is merged. The local forge cannot rebase; on GitHub, where nothing is set, "
+    "the first that the repository allows of merge, squash and rebase.",
+    "checks.commands": "Commands that every merge must pass, run on the merged result. Empty: detected. On GitHub "
+    "its own checks gate a merge; these are what agents run.",
     "checks.none": "What to do where there are no checks: refuse the start, or merge untested.",
     "checks.timeout": "How long one check may run.",
     "checks.grace": "How long a forge has to report its first check. The local forge reports at once.",
@@ -56,6 +60,8 @@ ABOUT: Final[Mapping[str, str]] = {
     "worktree.copy": "Files of your checkout that every worktree gets and no commit may hold, such as `.env`.",
     "reviews.wait": "How long people have to say something before a reviewed pull request merges.",
     "reviews.required": "How many people must approve each pull request.",
+    "reviews.trusted": "Accounts that are listened to besides those who may write to the repository, such as "
+    "`renovate[bot]`. Of a bot only its inline threads count.",
     "reviews.rounds": "How often people are answered before it is a stalemate; how often the reviewer role reads.",
     "limits.sessions": "Sessions of the run; then it stops.",
     "limits.cost_usd": "Budget of the run in US dollars; then it stops.",
@@ -74,7 +80,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "Limits": r"limits\.",
     "Plan and verification": r"plan\.|verify|land|pause_on_pr",
     "Checks and worktrees": r"checks\.|worktree\.",
-    "Pull requests": r"reviews\.|merge\.|git\.|forge",
+    "Pull requests": r"reviews\.|merge\.|git\.|forge|github\.",
     "Models": r"model$|models\.|roles\.|complexity\.",
     "Safety": r"sandbox|trust_project_settings",
     "Access to the model": r"api\.",

@@ -177,6 +177,19 @@ def _variable_names(value: Any) -> tuple[str, ...]:
     return names
 
 
+_ACCOUNT: Final = re.compile(r"@?([A-Za-z0-9](?:[A-Za-z0-9_]|-(?=[A-Za-z0-9_]))*(?:\[bot\])?)")
+
+
+def _accounts(value: Any) -> tuple[str, ...]:
+    """Return names of accounts, each once, without the sign that mentions them; also with commas between."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        value = value.replace(",", " ").split()
+    found = [_ACCOUNT.fullmatch(name.strip()) for name in _lines(value)]
+    if not all(found):
+        raise _Unusable("a list of names of accounts, such as octocat or renovate[bot]")
+    return tuple(dict.fromkeys(name[1] for name in found if name))
+
+
 def _or_none(parse: Parse) -> Parse:
     def parse_or_none(value: Any) -> Any:
         return None if value is None or value == "none" else parse(value)
@@ -285,6 +298,7 @@ KEYS: Final[Mapping[str, Key]] = {
         *(Key(f"{name}.effort", _choice(*EFFORTS), "tuning", f"{name}.effort") for name in _TUNED),
         Key("git.target_branch", _name, default=""),
         Key("forge", _choice(*FORGES), default="auto"),
+        Key("github.api_url", _url, guarded=True, default=""),
         Key("merge.method", _choice("merge", "squash", "rebase"), "merge_method"),
         Key("checks.commands", _lines, "checks", guarded=True),
         Key("checks.none", _choice("block", "pass"), "checks_none", guarded=True),
@@ -296,6 +310,7 @@ KEYS: Final[Mapping[str, Key]] = {
         Key("reviews.wait", _duration("s", zero=True), "review_wait", looser=_less),
         Key("reviews.required", _count(0), "reviews_required", looser=_less),
         Key("reviews.rounds", _count(1), "review_rounds"),
+        Key("reviews.trusted", _accounts, "trusted", guarded=True),
         Key("limits.sessions", _or_none(_count(1)), "sessions", looser=_more),
         Key("limits.cost_usd", _or_none(_dollars), "cost_usd", looser=_more),
         Key("limits.session_cost_usd", _dollars, "session_cost_usd", looser=_more),
@@ -328,6 +343,7 @@ _OTHERS: Final[Mapping[str, str]] = {
     "OPENROUTER_API_KEY": "api.openrouter_api_key",
     "OPENROUTER_BASE_URL": "api.openrouter_base_url",
     "ANTHROPIC_MODEL": "model",
+    "GITHUB_API_URL": "github.api_url",
 }
 """Variables that other programs know too: ours go before them."""
 _VARIABLES: Final = {**{key.variable: name for name, key in KEYS.items()}, **_SAME}

@@ -63,6 +63,7 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "checks.timeout": (90, 90.0),
     "checks.grace": (0, 0.0),
     "checks.environment": (["PIP_INDEX_URL"], ("PIP_INDEX_URL",)),
+    "reviews.trusted": (["@ada", "renovate[bot]", "ada"], ("ada", "renovate[bot]")),
     "worktree.setup": (["npm ci"], ("npm ci",)),
     "worktree.copy": ([".env"], (".env",)),
     "limits.sessions": (9, 9),
@@ -139,6 +140,9 @@ def test_keys_that_are_not_of_the_policy(tmp_path: Path) -> None:
         ({"checks.timeout": -1}, "checks.timeout must be a duration above 0, as in 90s, 30m, 2h or a number of sec"),
         ({"merge.auto": "perhaps"}, 'merge.auto must be true or false, not "perhaps".'),
         ({"merge.auto": 1}, "merge.auto must be true or false, not 1."),
+        ({"reviews.trusted": ["no_name!"]}, "reviews.trusted must be a list of names of accounts"),
+        ({"reviews.trusted": ["-x"]}, "reviews.trusted must be a list of names of accounts"),
+        ({"github.api_url": "git.example"}, "github.api_url must be an address that begins with https://"),
         ({"forge": "gitlab"}, 'forge must be one of auto, local, github, not "gitlab".'),
         ({"sandbox": None, "checks.commands": "[1"}, "checks.commands must be a list of texts"),
         ({"checks.commands": [1]}, "checks.commands must be a list of texts, not [1]."),
@@ -306,12 +310,13 @@ def test_a_second_variable_of_a_key_sets_it_and_never_contradicts_the_first(vari
         ("OPENROUTER_API_KEY", "api.openrouter_api_key", "environments-own"),
         ("OPENROUTER_BASE_URL", "api.openrouter_base_url", "http://127.0.0.1:1"),
         ("ANTHROPIC_MODEL", "model", "vendor/model-9"),
+        ("GITHUB_API_URL", "github.api_url", "https://git.example/api/v3"),
     ],
 )
 def test_variables_of_other_programs_win_over_the_file_and_ours_over_them(
     tmp_path: Path, variable: str, name: str, value: str
 ) -> None:
-    of_file = {"model": "opus", "api.anthropic_base_url": "https://f", "api.openrouter_base_url": "https://f"}
+    of_file = {"model": "opus"} | {n: "https://f" for n in KEYS if n.endswith("_url")}
     project = written(tmp_path / "c.json", {name: of_file.get(name, "files-own-key")})
     found = resolve(environment={variable: value}, project=project)
     assert (found[name], found.settings[name].variable) == (value, variable)

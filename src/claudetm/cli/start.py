@@ -25,7 +25,7 @@ def command(
     model: str = typer.Option(
         None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
     ),
-    forge: str = typer.Option(None, "--forge", help="Where pull requests live: auto or local."),
+    forge: str = typer.Option(None, "--forge", help="Where pull requests live: auto, local or github."),
     check: list[str] = typer.Option([], "--check", help="A command that every merge must pass (repeatable)."),
     no_checks: bool = typer.Option(False, "--no-checks", help="Merge although the repository has no checks."),
     auto_merge: bool = typer.Option(None, "--auto-merge/--no-auto-merge", help="Merge what is green and reviewed."),
