@@ -113,6 +113,7 @@ class World:
     files: Mapping[str, str] = field(default_factory=lambda: {"README.md": "hello\n", "Makefile": "test:\n"})
     kill_at: str = ""
     dry: bool = False
+    begun: Mapping[str, Any] = field(default_factory=dict)  # what else the run starts with
     inbox_seconds: float = 30.0  # a test that sends commands while a handler works wants less
 
     def __post_init__(self) -> None:
@@ -178,7 +179,8 @@ class World:
         self.context, self.context_writer = context, writer
         if not run.seq:
             settings = policy_to_data(self.policy)
-            started = RunStarted("r1", "Greet people", "main", self.repository.first, settings, dry=self.dry)
+            first = self.repository.first
+            started = RunStarted("r1", "Greet people", "main", first, settings, dry=self.dry, **self.begun)
             await writer.append(started)
         elif resume:
             self.inbox.send("resume", f"resume-{len(self.lines)}", **raised)

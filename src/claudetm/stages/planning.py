@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, assert_never
 
-from claudetm.plan.model import Criterion, Plan, problems
+from claudetm.plan.model import Change, Criterion, Plan, Task, problems
 from claudetm.plan.split import one_task_each
 from claudetm.ports.agent import Role
 from claudetm.prompts.answers import Answer, PlannerAnswer, plan_of
@@ -23,6 +23,7 @@ from claudetm.stages.session import Seat, converse
 from claudetm.workflow.events import CriterionChecked, NothingToDo, PlanDrafted, PlanProposed, PlanRefused, RunBlocked
 from claudetm.workflow.limits import Blocked, Wait, pull_requests, too_many
 from claudetm.workflow.policy import Policy
+from claudetm.workflow.run import ADOPTED, Run
 
 REFUSALS: Final = 2  # how often a proposal goes back before a merely imperfect one is taken
 _SAY_MORE: Final = "say more in the goal, or claudetm resume"
@@ -30,6 +31,8 @@ _SAY_MORE: Final = "say more in the goal, or claudetm resume"
 
 async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBlocked | Wait:
     """Propose a plan for the goal, or go on with the one that was drafted when the run was interrupted."""
+    if ctx.run.adopts:
+        return PlanProposed(adoption(ctx.run))
     if ctx.run.draft is not None:
         return await _with_guards(ctx, ctx.run.draft)
     files = tuple(await ctx.repository.list_files(ctx.run.base))
@@ -54,6 +57,16 @@ async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBl
         case _:
             assert isinstance(result.answer, PlannerAnswer)  # noqa: S101 - the brief decides the answer's form
             return await _judge(ctx, result.answer, frozenset(files))
+
+
+def adoption(run: Run) -> Plan:
+    """Return the plan of a run that drives a pull request made elsewhere: one change, whose work is there."""
+    title = run.goal.strip().splitlines()[0][:_TITLE]
+    work = Task("t1", f"The work of #{run.adopts}, as it was found")
+    return with_user_criteria(Plan((Change(ADOPTED, title, (work,), why=run.goal),)), run.user_criteria)
+
+
+_TITLE: Final = 200  # characters
 
 
 def _seat(ctx: Context, tree: Path, files: frozenset[str]) -> Seat:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from claudetm.ports.forge import NewPullRequest
 from claudetm.stages.context import Context
+from claudetm.stages.description import description, template_among
 from claudetm.stages.pushing import Stands, push
 from claudetm.workflow.events import ChangeBlocked, PullRequestOpened
 from claudetm.workflow.limits import Wait
-from claudetm.workflow.run import ChangeState, Run
+from claudetm.workflow.run import ChangeState
 
 
 async def publish(ctx: Context, change: ChangeState) -> PullRequestOpened | ChangeBlocked | Wait:
@@ -19,22 +22,18 @@ async def publish(ctx: Context, change: ChangeState) -> PullRequestOpened | Chan
             return pushed
         head = pushed.head
         found = await ctx.forge.open(
-            NewPullRequest(change.id, change.branch, head, change.plan.title, body(ctx.run, change))
+            NewPullRequest(change.id, change.branch, head, change.plan.title, await _description(ctx, change))
         )
     return PullRequestOpened(change.id, found.number, head, found.url)
 
 
-def body(run: Run, change: ChangeState) -> str:
-    """Return the pull request's description: why, what, and how it was tested."""
-    lines = [change.plan.why or run.goal, "", "## What", ""]
-    for task in change.plan.tasks:
-        state = change.tasks.get(task.id)
-        note = "already true" if state and state.skipped else (state.summary if state else "")
-        lines.append(f"- {task.title}" + (f": {note}" if note else ""))
-    if any(task.check for task in change.plan.tasks):
-        lines += ["", "## How it was tested", ""]
-        lines += [f"- `{task.check}`" for task in change.plan.tasks if task.check]
-    if run.plan.criteria:
-        lines += ["", "## Part of", "", run.goal, ""]
-        lines += [f"- {criterion.text}" for criterion in run.plan.criteria]
-    return "\n".join(lines)
+async def _description(ctx: Context, change: ChangeState) -> str:
+    """Return what the pull request says of itself, in the repository's own form where people read it elsewhere."""
+    if not ctx.run.hosted:
+        return description(ctx.run, change)
+    path = template_among(await ctx.repository.list_files(change.base))
+    template = await ctx.repository.read_file(change.base, path) if path else None
+    return description(ctx.run, change, (template or "")[:_LARGEST])
+
+
+_LARGEST: Final = 1 << 15  # characters of a template

@@ -26,16 +26,20 @@ from claudetm.workflow.events import (
     ChangeEmpty,
     ChangeReady,
     ChangeStarted,
+    PullRequestAdopted,
     TaskFinished,
     TaskSkipped,
     TaskStarted,
 )
 from claudetm.workflow.limits import Blocked, Wait
-from claudetm.workflow.run import ChangeState
+from claudetm.workflow.run import ADOPTED, ChangeState
 
 
-async def start(ctx: Context, change: ChangeState) -> ChangeStarted | ChangeBlocked | Wait:
-    """Give the change a branch and a worktree at the forge's base."""
+async def start(ctx: Context, change: ChangeState) -> ChangeStarted | PullRequestAdopted | ChangeBlocked | Wait:
+    """Give the change a branch and a worktree at the forge's base; one that was made elsewhere has its own."""
+    if ctx.run.adopts and change.id == ADOPTED:
+        pull = await ctx.pull(ctx.run.adopts)
+        return PullRequestAdopted(change.id, pull.number, pull.branch, pull.head, pull.tested_base, pull.url)
     branch = f"claudetm/{ctx.run.id}/{change.id}"
     path = await ctx.repository.open_worktree(change.id, branch, await ctx.forge.base())
     if failure := await set_up(ctx, path, change.id):

@@ -16,6 +16,8 @@ from claudetm.workflow.policy import Policy, Tally, policy_from_data
 from claudetm.workflow.records import SCHEMA, Record
 from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Halt, Phase, Stage
 
+ADOPTED: Final = "c1"
+"""The change that a pull request made elsewhere becomes."""
 LEARNINGS_KEPT: Final = 30
 LISTENERS: Final = frozenset({"planner", "worker", "fixer", "responder", "updater"})
 """Roles that the user's own words are for: those that decide or change something."""
@@ -600,7 +602,8 @@ def _change_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
 def _pull_request_adopted(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     change.number, change.branch, change.base = data["number"], data["branch"], data.get("base", "")
-    change.url = data.get("url", "")
+    change.url, change.opened_at = data.get("url", ""), record.seq
+    change.tasks = {t.id: TaskState(data["head"], data["head"]) for t in change.plan.tasks}
     _head(change, data["head"], record.time)
 
 

@@ -88,7 +88,7 @@ _RUN: Final[dict[Phase, dict[type[e.Event], Row]]] = {
 _CHANGE: Final[dict[Stage, dict[type[e.Event], Row]]] = {
     Stage.QUEUED: {
         e.ChangeStarted: _acted(Stage.WORKING),
-        e.PullRequestAdopted: _commanded(Stage.WAITING_CI),
+        e.PullRequestAdopted: _acted(Stage.WAITING_CI),
     },
     Stage.WORKING: {
         e.TaskStarted: _acted(Stage.WORKING),

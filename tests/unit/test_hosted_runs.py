@@ -1,0 +1,241 @@
+"""A run whose pull requests live elsewhere: what the core makes of a forge that is busy, undecided or has a queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from claudetm.engine.loop import Ending
+from claudetm.errors import ForgeBusy, ForgeError
+from claudetm.ports.forge import (
+    CheckLog,
+    MergeOutcome,
+    MergeQueuedUp,
+    NewPullRequest,
+    NotYet,
+)
+from claudetm.testing.memory import GREEN, RED, MemoryForge
+from claudetm.workflow.policy import Policy
+from claudetm.workflow.pull_request import PullRequest, PullRequestState
+from world import World, play, proposal, task
+
+HOSTED = {"forge": "github", "hosted": {"owner": "acme", "name": "widgets"}}
+ONE = proposal({"id": "c1", "title": "Greet", "tasks": [task("Say hello")]})
+TWO = proposal(
+    {"id": "c1", "title": "Greet", "tasks": [task("Say hello")]},
+    {"id": "c2", "title": "Part", "tasks": [task("Say bye")], "depends_on": ["c1"]},
+)
+
+
+def hosted(**begun: Any) -> World:
+    return World(plan=ONE, begun={**HOSTED, **begun})
+
+
+class Troubled(MemoryForge):
+    """Answers a call with an error, or another outcome, as often as the test says."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.repository, world.fault)
+        self.read_errors: list[Exception] = []
+        self.open_errors: list[Exception] = []
+        self.outcomes: list[MergeOutcome | Callable[[], MergeOutcome]] = []
+        self.asked_to_merge = 0
+        self.factor = 1.0
+        self.paces: list[float] = []
+        self.no_verdict = ""
+
+    async def read(self, numbers: Sequence[int]) -> Mapping[int, PullRequest]:
+        if self.read_errors:
+            raise self.read_errors.pop(0)
+        return await super().read(numbers)
+
+    async def open(self, new: NewPullRequest) -> PullRequest:
+        if self.open_errors:
+            raise self.open_errors.pop(0)
+        return await super().open(new)
+
+    async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
+        self.asked_to_merge += 1
+        if self.outcomes:
+            outcome = self.outcomes.pop(0)
+            return outcome() if callable(outcome) else outcome
+        return await super().merge(number, head, base, method)
+
+    async def check_log(self, number: int, check: str) -> CheckLog:
+        return CheckLog("", no_verdict=self.no_verdict) if self.no_verdict else await super().check_log(number, check)
+
+    def pace(self, quiet: float) -> float:
+        self.paces.append(quiet)
+        return self.factor
+
+
+def troubled(world: World) -> Troubled:
+    world.forge = forge = Troubled(world)
+    return forge
+
+
+# --- a forge that cannot be asked now ---------------------------------------------------------------------------
+
+
+def test_a_forge_that_is_busy_for_hours_is_waited_for_and_blocks_nothing() -> None:
+    world = hosted()
+    forge, start = troubled(world), world.clock.now()
+    forge.read_errors = [ForgeBusy("GitHub's quota is used up", start + 3600 * n) for n in range(1, 9)]
+    assert play(world) is Ending.VERIFIED
+    assert world.clock.now() >= start + 8 * 3600
+    assert "RunBlocked" not in world.events
+    assert any(w.why == "GitHub's quota is used up" and w.until for w in world.waits)
+
+
+def test_a_write_that_may_have_happened_is_looked_up_again_later() -> None:
+    world = hosted()
+    forge, start = troubled(world), world.clock.now()
+    forge.open_errors = [ForgeBusy("GitHub has not answered", start + 60), ForgeBusy("GitHub has not answered", 0)]
+    assert play(world) is Ending.VERIFIED
+    assert world.count("PullRequestOpened") == len(forge.pulls) == 1
+    assert "ChangeBlocked" not in world.events
+
+
+def test_a_forge_that_refuses_blocks_the_change_with_its_reason() -> None:
+    world = hosted()
+    troubled(world).open_errors = [ForgeError("acme/widgets is archived")]
+    assert play(world) is Ending.BLOCKED
+    assert world.run.halt is not None
+    assert "acme/widgets is archived" in world.run.halt.reason
+
+
+def test_a_stop_is_heard_while_a_busy_forge_is_waited_for() -> None:
+    world = hosted()
+    troubled(world).read_errors = [ForgeBusy("GitHub's quota is used up", world.clock.now() + 3600)]
+
+    async def stopped() -> Ending:
+        world.inbox.send("pause", "p1")
+        return await world.drive()
+
+    assert asyncio.run(stopped()) is Ending.PAUSED
+
+
+# --- merging ----------------------------------------------------------------------------------------------------
+
+
+def test_an_undecided_forge_is_asked_again() -> None:
+    world = hosted()
+    forge = troubled(world)
+    forge.outcomes = [NotYet("GitHub computes whether it can be merged")] * 3
+    assert play(world) is Ending.VERIFIED
+    assert (forge.asked_to_merge, len(forge.merges)) == (4, 1)
+    assert "ChangeBlocked" not in world.events
+
+
+def test_what_leaves_the_merge_queue_unmerged_again_and_again_is_blocked() -> None:
+    world = hosted()
+    forge = troubled(world)
+    forge.outcomes = [MergeQueuedUp()] * 9
+    assert play(world) is Ending.BLOCKED
+    assert forge.asked_to_merge == 3
+    assert world.run.halt is not None
+    assert "put claudetm/r1/c1 out of its merge queue 3 times" in world.run.halt.reason
+
+
+def test_resumed_it_goes_into_the_queue_again() -> None:
+    world = hosted()
+    forge = troubled(world)
+    forge.outcomes = [MergeQueuedUp()] * 3
+    assert play(world) is Ending.BLOCKED
+    assert play(world) is Ending.VERIFIED
+
+
+def test_the_last_change_to_be_merged_closes_the_issue() -> None:
+    world = World(plan=TWO, begun={**HOSTED, "issue": 9})
+    assert play(world) is Ending.VERIFIED
+    assert world.forge.closing == {2: 9}
+
+
+def test_without_an_issue_none_is_closed() -> None:
+    world = hosted()
+    assert play(world) is Ending.VERIFIED
+    assert world.forge.closing == {}
+
+
+def test_what_is_verified_is_not_landed_where_it_was_merged_elsewhere() -> None:
+    world = hosted()
+    assert play(world) is Ending.VERIFIED
+    assert world.run.landed == "merged into main"
+    told = world.records[-1].data
+    assert told["next"] == "git pull"
+
+
+# --- looking ----------------------------------------------------------------------------------------------------
+
+
+def test_the_forge_says_how_long_to_leave_between_looks() -> None:
+    world = hosted()
+    world.policy = Policy(self_review=False, poll_seconds=30.0, review_wait=600.0)
+    forge = troubled(world)
+    forge.factor = 4.0
+    assert play(world) is Ending.VERIFIED
+    assert len(forge.paces) == 5  # 600 seconds, 120 apart
+    assert forge.paces == sorted(forge.paces)
+
+
+def test_a_check_without_a_verdict_costs_no_session() -> None:
+    world = hosted()
+    forge = troubled(world)
+    forge.checks, forge.no_verdict = (lambda _pull: RED), "it was cancelled"
+    assert play(world) is Ending.BLOCKED
+    assert world.run.halt is not None
+    assert "no change of the code mends that: tests: it was cancelled" in world.run.halt.reason
+    assert not [r for r in world.agent.requests if r.role == "fixer"]
+
+
+# --- a pull request that was made elsewhere ---------------------------------------------------------------------
+
+
+def adopting(world: World) -> MemoryForge:
+    """Put a pull request of a person's at the forge."""
+    base = world.repository.branches["main"]
+    tree = {**world.repository.nodes[base].tree, "theirs.txt": "theirs\n"}
+    world.repository.branches["feature"] = world.repository.commit((base,), tree, "Theirs")
+    asyncio.run(world.forge.open(NewPullRequest("", "feature", world.repository.branches["feature"], "Theirs", "")))
+    return world.forge
+
+
+def test_an_adopted_pull_request_is_driven_to_merged_without_planning_or_working() -> None:
+    world = World(begun={**HOSTED, "adopts": 1})
+    adopting(world)
+    assert play(world) is Ending.VERIFIED
+    assert world.tree()["theirs.txt"] == "theirs\n"
+    assert not [r for r in world.agent.requests if r.role in {"planner", "worker"}]
+    change = world.run.changes["c1"]
+    assert (change.number, change.branch, change.task) == (1, "feature", None)
+    assert change.plan.tasks[0].title == "The work of #1, as it was found"
+
+
+def test_an_adopted_one_that_is_red_is_fixed_on_its_own_branch() -> None:
+    world = World(begun={**HOSTED, "adopts": 1})
+    forge = adopting(world)
+    forge.checks = lambda pull: (
+        GREEN if any(f.startswith("fix") for f in world.repository.nodes[pull.head].tree) else RED
+    )
+    assert play(world) is Ending.VERIFIED
+    assert world.count("FixPushed") == 1
+    assert forge.pulls[1].state is PullRequestState.MERGED
+    assert [r.role for r in world.agent.requests] == ["fixer"]
+
+
+@pytest.mark.parametrize("point", [f"#{n}" for n in range(1, 40, 3)])
+def test_an_adopted_one_survives_a_kill(point: str) -> None:
+    world = World(begun={**HOSTED, "adopts": 1})
+    adopting(world)
+    world.points.clear()
+    try:
+        asyncio.run(world.drive_until_killed(point))
+    except AssertionError:
+        return  # it was over before
+    world.kill_at = ""
+    assert play(world) is Ending.VERIFIED
+    assert len(world.forge.merges) == 1
+    assert world.count("PullRequestAdopted") == 1
