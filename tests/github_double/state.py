@@ -413,7 +413,6 @@ class Repository:
     statuses: list[CommitStatus] = field(default_factory=list)
     workflows: dict[str, Workflow] = field(default_factory=dict)
     runs: list[WorkflowRun] = field(default_factory=list)
-    pushers: dict[str, str] = field(default_factory=dict)  # who pushed a branch last
     next_number: int = 1
 
     @property
@@ -455,6 +454,7 @@ class State:
         self.repositories: dict[str, Repository] = {}  # by full name in small letters
         self.nodes: dict[str, Any] = {}  # GraphQL's ids -> the record
         self.listeners: list[Callable[[Event], None]] = []
+        self.last_moment: list[Callable[[], None]] = []  # run within the next merge, before it looks at anything
         self.url = "http://127.0.0.1"  # where the double is served; set once it is
         self._ids = itertools.count(1001)
         self._long_ids = itertools.count(3_000_000_001)  # beyond 31 bits, as GitHub's are
@@ -464,7 +464,7 @@ class State:
     def __deepcopy__(self, memo: dict[int, Any]) -> State:
         """Return what a reader sees who is behind: the records as they are now, nobody listening."""
         twin = object.__new__(State)
-        twin.__dict__.update(self.__dict__, lock=threading.RLock(), listeners=[])
+        twin.__dict__.update(self.__dict__, lock=threading.RLock(), listeners=[], last_moment=[])
         memo[id(self)] = twin
         for name in ("accounts", "tokens", "repositories", "nodes"):
             setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
