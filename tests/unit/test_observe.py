@@ -148,6 +148,29 @@ def test_reported_checks_move_a_waiting_change(seen: PullRequest, answer: e.Even
     assert look(at(Stage.WAITING_CI), seen) == answer
 
 
+def test_green_is_not_green_yet_where_no_rule_says_which_checks_there_are() -> None:
+    story, optional = at(Stage.WAITING_CI), pull(checks=(replace(PASSED, required=False),))
+    early = Wait(story.now + 15, "the checks that have reported are green; others may follow")
+    assert look(story, optional, after=14) == early
+    assert look(story, optional, after=15) == e.ChecksPassed("c1", "h1", "b0")
+    assert look(at(Stage.WAITING_CI), replace(optional, bounded=True)) == e.ChecksPassed("c1", "h1", "b0")
+
+
+def test_what_somebody_who_is_not_listened_to_has_pushed_is_not_taken() -> None:
+    story, seen = at(Stage.WAITING_REVIEWS), pull(head="h2", foreign="mallory pushed h2 to claudetm/r1/c1")
+    blocked = look(story, seen)
+    assert blocked == e.ChangeBlocked("c1", seen.foreign, "claudetm resume (takes the branch as it is now)")
+    story.tell(blocked, e.ChangeUnblocked("c1"))
+    assert look(story, seen) == e.HeadMoved("c1", "h2")
+
+
+def test_what_the_forge_says_people_owe_is_waited_for() -> None:
+    answer = look(
+        at(Stage.WAITING_REVIEWS), pull(withheld="a code owner's review is required", url="https://forge/7")
+    )
+    assert answer == Wait(None, "a code owner's review is required", next="a review at https://forge/7")
+
+
 def test_running_checks_are_waited_for_until_the_time_is_up() -> None:
     story = at(Stage.WAITING_CI)
     running = pull(checks=(PASSED, replace(PENDING, name="slow")), url="https://forge/7")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import Wait
@@ -148,6 +148,8 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
     if pull.conflicting:
         return e.ConflictFound(change.id, pull.head)
     match verdict(pull):
+        case Verdict.PASSED if now < (until := _all_reported(change, pull)):
+            return Wait(until, "the checks that have reported are green; others may follow")
         case Verdict.PASSED:
             return _passed(change, pull)
         case Verdict.FAILED:
@@ -177,6 +179,16 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
                 "no check has reported, and zero checks is not green",
                 "claudetm config set checks.none pass, then claudetm resume",
             )
+
+
+_SETTLED: Final = 15.0
+"""Seconds after a push within which a forge elsewhere may not have begun all checks; no rule says which there are."""
+
+
+def _all_reported(change: ChangeState, pull: PullRequest) -> float:
+    """Return when green is green: at once where the forge's own checks or required ones say so."""
+    known = pull.bounded or any(c.required for c in pull.checks)
+    return 0.0 if known else max(change.since, change.head_since) + _SETTLED
 
 
 def _pending(pull: PullRequest) -> list[str]:
