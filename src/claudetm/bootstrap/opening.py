@@ -53,6 +53,8 @@ class Wish:
     settings: Mapping[str, Any] = field(default_factory=dict)
     rehearsal: str = ""
     dry: bool = False  # plan, and no more
+    adopts: str = ""  # a pull request on GitHub that was made elsewhere, by number or address
+    issue: str = ""  # an issue on GitHub that says the goal, by number or address
 
 
 @dataclass(frozen=True, slots=True)
