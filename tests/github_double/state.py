@@ -104,6 +104,7 @@ class QueueEntry:
     head: str
     state: Literal["QUEUED", "AWAITING_CHECKS", "MERGEABLE", "UNMERGEABLE", "LOCKED"] = "QUEUED"
     group: str = ""
+    base: str = ""  # the base's tip that the group was built on
 
 
 @dataclass
