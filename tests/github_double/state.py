@@ -57,6 +57,20 @@ class Token:
 
 
 @dataclass
+class Quota:
+    """What an account has of its hour for one resource ("core", "graphql"), by the state's clock."""
+
+    limit: int
+    resets_at: float
+    used: int = 0
+
+    @property
+    def remaining(self) -> int:
+        """What is left of it."""
+        return max(0, self.limit - self.used)
+
+
+@dataclass
 class Protection:
     """Protection of a branch, or what a ruleset asks of it."""
 
@@ -454,6 +468,8 @@ class State:
         self.tokens: dict[str, Token] = {}  # by value
         self.repositories: dict[str, Repository] = {}  # by full name in small letters
         self.nodes: dict[str, Any] = {}  # GraphQL's ids -> the record
+        self.quotas: dict[tuple[str, str], Quota] = {}  # by account and resource
+        self.violations: list[str] = []  # what no client of GitHub's may do; a test in which one did fails
         self.listeners: list[Callable[[Event], None]] = []
         self.last_moment: list[Callable[[], None]] = []  # run within the next merge, before it looks at anything
         self.url = "http://127.0.0.1"  # where the double is served; set once it is
@@ -507,6 +523,14 @@ class State:
     def by_email(self, email: str) -> Account | None:
         """Return whose address that is."""
         return next((a for a in self.accounts.values() if a.email.casefold() == email.casefold()), None)
+
+    def quota(self, login: str, resource: str) -> Quota:
+        """Return what an account has of its hour; a whole one begins once the last is over."""
+        known = self.quotas.get((login, resource))
+        if known is None or known.resets_at <= self.clock():
+            known = Quota(known.limit if known else 5000, self.clock() + 3600)
+            self.quotas[login, resource] = known
+        return known
 
     # Repositories
 
