@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from story import Story, change, plan
 from terminal import Terminal, terminal
 
 BRANCH: Final = "claudetm/r1/c1"
+WEB: Final = "https://github.com/acme/widgets/pull"
 CHECK: Final = "python3 -m unittest"
 
 
@@ -49,7 +51,9 @@ class Reviewed(Terminal):
         return self.git("rev-parse", "HEAD").strip()
 
 
-def reviewed(folder: Path, *, forge: str = "local", **settings: Any) -> Reviewed:
+def reviewed(
+    folder: Path, *, forge: str = "local", hosted: Mapping[str, str] | None = None, **settings: Any
+) -> Reviewed:
     """Return a person whose run waits for reviews of #1; `settings` are those of its policy."""
     made = terminal(folder)
     person = Reviewed(made.here, made.home)
@@ -72,7 +76,15 @@ def reviewed(folder: Path, *, forge: str = "local", **settings: Any) -> Reviewed
     )
     person.story = Story()
     person.tell(
-        e.RunStarted("r1", "Greet loudly", "main", person.base, {"checks": [CHECK], **settings}, forge=forge),
+        e.RunStarted(
+            "r1",
+            "Greet loudly",
+            "main",
+            person.base,
+            {"checks": [CHECK], **settings},
+            forge=forge,
+            hosted=hosted or {},
+        ),
         e.PlanProposed(plan(change("c1", tasks=2), change("c2", "c1"))),
         e.PlanApproved(),
         e.ChangeStarted("c1", BRANCH, person.base),
@@ -81,7 +93,7 @@ def reviewed(folder: Path, *, forge: str = "local", **settings: Any) -> Reviewed
         e.TaskStarted("c1", "c1.t2", person.head),
         e.TaskSkipped("c1", "c1.t2"),
         e.ChangeReady("c1", person.head),
-        e.PullRequestOpened("c1", 1, person.head, BRANCH),
+        e.PullRequestOpened("c1", 1, person.head, f"{WEB}/1" if hosted else BRANCH),
         e.ChecksAwaited("c1", person.head),
         e.ChecksPassed("c1", person.head, person.base),
         e.SelfReviewed("c1", person.head),

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from claudetm.adapters.forge.github_place import Hosted, hosted_to_data
 from claudetm.adapters.forge.local_journal import CheckResult
 from claudetm.adapters.store.lock import acquire
 from claudetm.ports.forge import Note
 from claudetm.workflow import events as e
 from claudetm.workflow.outcomes import Outcome, Usage
 from claudetm.workflow.pull_request import fixed
-from reviewed import BRANCH, CHECK, Reviewed, reviewed
+from reviewed import BRANCH, CHECK, WEB, Reviewed, reviewed
 from terminal import CLAUDETM, SCENARIOS, bytes_of, terminal, wait_for
 
 pytestmark = pytest.mark.e2e
@@ -305,10 +306,49 @@ def test_required_approvals_are_named_with_the_command_that_gives_one(tmp_path: 
 
 
 def test_another_forges_pull_requests_are_named_and_explain_still_tells_what_it_knows(tmp_path: Path) -> None:
-    person = reviewed(tmp_path, forge="github")
-    for command in (("review",), ("pr",), ("comments",), ("review", "approve", "1")):
-        assert "The pull requests of this run are on github, and not here" in told(person, *command, code=1)
-    assert "c1: Change c1" in told(person, "explain", "c1")
+    place = Hosted("https://api.github.com", "acme", "widgets", "https://x", "https://x", "acme")
+    person = reviewed(tmp_path, forge="github", hosted=hosted_to_data(place))
+    before = bytes_of(person.here)
+    for command in (("review",), ("review", "list"), ("review", "show", "1"), ("review", "approve", "1")):
+        assert f"are reviewed where they are, and not here: go to {WEB}/1" in told(person, *command, code=1)
+    none = "There is no token for github.com: `gh auth login`, or set GH_TOKEN; `claudetm status` shows what is known"
+    for words in (("pr",), ("comments",), ("stop", "--cancel", "--close")):
+        assert none in told(person, *words, code=1)
+    explained = told(person, "explain", "c1")
+    assert "c1: Change c1" in explained
+    assert f"from the journal alone: {none}" in explained
+    assert bytes_of(person.here) == before
+    assert told(person, "stop", "--cancel") == f"stop: done left open: #1 {WEB}/1"
+
+
+def test_the_log_of_one_check_is_told_by_its_name(person: Reviewed) -> None:
+    for words in (("pr", "--logs", CHECK), ("pr", "1", "--logs", CHECK), ("pr", "--logs", CHECK, "#1")):
+        ended = person(*words)
+        assert ended.stdout.startswith(f"\n--- {CHECK}: "), ended
+        assert "line 1999\n" in ended.stdout
+        assert "stage:" not in ended.stdout
+    [row] = json.loads(person("pr", "--logs", CHECK, "--json").stdout)
+    assert [*row["logs"]] == [CHECK]
+    assert person("pr", "--logs", "1").stdout == person("pr", "1", "--logs").stdout
+    refused = (
+        (("pr", "lint"), "lint is no pull request's number; for a check's log: `claudetm pr --logs CHECK`"),
+        (("pr", "1", "lint"), "lint is no pull request's number"),
+        (("pr", "--logs", "unit", "tests"), "unit is no pull request's number; quote a check's name that has spaces"),
+        (("pr", "--logs", "lint"), f"There is no check lint on the pull requests asked for; there are: {CHECK}"),
+        (("pr", "7"), "There is no pull request #7 in this run; there are: #1"),
+        (("pr", "0"), "There is no pull request #0 in this run"),
+    )
+    for command, says in refused:
+        assert says in told(person, *command, code=1)
+
+
+def test_pr_says_what_is_not_green_and_what_it_waits_for(person: Reviewed) -> None:
+    log = person.directory.logs / "checks" / "red.log"
+    red = CheckResult("lint", person.base, "k", ok=False, summary="exit code 1", log=str(log))
+    person.records.checked(1, person.head, red)
+    shown = told(person, "pr")
+    assert "- lint failed, required: exit code 1 reviews: nothing is in the way" in shown
+    assert shown.endswith("waits for: a driver next: claudetm resume")
 
 
 def test_before_any_pull_request_that_is_said(person: Reviewed) -> None:

@@ -9,24 +9,26 @@ def command(
     number: int | None = typer.Argument(
         None, min=1, help="One pull request; all of them without it.", show_default=False
     ),
-    every: bool = typer.Option(False, "--all", help="Also what is resolved, asks for nothing or is over."),
+    every: bool = typer.Option(
+        False, "--all", help="Also what is resolved, asks for nothing, is over or not listened to."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print them as JSON."),
 ) -> None:
     """Show the open conversations: where, who, what was answered, in which commit."""
     from claudetm.cli.pulls import look, one_line, print_json, tell_thread, thread_data, threads
 
     looked = look()
-    shown = [looked.find(number)] if number else looked.pulls
+    shown = [looked.find(number)] if number else list(looked.pulls)
     found = list(threads(shown, every=every))
     if as_json:
-        print_json([thread_data(t, s.pull.number) for s, t in found])
+        print_json([thread_data(t, s.pull.number, heard=t not in s.ignored) for s, t in found])
         return
     if not found:
-        resolved = sum(1 for _ in threads(shown, every=True))
-        print("No conversation is open" + (f"; `claudetm comments --all` shows {resolved}." if resolved else "."))
+        others = sum(1 for _ in threads(shown, every=True))
+        print("No conversation is open" + (f"; `claudetm comments --all` shows {others}." if others else "."))
     last = 0
     for seen, thread in found:
         if seen.pull.number != last:
             print(("\n" if last else "") + one_line(f"#{seen.pull.number} {seen.change}: {seen.title}"))
             last = seen.pull.number
-        tell_thread(thread, 2)
+        tell_thread(thread, 2, heard=thread not in seen.ignored)

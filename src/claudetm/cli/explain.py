@@ -69,22 +69,23 @@ def command(
 ) -> None:
     """Tell why the run, or a change, is where it is, and what to do next."""
     from claudetm.adapters.store.journal import FileJournal
-    from claudetm.adapters.store.lock import holder
-    from claudetm.cli.pulls import Looked, open_records
+    from claudetm.cli.pulls import Looked, driver_of, look_of
     from claudetm.cli.state import find, load
-    from claudetm.errors import UsageError
+    from claudetm.errors import ClaudetmError
 
     state = find()
     run = load(state)
     subject = _subject(run, what)
-    driver = holder(state.lock)
-    looked = None
+    driver, looked, unasked = driver_of(state), None, ""
     try:
-        records = open_records(state, run)
-        looked = Looked(state, run, records, records.pulls(), driver.pid if driver else 0)
-    except UsageError:
-        pass  # another forge's conversations are read there; the journal tells the rest
-    told = _explained(run, subject, looked, driver.pid if driver else 0)
+        found = look_of(state, run)
+        looked = Looked(state, run, found, found.pulls(), driver)
+    except ClaudetmError as error:
+        if run.forge == "local":
+            raise
+        unasked = f"from the journal alone: {error}"
+    told = _explained(run, subject, looked, driver)
+    told.evidence += [unasked] if unasked else []
     for record in FileJournal(state.journal).read():
         if subject.concerns(record):
             _take(told, run, record)
@@ -243,7 +244,8 @@ def _evidence(change: ChangeState, looked: Looked | None, waits: Sequence[Awaits
         if seen.pull.number != change.number or change.settled:
             continue
         red = [c for c in seen.pull.checks if c.state is CheckState.FAILED]
-        found += [f"check {c.name}: {c.summary or 'failed'} ({seen.log(c.name) or 'no log'})" for c in red]
+        where = {**seen.links, **{name: log for name, log in seen.logs.items() if log}}
+        found += [f"check {c.name}: {c.summary or 'failed'} ({where.get(c.name) or 'no log'})" for c in red]
         told = change.hold.reason if change.hold else " ".join(a.why for a in waits)
         sides = [both_sides(t) for t in seen.pull.threads if t.stands]
         found += [f"conversation {s}" for s in sides if s not in told]

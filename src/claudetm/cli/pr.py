@@ -7,36 +7,97 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from claudetm.adapters.forge.local_look import Seen
+    from claudetm.adapters.forge.looking import Seen
     from claudetm.cli.pulls import Looked
 
 
 def command(
-    number: int | None = typer.Argument(
-        None, min=1, help="One pull request; all of them without it.", show_default=False
+    number: str | None = typer.Argument(
+        None, help="One pull request; all of them without it.", metavar="N", show_default=False
     ),
-    logs: bool = typer.Option(False, "--logs", help="Show the logs of the failed checks, or of the last ones."),
+    which: str | None = typer.Argument(
+        None, help="With --logs: the log of this check alone.", metavar="CHECK", show_default=False
+    ),
+    logs: bool = typer.Option(
+        False, "--logs", help="Show the logs of the failed checks, as the fixer gets them, or of the last ones."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print them as JSON."),
 ) -> None:
-    """Show the pull requests: branch, head, stage, checks, reviews, merge."""
+    """Show the pull requests: stage, checks, reviews, and why one is not merged yet."""
     from claudetm.cli.pulls import look, print_json, pull_data
+    from claudetm.errors import UsageError
 
+    only, check = _meant(number, which)
+    if check and not logs:
+        raise UsageError(f"{check} is no pull request's number; for a check's log: `claudetm pr --logs CHECK`")
     looked = look()
-    shown = [looked.find(number)] if number else looked.pulls
+    shown = [looked.find(only)] if only is not None else list(looked.pulls)
+    if check:
+        shown = _with_check(shown, check)
     if as_json:
-        rows = [pull_data(looked, s) | ({"logs": _logs(s)} if logs else {}) for s in shown]
-        print_json(rows[0] if number else rows)
+        rows = [pull_data(looked, s) | ({"logs": _logs(looked, s, check)} if logs else {}) for s in shown]
+        print_json(rows if only is None else rows[0])
         return
     if not shown:
         print("No pull request was opened yet.")
     for seen in shown:
-        _print(looked, seen)
+        if not check:
+            _print(looked, seen)
         if logs:
-            _print_logs(seen)
+            _print_logs(looked, seen, check)
+
+
+def _meant(number: str | None, which: str | None) -> tuple[int | None, str]:
+    """Return the pull request and the check that are meant, None and "" for all of them. Raises UsageError.
+
+    `--logs` takes the name of a check without being told which pull request, too.
+    """
+    from claudetm.errors import UsageError
+
+    if number is None:
+        return None, ""
+    if (first := _number(number)) is not None:
+        return first, which or ""
+    if which is None:
+        return None, number
+    if (second := _number(which)) is not None:  # claudetm pr --logs CHECK N
+        return second, number
+    raise UsageError(f"{number} is no pull request's number; quote a check's name that has spaces")
+
+
+def _number(word: str | None) -> int | None:
+    """Return the pull request's number that a word is, or None."""
+    plain = (word or "").removeprefix("#")
+    return int(plain) if plain.isascii() and plain.isdigit() and len(plain) < _DIGITS else None
+
+
+_DIGITS = 10
+
+
+def _with_check(shown: list[Seen], check: str) -> list[Seen]:
+    """Return the pull requests that have the check. Raises UsageError where none has."""
+    from claudetm.errors import UsageError
+
+    names = {s.pull.number: {*s.reported, *(c.name for c in s.pull.checks)} for s in shown}
+    found = [s for s in shown if check in names[s.pull.number]]
+    if not found:
+        there = ", ".join(sorted(set().union(*names.values()))) or "none yet"
+        raise UsageError(f"There is no check {check} on the pull requests asked for; there are: {there}")
+    return found
 
 
 def _print(looked: Looked, seen: Seen) -> None:
-    from claudetm.cli.pulls import checks_line, reviews_line, standing, tell
+    from claudetm.cli.pulls import (
+        awaits,
+        checks_line,
+        merge_line,
+        reviews_line,
+        standing,
+        tell,
+        tell_address,
+        tell_awaited,
+        unheard_line,
+    )
     from claudetm.workflow.pull_request import PullRequestState
 
     pull = seen.pull
@@ -44,36 +105,67 @@ def _print(looked: Looked, seen: Seen) -> None:
     tell(f"stage: {standing(looked, seen)}", 4, 2)
     tell(f"branch: {pull.branch} at {pull.head[:10]}" + (" (deleted)" if seen.gone else ""), 4, 2)
     if pull.url != pull.branch:
-        tell(f"url: {pull.url}", 4, 2)
+        tell_address(f"url: {pull.url}", 4)
     tell(f"checks: {checks_line(seen)}", 4, 2)
     if pull.state is PullRequestState.OPEN:
+        _print_checks(seen)
         tell(f"reviews: {reviews_line(looked, seen)}", 4, 2)
+        if unheard := unheard_line(looked, seen):
+            tell(f"not listened to: {unheard}", 4, 2)
+        if merge := merge_line(seen):
+            tell(f"merge: {merge}", 4, 2)
+    tell_awaited(awaits(looked, seen), 4)
 
 
-def _wanted(seen: Seen) -> list[str]:
-    """Return the checks whose logs are told: those that failed; else all that have reported."""
+def _print_checks(seen: Seen) -> None:
+    """Print those that failed or have not ended, each with where it is read."""
+    from claudetm.cli.pulls import tell, tell_address
     from claudetm.workflow.pull_request import CheckState
 
+    for check in seen.pull.checks:
+        if check.state is CheckState.PASSED:
+            continue
+        required = "required" if check.required else "not required"
+        how = f": {check.summary}" if check.summary else ""
+        tell(f"- {check.name} {check.state}, {required}{how}", 6, 2)
+        if where := seen.links.get(check.name):
+            tell_address(where, 8)
+
+
+def _wanted(seen: Seen, check: str) -> list[str]:
+    """Return the checks whose logs are told: the one, or those that failed; else all that have reported."""
+    from claudetm.workflow.pull_request import CheckState
+
+    if check:
+        return [check]
     failed = [c.name for c in seen.pull.checks if c.state is CheckState.FAILED]
-    return [name for name in failed or seen.results if seen.log(name)]
+    return failed or [name for name in seen.reported if seen.logs.get(name)]
 
 
-def _logs(seen: Seen) -> dict[str, dict[str, str]]:
+def _logs(looked: Looked, seen: Seen, check: str) -> dict[str, dict[str, str]]:
     """Return the logs that are told, cut to what matters, as the fixer is given them."""
-    from claudetm.adapters.forge.local_journal import log_of
     from claudetm.prompts.bounds import CHECK_LOG
     from claudetm.prompts.excerpt import excerpt
 
-    logs = {name: log_of(seen.results[name]) for name in _wanted(seen)}
-    return {name: {"path": log.path, "text": excerpt(log.text, CHECK_LOG, log.path)} for name, log in logs.items()}
+    logs = {name: looked.look.log(seen, name) for name in _wanted(seen, check)}
+    return {
+        name: {
+            "path": log.path or seen.links.get(name, ""),
+            "text": excerpt(log.text, CHECK_LOG, log.path),
+            "no_verdict": log.no_verdict,
+        }
+        for name, log in logs.items()
+    }
 
 
-def _print_logs(seen: Seen) -> None:
-    from claudetm.cli.pulls import one_line
+def _print_logs(looked: Looked, seen: Seen, check: str) -> None:
+    from claudetm.cli.pulls import clean, one_line, tell
 
-    logs = _logs(seen)
+    logs = _logs(looked, seen, check)
     if not logs:
         print("    No check has left a log yet.")
     for name, log in logs.items():
-        print(f"\n--- {one_line(name)}: {one_line(log['path'])}")
-        print(log["text"].rstrip("\n") or "The log is empty or gone.")
+        print(f"\n--- {one_line(name)}: {one_line(log['path'])}".rstrip(": "))
+        if log["no_verdict"]:
+            tell(f"It says nothing about the code: {log['no_verdict']}")
+        print(clean(log["text"]).rstrip("\n") or "The log is empty or gone.")

@@ -1,16 +1,19 @@
-"""What pr, comments, review and explain share: the forge's records of a run, and how a pull request is told.
+"""What pr, comments, review and explain share: a look at the run's pull requests, and how one is told.
 
-Nothing is written here, and nothing heavy is loaded. What comes from outside is told without what a terminal acts on.
+Nothing is written here, and nothing heavy is loaded for a run whose forge is this machine. What comes from outside
+is told without what a terminal acts on.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import shutil
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +24,10 @@ from claudetm.workflow.pull_request import CheckState, PullRequestState, Thread
 from claudetm.workflow.stages import Halt, Stage
 
 if TYPE_CHECKING:
-    from claudetm.adapters.forge.local_look import LocalLook, Seen
+    from claudetm.adapters.forge.github_look import Asked
+    from claudetm.adapters.forge.github_place import Hosted
+    from claudetm.adapters.forge.local_look import LocalLook
+    from claudetm.adapters.forge.looking import Look, Seen
     from claudetm.adapters.store.directory import StateDirectory
     from claudetm.workflow.run import ChangeState, Run
 
@@ -35,8 +41,8 @@ class Looked:
 
     state: StateDirectory
     run: Run
-    look: LocalLook
-    pulls: list[Seen]
+    look: Look
+    pulls: Sequence[Seen]
     driver: int = 0
 
     def find(self, number: int) -> Seen:
@@ -61,24 +67,79 @@ class Looked:
         raise UsageError(f"There is no conversation {name} on #{seen.pull.number}; there are: {there}")
 
 
+@dataclass(frozen=True, slots=True)
+class LookedHere(Looked):
+    """A run whose pull requests are kept, and reviewed, on this machine."""
+
+    look: LocalLook
+
+
 def look() -> Looked:
-    """Return the run around the working directory with its forge's records. Raises ClaudetmError."""
-    from claudetm.adapters.store.lock import holder
+    """Return the run around the working directory with its pull requests. Raises ClaudetmError."""
     from claudetm.cli.state import find, load
 
     state = find()
     run = load(state)
-    records = open_records(state, run)
-    driver = holder(state.lock)
-    return Looked(state, run, records, records.pulls(), driver.pid if driver else 0)
+    found = look_of(state, run)
+    return Looked(state, run, found, found.pulls(), driver_of(state))
 
 
-def open_records(state: StateDirectory, run: Run) -> LocalLook:
-    """Return the records of the run's forge. Raises UsageError where they are kept elsewhere."""
+def look_here(number: int = 0) -> LookedHere:
+    """Return the same of a run that is reviewed here. Raises UsageError, with the address, for another's."""
+    from claudetm.cli.state import find, load
+
+    state = find()
+    run = load(state)
     if run.forge != "local":
-        urls = [c.url for c in run.changes.values() if c.url]
-        where = ", ".join(urls) or run.remote or run.forge
-        raise UsageError(f"The pull requests of this run are on {run.forge}, and not here: look at {where}")
+        urls = {c.number: c.url for c in run.changes.values() if c.url}
+        where = urls.get(number, "") or ", ".join(urls.values()) or run.remote or run.forge
+        raise UsageError(f"The pull requests of this run are reviewed where they are, and not here: go to {where}")
+    found = _local(state, run)
+    return LookedHere(state, run, found, found.pulls(), driver_of(state))
+
+
+def driver_of(state: StateDirectory) -> int:
+    """Return the process that drives the run, or 0."""
+    from claudetm.adapters.store.lock import holder
+
+    driver = holder(state.lock)
+    return driver.pid if driver else 0
+
+
+def look_of(state: StateDirectory, run: Run) -> Look:
+    """Return a look at the forge of a run. Raises ClaudetmError where it could not be asked."""
+    if run.forge == "local":
+        return _local(state, run)
+    from claudetm.adapters.forge.github_look import GithubLook
+    from claudetm.adapters.forge.github_place import hosted_from_data
+
+    place = hosted_from_data(run.hosted)
+    return GithubLook(run, place, lambda: _asked(state, run, place))
+
+
+def _asked(state: StateDirectory, run: Run, place: Hosted) -> Asked:
+    """Return who asks GitHub about a run. Raises UsageError without a token."""
+    from claudetm.adapters.forge.github_access import find
+    from claudetm.adapters.forge.github_look import Asked
+    from claudetm.adapters.forge.github_place import git_host
+    from claudetm.bootstrap.github import client_of, ways_in
+
+    server = git_host(place.api)
+    if (token := find(server, os.environ)) is None:
+        login, variable = ways_in(server)
+        raise UsageError(
+            f"There is no token for {server}: {login}, or set {variable}; `claudetm status` shows what is known here"
+        )
+    client = client_of(place, token)
+    from claudetm.adapters.forge.github_logs import CheckLogs
+    from claudetm.adapters.forge.github_reading import Reading
+
+    email = run.author.rpartition("<")[2].rstrip(">")
+    reading = Reading(client, place, run.target, lambda: run.policy.trusted, email)
+    return Asked(reading, CheckLogs(client, place, state.logs / "checks"), client)
+
+
+def _local(state: StateDirectory, run: Run) -> LocalLook:
     from claudetm.adapters.forge.local_look import LocalLook
 
     return LocalLook(state.root.parent, state.root, run)
@@ -110,7 +171,8 @@ def awaits(looked: Looked, seen: Seen) -> Awaits | None:
         accept = (
             "`claudetm resume` accepts that" if halt and halt.kind is Halt.BLOCKED else "the run blocks upon that"
         )
-        return Awaits(f"{pull.by or 'a person'} closed it; {accept}", f"claudetm review reopen {pull.number}")
+        reopen = f"reopen it at {pull.url}" if "://" in pull.url else f"claudetm review reopen {pull.number}"
+        return Awaits(f"{pull.by or 'a person'} closed it; {accept}", reopen)
     match observe(change, pull, looked.run.policy, time.time()):
         case Wait() as wait if change.stage in {Stage.WAITING_REVIEWS, Stage.READY_TO_MERGE}:
             return Awaits(wait.why, "" if wait.next == "claudetm resume" and not wait.person else wait.next)
@@ -179,7 +241,32 @@ def reviews_line(looked: Looked, seen: Seen) -> str:
     if left:
         waiting = sum(t.unanswered for t in left)
         parts.append(f"{len(left)} unresolved" + (f", {waiting} to answer" if waiting else ""))
+    if pull.withheld:
+        parts.append(pull.withheld)
     return "; ".join(parts) or "nothing is in the way"
+
+
+def merge_line(seen: Seen) -> str:
+    """Return what the forge itself does about its merge, or "" where there is nothing to say."""
+    pull = seen.pull
+    parts = ["conflicts with what it merges into"] if pull.conflicting else []
+    if pull.behind:
+        parts.append("what it merges into has moved since it was tested")
+    if pull.queued:
+        parts.append("in the merge queue")
+    elif seen.queue:
+        parts.append("through the merge queue")
+    if seen.auto_merge:
+        parts.append(f"by itself once it may be, as {seen.auto_merge} asked")
+    return "; ".join(parts)
+
+
+def unheard_line(looked: Looked, seen: Seen) -> str:
+    """Return who has spoken and is not listened to, with the setting that would change that, or ""."""
+    if not (names := seen.pull.unheard):
+        return ""
+    listed = " ".join(map(shlex.quote, dict.fromkeys((*looked.run.policy.trusted, *names))))
+    return f"{', '.join(names)}; `claudetm config set reviews.trusted {listed}` has them heard"
 
 
 def standing(looked: Looked, seen: Seen) -> str:
@@ -193,7 +280,8 @@ def standing(looked: Looked, seen: Seen) -> str:
             return f"closed{by}"
         case PullRequestState.OPEN:
             held = " (held)" if change and change.hold else ""
-            return f"open, {change.stage if change else 'given up'}{held}"
+            stage = str(change.stage) if change else "given up" if seen.change else "not begun"
+            return f"open{' as a draft' if seen.draft else ''}, {stage}{held}"
 
 
 def tell_awaited(awaited: Awaits | None, indent: int = 0) -> None:
@@ -206,10 +294,15 @@ def tell_awaited(awaited: Awaits | None, indent: int = 0) -> None:
         tell(f"next: {awaited.next}", indent, 2)
 
 
-def tell_thread(thread: Thread, indent: int = 0) -> None:
+def tell_address(url: str, indent: int = 0) -> None:
+    """Print an address in one piece, however long it is."""
+    print(" " * indent + one_line(url))
+
+
+def tell_thread(thread: Thread, indent: int = 0, *, heard: bool = True) -> None:
     """Print a conversation: where it is, how it stands, every word of both sides."""
     where = f" {thread.where}" if thread.where else ""
-    tell(f"{thread.id}{where}: {thread_state(thread)}", indent)
+    tell(f"{thread.id}{where}: {thread_state(thread) if heard else 'not listened to'}", indent)
     for said in thread.comments:
         tell(f"{one_line(said.author)}: {said.body}", indent + 2, 2)
 
@@ -244,17 +337,31 @@ def pull_data(looked: Looked, seen: Seen) -> dict[str, Any]:
         "merge_commit": pull.merge_commit,
         "by": pull.by,
         "checks": [
-            {"name": c.name, "state": str(c.state), "summary": c.summary, "log": seen.log(c.name)}
+            {
+                "name": c.name,
+                "state": str(c.state),
+                "required": c.required,
+                "summary": c.summary,
+                "log": seen.logs.get(c.name, ""),
+                "url": seen.links.get(c.name, ""),
+            }
             for c in pull.checks
         ],
         "approvals": list(seen.approved),
         "approvals_required": looked.run.policy.reviews_required,
         "objections": list(pull.objections),
+        "withheld": pull.withheld,
+        "not_listened_to": list(pull.unheard),
+        "draft": seen.draft,
+        "conflicting": pull.conflicting,
+        "merge_queue": seen.queue,
+        "queued": pull.queued,
+        "auto_merge": seen.auto_merge,
         "waits_for": {"why": awaited.why, "next": awaited.next, "until": awaited.until} if awaited else None,
     }
 
 
-def thread_data(thread: Thread, number: int) -> dict[str, Any]:
+def thread_data(thread: Thread, number: int, *, heard: bool = True) -> dict[str, Any]:
     """Return a conversation as JSON values."""
     return {
         "id": thread.id,
@@ -264,14 +371,17 @@ def thread_data(thread: Thread, number: int) -> dict[str, Any]:
         "resolved": thread.resolved,
         "answered": not thread.unanswered,
         "blocking": thread.blocking,
+        "listened_to": heard,
         "commit": thread.fixed_in,
         "comments": [{"author": c.author, "body": c.body, "ours": c.ours} for c in thread.comments],
     }
 
 
 def threads(pulls: Iterable[Seen], *, every: bool) -> Iterator[tuple[Seen, Thread]]:
-    """Yield the conversations that are open, or all of them."""
+    """Yield the conversations that are open, or all of them, those included that nobody listens to."""
     for seen in pulls:
         for thread in seen.pull.threads:
             if every or (thread.stands and seen.pull.state is PullRequestState.OPEN):
                 yield seen, thread
+        for thread in seen.ignored if every else ():
+            yield seen, thread

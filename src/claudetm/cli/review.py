@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 if TYPE_CHECKING:
-    from claudetm.adapters.forge.local_look import Seen
-    from claudetm.cli.pulls import Looked
+    from claudetm.adapters.forge.looking import Seen
+    from claudetm.cli.pulls import Looked, LookedHere
 
 app = typer.Typer(help="Read the pull requests; comment, approve, request changes.", invoke_without_command=True)
 
@@ -40,7 +40,7 @@ def list_(as_json: bool = typer.Option(False, "--json", help="Print the list as 
     from claudetm.cli import pulls as told
     from claudetm.workflow.pull_request import PullRequestState
 
-    looked = told.look()
+    looked = told.look_here()
     shown = [s for s in looked.pulls if s.pull.state is PullRequestState.OPEN]
     if as_json:
         told.print_json([told.pull_data(looked, s) for s in shown])
@@ -62,9 +62,9 @@ def show(
     as_json: bool = typer.Option(False, "--json", help="Print it as JSON."),
 ) -> None:
     """Show a pull request whole: title, body, state, checks, conversations, diff."""
-    from claudetm.cli.pulls import clean, look, print_json, pull_data, thread_data
+    from claudetm.cli.pulls import clean, look_here, print_json, pull_data, thread_data
 
-    looked = look()
+    looked = look_here(number)
     seen = looked.find(number)
     text = clean(looked.look.diff(seen, stat=stat)) if stat or diff else ""
     if as_json:
@@ -203,13 +203,13 @@ def reopen(number: int = NUMBER) -> None:
     _tell_next(number, "goes on with it", "is merged already")
 
 
-def _found(number: int) -> tuple[Looked, Seen]:
+def _found(number: int) -> tuple[LookedHere, Seen]:
     """Return the run, not over, and a pull request of it. Raises UsageError."""
     from claudetm.adapters.agent.environment import MARKER
-    from claudetm.cli.pulls import look
+    from claudetm.cli.pulls import look_here
     from claudetm.errors import UsageError
 
-    looked = look()
+    looked = look_here(number)
     if os.environ.get(MARKER) == looked.run.id:
         raise UsageError("A session of the run has no say in its reviews; ask a person")
     if looked.run.finished:
@@ -217,7 +217,7 @@ def _found(number: int) -> tuple[Looked, Seen]:
     return looked, looked.find(number)
 
 
-def _open(number: int) -> tuple[Looked, Seen]:
+def _open(number: int) -> tuple[LookedHere, Seen]:
     """Return the run and an open pull request of it. Raises UsageError for one that is merged or closed."""
     from claudetm.errors import UsageError
     from claudetm.workflow.pull_request import PullRequestState
@@ -237,7 +237,7 @@ def _open(number: int) -> tuple[Looked, Seen]:
     return looked, seen
 
 
-def _place(looked: Looked, seen: Seen, path: str, line: int | None, thread: str) -> str:
+def _place(looked: LookedHere, seen: Seen, path: str, line: int | None, thread: str) -> str:
     """Return the path as git has it. Raises UsageError for a place, or a conversation, that there is not."""
     import posixpath
 
@@ -263,7 +263,7 @@ def _place(looked: Looked, seen: Seen, path: str, line: int | None, thread: str)
     return name
 
 
-def _person(looked: Looked) -> str:
+def _person(looked: LookedHere) -> str:
     """Return who speaks: git's name for them, else the login's. Raises UsageError for nobody, and for our name."""
     from claudetm.adapters.forge.local_journal import US
     from claudetm.cli.pulls import one_line
@@ -314,10 +314,10 @@ def _edited(number: int) -> str:
 
 def _tell_next(number: int, what: str, late: str) -> None:
     """Say what comes of it, as things stand once it is written."""
-    from claudetm.cli.pulls import awaits, look, tell, tell_awaited
+    from claudetm.cli.pulls import awaits, look_here, tell, tell_awaited
     from claudetm.workflow.pull_request import PullRequestState
 
-    looked = look()
+    looked = look_here(number)
     seen = looked.find(number)
     change = looked.change(seen)
     if seen.pull.state is PullRequestState.MERGED:

@@ -19,8 +19,17 @@ _REACH = "What agents can reach"  # a panel of its own, as it would else be too 
 
 
 def command(
-    goal: str = typer.Argument(help="What shall be true at the end. `-` reads it from standard input."),
+    goal: str | None = typer.Argument(
+        None, help="What shall be true at the end. `-` reads it from standard input.", show_default=False
+    ),
     criteria: list[str] = typer.Option([], "--criteria", help="A statement that must hold at the end (repeatable)."),
+    from_issue: str = typer.Option(
+        "",
+        "--from-issue",
+        metavar="N|URL",
+        help="Take the goal from an issue on GitHub, or with a goal the details; the last merge closes it.",
+        show_default=False,
+    ),
     base: str = typer.Option(None, "--base", help="The branch to land on (the default one)."),
     model: str = typer.Option(
         None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
@@ -89,9 +98,18 @@ def command(
         "sandbox": sandbox,
         "trust_project_settings": trust,
     }
-    wish = Wish(_read(goal), tuple(criteria), base, settings, rehearse, dry_run)
+    wish = Wish(_goal(goal, from_issue), tuple(criteria), base, settings, rehearse, dry_run, issue=from_issue)
     told = audience(log_level, log_format, as_json=as_json)
     raise typer.Exit(run(wish, here(), told))
+
+
+def _goal(goal: str | None, issue: str) -> str:
+    """Return the goal, "" where it is the issue's to say. Raises UsageError where neither says it."""
+    from claudetm.errors import UsageError
+
+    if goal is None and not issue:
+        raise UsageError('The goal is missing: `claudetm start "goal"`, or `claudetm start --from-issue N`')
+    return "" if goal is None else _read(goal)
 
 
 def _read(goal: str) -> str:

@@ -27,7 +27,7 @@ def command(
         return
     run = load(state)
     if close:
-        _refuse_elsewhere(state, run)
+        _refuse_unreachable(state, run)
     if not (close and _is_cancelled(run)):  # called again, it closes what is open still
         print(f"stop: {send(state, 'cancel', {})}")
     run = load(state)
@@ -42,26 +42,25 @@ def _is_cancelled(run: Run) -> bool:
     return run.phase is Phase.CANCELLED
 
 
-def _refuse_elsewhere(state: StateDirectory, run: Run) -> None:
-    """Raise UsageError where the pull requests cannot be closed from here, before anything is given up."""
-    from claudetm.cli.pulls import open_records
+def _refuse_unreachable(state: StateDirectory, run: Run) -> None:
+    """Raise ClaudetmError where the pull requests cannot be closed from here, before anything is given up."""
+    from claudetm.cli.pulls import look_of
 
-    open_records(state, run)
+    look_of(state, run).pulls()
 
 
 def _tell_open(state: StateDirectory, run: Run, *, close: bool) -> None:
     """List the pull requests that are open, and close them where that is asked for."""
-    from claudetm.cli.pulls import clean, open_records
+    from claudetm.cli.pulls import clean, look_of
     from claudetm.workflow.pull_request import PullRequestState
 
-    if run.forge != "local":
+    if run.forge != "local" and not close:  # the journal knows them, in reach or not
         for change in run.changes.values():
             if change.number and not change.settled:
                 print(clean(f"left open: #{change.number} {change.url or change.branch}"))
         return
-    records = open_records(state, run)
-    for seen in records.pulls():
+    look = look_of(state, run)
+    for seen in look.pulls():
         if seen.pull.state is PullRequestState.OPEN:
-            if close:
-                records.withdraw(seen.pull.number)
-            print(clean(f"{'closed' if close else 'left open'}: #{seen.pull.number} {seen.pull.branch}"))
+            stands = look.withdraw(seen.pull.number) if close else "left open"
+            print(clean(f"{stands}: #{seen.pull.number} {seen.pull.url or seen.pull.branch}"))

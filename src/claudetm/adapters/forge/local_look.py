@@ -7,34 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from claudetm.adapters.forge.local_journal import US, CheckResult, ForgeJournal, PullRecord
+from claudetm.adapters.forge.local_journal import US, CheckResult, ForgeJournal, PullRecord, log_of
+from claudetm.adapters.forge.looking import Seen
 from claudetm.adapters.git.git import ENVIRONMENT, QUIET, Git, GitFailed, run
 from claudetm.adapters.git.user_refs import Ref, UserRefs
 from claudetm.errors import RepositoryError
-from claudetm.ports.forge import SETUP
+from claudetm.ports.forge import SETUP, CheckLog
 from claudetm.workflow.pull_request import Check, CheckState, PullRequest, PullRequestState
 from claudetm.workflow.run import Run
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A pull request with what only its own forge tells. `since` is the commit whose fork the diff begins at."""
-
-    pull: PullRequest
-    change: str
-    title: str
-    body: str
-    since: str
-    gone: bool = False  # its branch is not there any more
-    approved: tuple[str, ...] = ()
-    results: Mapping[str, CheckResult] = field(default_factory=dict)  # of the checks that have reported
-
-    def log(self, check: str) -> str:
-        """Return where a check's log is, or ""."""
-        return self.results[check].log if check in self.results else ""
 
 
 class LocalLook:
@@ -89,7 +71,9 @@ class LocalLook:
         )
         approved = tuple(person for person, approves in record.verdicts.items() if approves)
         since = self._since(record, state, by, commit) or base or record.base
-        return Seen(pull, record.change, record.title, record.body, since, ref is None, approved, results)
+        logs = {name: result.log for name, result in results.items()}
+        title, body = record.title, record.body
+        return Seen(pull, record.change, title, body, since, ref is None, approved, tuple(results), logs)
 
     def _ended(self, record: PullRecord, refs: Mapping[str, Ref], head: str) -> tuple[PullRequestState, str, str]:
         """Return whether it is open, who ended it, and the commit it was merged as."""
@@ -138,11 +122,18 @@ class LocalLook:
         commands = [c.strip().splitlines()[0][:80] for c in self._run.policy.checks if c.strip()]
         return list(dict.fromkeys([*newest, *commands]))
 
-    def withdraw(self, number: int) -> None:
+    def log(self, seen: Seen, check: str) -> CheckLog:
+        """Return what a check wrote; "" where its log is gone, or it has not reported."""
+        results = self.journal.pull(seen.pull.number).results.get(seen.pull.head, [])
+        found = [r for r in results if r.name == check and r.log == seen.logs.get(check)]
+        return log_of(found[-1]) if found else CheckLog()
+
+    def withdraw(self, number: int) -> PullRequestState:
         """Close one unmerged, in the name of the run. Closed already, by whomever, it stays so."""
         self.journal.refresh()
         pull = self.journal.pull(number)
         self.journal.append(lambda: None if pull.closed_by else {"kind": "closed", "number": number, "by": US})
+        return PullRequestState.CLOSED
 
     # what is in it
 

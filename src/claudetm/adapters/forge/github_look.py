@@ -1,0 +1,161 @@
+"""A run's pull requests on GitHub as they are at this moment, beside its driver: one request for all of them.
+
+Nothing is written to the run but whole logs, where its driver keeps them too; closing is the one write to GitHub.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, Protocol
+
+from claudetm.adapters.forge.github_place import Hosted
+from claudetm.adapters.forge.github_pull import Mergeable, Pull
+from claudetm.adapters.forge.looking import Seen
+from claudetm.errors import ForgeError
+from claudetm.ports.forge import CheckLog
+from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
+from claudetm.workflow.run import ChangeState, Run
+
+_JOB: Final = re.compile(r"/actions/runs/\d+/job/(\d+)")
+
+
+class Reads(Protocol):
+    """What reads pull requests: `github_reading.Reading`."""
+
+    def pulls(self, numbers: Sequence[int]) -> Mapping[int, Pull]:
+        """Return them as they are."""
+        ...
+
+    def pull(self, number: int, fresh: bool = True) -> Pull:
+        """Return one, read whole."""
+        ...
+
+
+class Logs(Protocol):
+    """What reads logs: `github_logs.CheckLogs`."""
+
+    def of_job(self, check: str, job: int, no_verdict: str = "") -> CheckLog:
+        """Return what an Actions job wrote."""
+        ...
+
+    def of_check_run(self, check: str, run: int, no_verdict: str = "") -> CheckLog:
+        """Return what another check says."""
+        ...
+
+
+class Writes(Protocol):
+    """What writes to GitHub, once: a part of `github_client.GithubClient`."""
+
+    def write(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Send it and return the answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asks GitHub, with a token."""
+
+    reading: Reads
+    logs: Logs
+    client: Writes
+
+
+class GithubLook:
+    """The pull requests of a run, as its journal tells it. `ask` is called once, when GitHub is to be asked."""
+
+    def __init__(self, run: Run, hosted: Hosted, ask: Callable[[], Asked]) -> None:
+        self._run = run
+        self._hosted = hosted
+        self._ask = ask
+        self._pulls: dict[int, Pull] = {}
+
+    @cached_property
+    def _asked(self) -> Asked:
+        return self._ask()
+
+    def pulls(self) -> list[Seen]:
+        """Return those of the run's changes, and the one it adopts. Raises ForgeError where none can be asked for."""
+        changes = {c.number: c for c in self._run.changes.values() if c.number}
+        numbers = sorted({*changes, self._run.adopts} - {0})
+        if not numbers:
+            return []
+        try:
+            self._pulls = dict(self._asked.reading.pulls(numbers))
+        except ForgeError as error:
+            raise ForgeError(f"{str(error).rstrip('.')}; `claudetm status` shows what is known here") from error
+        return [_seen(self._pulls[n], changes.get(n)) for n in numbers if n in self._pulls]
+
+    def log(self, seen: Seen, check: str) -> CheckLog:
+        """Return what a check wrote: the failed steps of a job, what another check says."""
+        pull = self._pulls[seen.pull.number]
+        link, no_verdict = pull.links.get(check, ""), pull.broken.get(check, "")
+        job = pull.failed_jobs.get(check) or _job(link)
+        if job and (check in pull.runs or _job(link)):
+            return self._asked.logs.of_job(check, job, no_verdict)
+        if job:
+            return self._asked.logs.of_check_run(check, job, no_verdict)
+        summary = next((c.summary for c in pull.checks if c.name == check), "")
+        return CheckLog(
+            "\n\n".join(filter(None, (summary, f"Details: {link}" if link else ""))), no_verdict=no_verdict
+        )
+
+    def withdraw(self, number: int) -> PullRequestState:
+        """Close one unmerged. It is sent once; where no answer came, what became of it is looked up."""
+        try:
+            self._asked.client.write("PATCH", f"/repos/{self._hosted.repository}/pulls/{number}", {"state": "closed"})
+        except ForgeError:
+            found = self._asked.reading.pull(number)
+            if found.state is PullRequestState.OPEN:
+                raise
+            return found.state
+        return self._asked.reading.pull(number).state
+
+
+def _job(link: str) -> int:
+    """Return the Actions job that an address is of, or 0."""
+    found = _JOB.search(link)
+    return int(found[1]) if found else 0
+
+
+def _seen(pull: Pull, change: ChangeState | None) -> Seen:
+    reported = tuple(c.name for c in pull.checks if c.state is not CheckState.PENDING)
+    return Seen(
+        pull_request(pull),
+        change.id if change else "",
+        pull.title,
+        pull.body,
+        gone=not pull.branch_there,
+        approved=pull.approved,
+        reported=reported,
+        links=pull.links,
+        draft=pull.draft,
+        queue=pull.queue,
+        auto_merge=pull.auto_merge,
+    )
+
+
+def pull_request(pull: Pull) -> PullRequest:
+    """Return the port's value, of what GitHub alone tells: whose pushes are taken, git would have to say."""
+    return PullRequest(
+        pull.number,
+        pull.branch,
+        pull.head,
+        pull.base,
+        url=pull.url,
+        state=pull.state,
+        merge_commit=pull.merge_commit,
+        by=pull.by,
+        conflicting=pull.mergeable is Mergeable.CONFLICTING,
+        behind=pull.status == "BEHIND",
+        queued=pull.queued,
+        checks=pull.checks,
+        bounded=False,
+        threads=pull.threads,
+        approvals=pull.approvals,
+        objections=pull.objections,
+        withheld=pull.withheld,
+        unheard=pull.unheard,
+    )
