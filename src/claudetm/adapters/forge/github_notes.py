@@ -1,0 +1,173 @@
+"""What we say on GitHub: each remark once, found by its marker; a thread is resolved after it, never over a person.
+
+A reply and what follows it (resolved, opened again) are pieces: a driver that died between them is completed by the
+next call. All of it blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from claudetm.adapters.forge.github_client import GithubClient, GithubRefused
+from claudetm.adapters.forge.github_once import Once
+from claudetm.adapters.forge.github_place import Hosted
+from claudetm.adapters.forge.github_pull import Pull
+from claudetm.adapters.forge.github_reading import Reading
+from claudetm.adapters.forge.github_reviews import mark
+from claudetm.errors import ForgeError
+from claudetm.ports.forge import Note
+from claudetm.workflow.pull_request import Thread
+
+MOST: Final = 60_000  # characters of a remark; GitHub takes 65,536, the marker included
+_QUOTED: Final = 200
+_UNPROCESSABLE: Final = 422
+
+_RESOLVE: Final = """mutation ResolveThread($thread: ID!) {
+  resolveReviewThread(input: {threadId: $thread}) { thread { id } } }"""
+_UNRESOLVE: Final = """mutation UnresolveThread($thread: ID!) {
+  unresolveReviewThread(input: {threadId: $thread}) { thread { id } } }"""
+
+
+class GithubNotes:
+    """Remarks and replies on the pull requests of one repository."""
+
+    def __init__(
+        self, client: GithubClient, hosted: Hosted, reading: Reading, once: Once, faults: Callable[[str], None]
+    ) -> None:
+        """Take what asks GitHub, where, and how it is read."""
+        self._client = client
+        self._at = f"/repos/{hosted.repository}"
+        self._reading = reading
+        self._once = once
+        self._faults = faults
+        self._said: dict[tuple[int, str], str] = {}  # what a look may not show yet: (number, marker) -> thread
+
+    def write(self, number: int, note: Note) -> str:
+        """Write a remark, or find it by its marker; return its thread's id."""
+        pull = self._reading.pull(number)
+        thread = pull.markers.get(note.marker, self._said.get((number, note.marker)))
+        if thread is None:
+            thread = self._say(pull, note)
+            self._said[number, note.marker] = thread
+        if note.resolve and thread:
+            self._resolve(number, thread, note)
+        return thread
+
+    def _say(self, pull: Pull, note: Note) -> str:
+        thread = _thread(pull, note.thread)
+        if note.thread and thread is None:
+            return note.thread  # its author took the remark back: there is nothing to reply to
+        if note.reopen and thread and thread.resolved and note.thread in pull.replies:
+            self._reopen(pull.number, note.thread)
+
+        def look() -> str | None:
+            return self._reading.pull(pull.number).markers.get(note.marker)
+
+        self._faults(f"note:before:{note.marker}")
+        try:
+            said = self._once.write(lambda: self._send(pull, note, thread), look)
+        except GithubRefused as refused:
+            if "lock" in str(refused).casefold():
+                raise ForgeError(
+                    f"The conversation of {pull.url} is locked, so nothing can be said there: unlock it, or give the"
+                    " token's account write permission, then claudetm resume"
+                ) from refused
+            raise
+        self._faults(f"note:after:{note.marker}")
+        return said or self._once.found(look) or ""
+
+    def _send(self, pull: Pull, note: Note, thread: Thread | None) -> str:
+        """Send a remark; return its thread, "" where only a look can tell."""
+        if note.thread in pull.replies:
+            path = f"{self._at}/pulls/{pull.number}/comments/{pull.replies[note.thread]}/replies"
+            self._client.write("POST", path, {"body": _body(note, note.body, thread)})
+            return note.thread
+        if thread:
+            self._comment(pull.number, _body(note, f"{_quote(thread, pull.quoted)}\n\n{note.body}", thread))
+            return note.thread
+        if note.path and self._on_file(pull, note):
+            return ""
+        where = f"`{note.path}:{note.line}`" if note.line else f"`{note.path}`"
+        said = self._comment(pull.number, _body(note, f"{where}: {note.body}" if note.path else note.body, None))
+        return f"comment-{said['id']}"
+
+    def _on_file(self, pull: Pull, note: Note) -> bool:
+        """Write on a line, or on its file where the diff does not show the line; False where not the file either."""
+        about: dict[str, Any] = {"body": _body(note, note.body, None), "commit_id": pull.head, "path": note.path}
+        on_line = [{**about, "line": note.line, "side": "RIGHT"}] if note.line else []
+        for remark in (*on_line, {**about, "subject_type": "file"}):
+            try:
+                self._client.write("POST", f"{self._at}/pulls/{pull.number}/comments", remark)
+            except GithubRefused as refused:
+                if refused.status != _UNPROCESSABLE:
+                    raise
+            else:
+                return True
+        return False
+
+    def _comment(self, number: int, body: str) -> Any:
+        return self._client.write("POST", f"{self._at}/issues/{number}/comments", {"body": body})
+
+    # threads of reviews
+
+    def _resolve(self, number: int, name: str, note: Note) -> None:
+        """Resolve a review's thread, unless a person has spoken in it since what we reply to."""
+        pull = self._reading.pull(number)
+        thread = _thread(pull, name)
+        if thread is None or thread.resolved or name not in pull.replies or _missed(thread, note):
+            return
+        if name not in pull.resolvable:
+            _log.info("%s: the token may not resolve %s", pull.url, name)
+            return
+        self._faults(f"resolve:before:{note.marker}")
+        self._turn(number, name, _RESOLVE, resolved=True)
+        self._faults(f"resolve:after:{note.marker}")
+
+    def _reopen(self, number: int, name: str) -> None:
+        self._turn(number, name, _UNRESOLVE, resolved=False)
+
+    def _turn(self, number: int, name: str, mutation: str, *, resolved: bool) -> None:
+        def look() -> bool | None:
+            thread = _thread(self._reading.pull(number), name)
+            return True if thread and thread.resolved is resolved else None
+
+        self._once.write(lambda: bool(self._client.mutate(mutation, thread=name)), look)
+
+
+def _thread(pull: Pull, name: str) -> Thread | None:
+    return next((t for t in pull.threads if t.id == name), None)
+
+
+def _missed(thread: Thread, note: Note) -> bool:
+    """Whether a person has spoken since what the note replies to."""
+    return bool(note.seen) and any(not c.ours for c in thread.comments[note.seen :])
+
+
+def _body(note: Note, text: str, thread: Thread | None) -> str:
+    """Return what is sent: the text with our marker, which says no `resolve` where a person has spoken since."""
+    text = text if len(text) <= MOST else f"{text[: MOST - 1]}…"
+    resolve = note.resolve and not (thread and _missed(thread, note))
+    large = thread is not None and thread.id.startswith(("review-", "comment-"))
+    line = mark(
+        note.marker,
+        resolve,
+        not note.blocking,
+        reopen=note.reopen,
+        seen=note.seen,
+        thread=note.thread if large else "",
+    )
+    return f"{text.rstrip()}\n\n{line}"
+
+
+def _quote(thread: Thread, addresses: Any) -> str:
+    """Return the beginning of what is replied to, as a quotation: such a thread takes no replies of its own."""
+    first = thread.theirs or thread.comments[0]
+    line = next(iter(first.body.strip().splitlines()), "")
+    line = line if len(line) <= _QUOTED else f"{line[: _QUOTED - 1]}…"
+    said = f"[{first.author}]({addresses[thread.id]})" if addresses.get(thread.id) else first.author
+    return f"> {line}\n\n{said}:"
+
+
+_log: Final = logging.getLogger(__name__)

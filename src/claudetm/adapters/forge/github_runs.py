@@ -1,0 +1,81 @@
+"""Failed jobs run once more on GitHub. A look that does not show that yet is taken for what it is. All blocks."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from claudetm.adapters.forge.github_client import GithubClient, GithubRefused
+from claudetm.adapters.forge.github_once import Once
+from claudetm.adapters.forge.github_place import Hosted
+from claudetm.adapters.forge.github_pull import Pull
+from claudetm.workflow.pull_request import Check, CheckState
+
+LAG: Final = 90.0
+"""Seconds for which a job that runs again may still be shown as it ended before."""
+
+
+class GithubRuns:
+    """The runs of one repository's workflows."""
+
+    def __init__(self, client: GithubClient, hosted: Hosted, once: Once, faults: Callable[[str], None]) -> None:
+        """Take what asks GitHub, and where."""
+        self._client = client
+        self._at = f"/repos/{hosted.repository}/actions/runs"
+        self._once = once
+        self._faults = faults
+        self._again: dict[int, tuple[float, frozenset[int]]] = {}  # number -> until when, which jobs
+
+    def rerun(self, pull: Pull) -> bool:
+        """Run what failed once more; False where nothing of it can."""
+        red = [c.name for c in pull.checks if c.state is CheckState.FAILED and c.name in pull.runs]
+        begun = {run for run in dict.fromkeys(pull.runs[name] for name in red) if self._begin(run, pull)}
+        jobs = frozenset(pull.failed_jobs[n] for n in red if pull.runs[n] in begun and n in pull.failed_jobs)
+        self._again[pull.number] = (time.monotonic() + LAG, jobs)
+        return bool(begun)
+
+    def _begin(self, run: int, pull: Pull) -> bool:
+        before = self._about(run)
+        if before.get("head_sha") != pull.head:
+            return False
+        if before.get("status") != "completed":
+            return True
+
+        def look() -> bool | None:
+            now = self._about(run)
+            begun = now.get("run_attempt") != before.get("run_attempt") or now.get("status") != "completed"
+            return True if begun else None
+
+        self._faults(f"rerun:before:{run}")
+        try:
+            self._once.write(lambda: self._client.write("POST", f"{self._at}/{run}/rerun-failed-jobs") or True, look)
+        except GithubRefused as refused:
+            if re.search(r"already running|cannot be (re-?run|retried)", refused.message, re.IGNORECASE):
+                return look() is not None
+            _log.info("%s: its failed checks are not run again: %s", pull.url, refused)
+            return False
+        self._faults(f"rerun:after:{run}")
+        return True
+
+    def _about(self, run: int) -> Mapping[str, Any]:
+        try:
+            found: Mapping[str, Any] = self._client.get(f"{self._at}/{run}")
+        except GithubRefused as refused:
+            _log.info("The run %s of a workflow cannot be read: %s", run, refused)
+            return {}
+        return found
+
+    def shown(self, pull: Pull) -> tuple[Check, ...]:
+        """Return the checks, where one that runs again and is still shown as it failed before is pending."""
+        until, jobs = self._again.get(pull.number, (0.0, frozenset[int]()))
+        if time.monotonic() > until:
+            return pull.checks
+        stale = {name for name, job in pull.failed_jobs.items() if job in jobs}
+        return tuple(replace(c, state=CheckState.PENDING, summary="") if c.name in stale else c for c in pull.checks)
+
+
+_log: Final = logging.getLogger(__name__)
