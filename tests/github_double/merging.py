@@ -122,7 +122,7 @@ def enable_auto_merge(
 ) -> AutoMerge:
     """Ask for the merge once all that is required is met."""
     if not repository.allow_auto_merge:
-        raise RefusedError(422, "Pull request Auto merge is not allowed for this repository")
+        raise RefusedError(422, "Auto merge is not allowed for this repository")
     if pull.state != "open":
         raise RefusedError(422, "Pull request is closed")
     _refuse_method(repository, pull, method)
@@ -152,7 +152,7 @@ def enqueue(state: State, repository: Repository, pull: PullRequest, login: str,
     if expected and expected != pull.head_sha:
         raise RefusedError(422, "Head branch was modified. Review and try the merge again.")
     if any(e.number == pull.number for e in queue.entries):
-        raise RefusedError(422, "Pull request is already in the queue")
+        raise RefusedError(422, "Pull request Pull request is already in the queue")
     if pull.state != "open" or pull.draft or not rules.merges(repository, pull):
         raise RefusedError(422, NOT_MERGEABLE)
     if refused := rules.refusal(repository, pull, login):
