@@ -18,7 +18,6 @@ from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 import requests
-import urllib3
 from github.Auth import Token
 from github.Requester import (
     HTTPRequestsConnectionClass,
@@ -26,7 +25,14 @@ from github.Requester import (
     Requester,
     RequestsResponse,
 )
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from claudetm import __version__
 from claudetm.adapters.forge.github_limits import Limit, Limits, Quota, hour, is_limit
@@ -402,8 +408,8 @@ class GithubClient:
             query = urlsplit(url).query
             url = goal if urlsplit(goal).query or not query else f"{goal}?{query}"
         raise ForgeError(
-            f"{self._api} redirects to {_origin(goal)}, which the token is not sent to: correct github.api_url if the "
-            "API is there now"
+            f"{self._api} redirects to {_origin(goal)}, which the token is not sent to: correct github.api_url if "
+            "the API is there now"
         )
 
     def _exchange(self, verb: str, url: str, headers: dict[str, str], body: Any, seconds: float) -> _Answer:
@@ -413,7 +419,7 @@ class GithubClient:
             line = _Line(self._api, self._token)
         try:
             answer = line.send(verb, url, headers, body, seconds)
-        except (OSError, urllib3.exceptions.HTTPError) as error:  # requests' errors are OSErrors
+        except OSError as error:  # requests' errors are OSErrors
             line.connection.close()
             self._unheard(error)
         self._lines.append(line)
@@ -439,14 +445,14 @@ class GithubClient:
 
         def attempt() -> _T:
             left = self._patience - (self._clock() - began)
-            return ask(max(1.0, min(_SECONDS, left)))
+            return ask(max(min(1.0, self._patience), min(_SECONDS, left)))
 
         def too_late(state: RetryCallState) -> bool:
             return self._clock() - began + state.upcoming_sleep > self._patience
 
         repeat = Retrying(
             retry=retry_if_exception_type(_NoAnswerError),
-            wait=wait_exponential_jitter(initial=0.5, max=8.0),
+            wait=wait_exponential(multiplier=0.5, max=8.0) + wait_random(0, 1),
             stop=lambda state: too_late(state) or stop_after_attempt(_ATTEMPTS)(state),
             sleep=self._sleep,
             reraise=True,
@@ -498,7 +504,7 @@ class GithubClient:
         goal = urljoin(url, answer.headers.get("location", ""))
         try:
             return self._tail(goal, most, seconds)
-        except (OSError, urllib3.exceptions.HTTPError) as error:
+        except OSError as error:
             raise _NoAnswerError(f"the file at {_origin(goal)}: {_reason(error)}") from None
 
     def _tail(self, url: str, most: int, seconds: float) -> bytes:
