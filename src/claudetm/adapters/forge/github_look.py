@@ -37,12 +37,12 @@ class Reads(Protocol):
 class Logs(Protocol):
     """What reads logs: `github_logs.CheckLogs`."""
 
-    def of_job(self, check: str, job: int, no_verdict: str = "") -> CheckLog:
-        """Return what an Actions job wrote."""
+    def of(self, pull: Pull, check: str) -> CheckLog:
+        """Return what a failed check wrote, or says of itself."""
         ...
 
-    def of_check_run(self, check: str, run: int, no_verdict: str = "") -> CheckLog:
-        """Return what another check says."""
+    def of_job(self, check: str, job: int) -> CheckLog:
+        """Return what an Actions job wrote."""
         ...
 
 
@@ -89,18 +89,12 @@ class GithubLook:
         return [_seen(self._pulls[n], changes.get(n)) for n in numbers if n in self._pulls]
 
     def log(self, seen: Seen, check: str) -> CheckLog:
-        """Return what a check wrote: the failed steps of a job, what another check says."""
+        """Return what a check wrote or says of itself, as the fixer would get it; also what one that passed wrote."""
         pull = self._pulls[seen.pull.number]
-        link, no_verdict = pull.links.get(check, ""), pull.broken.get(check, "")
-        job = pull.failed_jobs.get(check) or _job(link)
-        if job and (check in pull.runs or _job(link)):
-            return self._asked.logs.of_job(check, job, no_verdict)
-        if job:
-            return self._asked.logs.of_check_run(check, job, no_verdict)
-        summary = next((c.summary for c in pull.checks if c.name == check), "")
-        return CheckLog(
-            "\n\n".join(filter(None, (summary, f"Details: {link}" if link else ""))), no_verdict=no_verdict
-        )
+        job = _JOB.search(pull.links.get(check, ""))
+        if job and check not in pull.failed_jobs:
+            return self._asked.logs.of_job(check, int(job[1]))
+        return self._asked.logs.of(pull, check)
 
     def withdraw(self, number: int) -> PullRequestState:
         """Close one unmerged. It is sent once; where no answer came, what became of it is looked up."""
@@ -112,12 +106,6 @@ class GithubLook:
                 raise
             return found.state
         return self._asked.reading.pull(number).state
-
-
-def _job(link: str) -> int:
-    """Return the Actions job that an address is of, or 0."""
-    found = _JOB.search(link)
-    return int(found[1]) if found else 0
 
 
 def _seen(pull: Pull, change: ChangeState | None) -> Seen:
@@ -134,6 +122,7 @@ def _seen(pull: Pull, change: ChangeState | None) -> Seen:
         draft=pull.draft,
         queue=pull.queue,
         auto_merge=pull.auto_merge,
+        ignored=pull.ignored,
     )
 
 

@@ -70,9 +70,11 @@ class Pull:
     objections: tuple[str, ...] = ()
     withheld: str = ""
     unheard: tuple[str, ...] = ()
+    ignored: tuple[Thread, ...] = ()  # what was said and does not count, for a person to look at
     queue: bool = False  # the base branch has a merge queue
     queued: bool = False  # in it now
     auto_merge: str = ""  # who asked GitHub to merge it once it may, or ""
     may_auto_merge: bool = False  # the repository allows that
     deletes_branch: bool = False  # the repository deletes branches of what is merged
     commits: tuple[PushedCommit, ...] = ()  # the newest 50 at most, oldest first
+    unread: str = ""  # which checks the token may not read, as a clause; they are not among `checks`

@@ -130,6 +130,7 @@ class Talk:
     objections: tuple[str, ...] = ()
     opposed: tuple[str, ...] = ()  # who asks for changes and is not listened to
     unheard: tuple[str, ...] = ()
+    ignored: tuple[Thread, ...] = ()  # what was said and does not count, for a person to look at
 
 
 def talk(data: Mapping[str, Any], me: str, hears: Hears) -> Talk:
@@ -153,6 +154,7 @@ def talk(data: Mapping[str, Any], me: str, hears: Hears) -> Talk:
         objections,
         opposed,
         tuple(listening.unheard),
+        tuple(listening.ignored.values()),
     )
 
 
@@ -191,6 +193,7 @@ class _Listening:
         self.hears = hears
         self.markers: dict[str, str] = {}
         self.unheard: dict[str, None] = {}
+        self.ignored: dict[str, Thread] = {}
 
     def ours(self, said: Mapping[str, Any]) -> Mark | None:
         """Return the marker of a remark of ours, or None."""
@@ -203,9 +206,9 @@ class _Listening:
             return None
         if found is None and not self.hears(who):
             self.unheard[who.name] = None
-            return None
+            return self._ignored(said, who)
         if found is None and not who.person and not bots:
-            return None
+            return self._ignored(said, who)
         body = _plain(said["body"] or "")
         if found is not None:
             body = bare(body)
@@ -213,6 +216,12 @@ class _Listening:
         at = said.get("createdAt") or said.get("submittedAt") or ""
         remark = Comment(who.name, _bounded(body), ours=found is not None)
         return _Remark(remark, who, at, found, number(said), said["url"])
+
+    def _ignored(self, said: Mapping[str, Any], who: Author) -> None:
+        """Keep a remark that does not count where only people see it."""
+        if (body := _plain(said["body"] or "")).strip():
+            name = f"remark-{number(said)}"
+            self.ignored[name] = Thread(name, (Comment(who.name, _bounded(body)),), unanswered=False, blocking=False)
 
     # review threads
 
