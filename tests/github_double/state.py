@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from github_double import plumbing
 
-Kind = Literal["User", "Bot", "Organization"]
+Kind = Literal["User", "Bot", "Organization", "Mannequin"]
 Level = Literal["none", "read", "triage", "write", "maintain", "admin"]
 Side = Literal["LEFT", "RIGHT"]
 LEVELS: tuple[Level, ...] = ("none", "read", "triage", "write", "maintain", "admin")
@@ -514,7 +514,7 @@ class State:
             login, kind = login.removesuffix("[bot]"), "Bot"
         if login.casefold() not in self.accounts:
             number = self.new_id()
-            prefix = {"User": "U", "Bot": "BOT", "Organization": "O"}[kind]
+            prefix = {"User": "U", "Bot": "BOT", "Organization": "O", "Mannequin": "M"}[kind]
             email = f"{number}+{login}@users.noreply.github.com"
             made = Account(number, login, kind, login.title(), email, self.node(prefix, number))
             self.accounts[login.casefold()] = self.known(made)
