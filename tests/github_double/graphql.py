@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 def schema() -> GraphQLSchema:
     """Return GitHub's schema, built once a process; its Int holds 64 bits in answers, as GitHub's do."""
     built = build_schema(gzip.decompress(SCHEMA.read_bytes()).decode(), assume_valid=True)
-    long = GraphQLScalarType("Int", serialize=int)
+    long = GraphQLScalarType("Int64", serialize=int)
     for kind in built.type_map.values():
         for field in kind.fields.values() if isinstance(kind, GraphQLObjectType) else ():
             if field.type is GraphQLInt:
