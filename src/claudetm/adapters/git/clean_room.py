@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,6 +53,12 @@ class CleanRoom:
     def has(self, commit: str) -> bool:
         """Whether the commit is here."""
         return not self.git.run("cat-file", "-e", f"{commit}^{{commit}}", accept=(0, 1, 128)).code
+
+    def among(self, commits: Sequence[str]) -> Sequence[str]:
+        """Return those of the commits that are here."""
+        asked = "".join(f"{commit_id(c)}^{{commit}}\n" for c in commits)
+        rows = self.git.run("cat-file", "--batch-check=%(objecttype)", stdin=asked.encode()).text.splitlines()
+        return tuple(c for c, row in zip(commits, rows, strict=True) if row == "commit")
 
     def keep(self, ref: str, commit: str) -> None:
         """Let a ref of ours stand at the commit."""
@@ -121,8 +127,9 @@ class CleanRoom:
         return rows[-1] if rows else head
 
     def unpublished(self, commit: str) -> bool:
-        """Whether the commit holds work that was neither there at the start nor pushed since."""
-        command = ("rev-list", "--max-count=1", commit_id(commit), "--not", START, "--glob=refs/claudetm/pushed/*")
+        """Whether the commit holds work that was neither there at the start nor pushed since, by us or by others."""
+        published = ("--glob=refs/claudetm/pushed/*", f"--glob={SEEN}/*")
+        command = ("rev-list", "--max-count=1", commit_id(commit), "--not", START, *published)
         return bool(self.git.text(*command))
 
     # what is made
@@ -182,10 +189,18 @@ class CleanRoom:
                 yield line
 
 
-def open_clean_room(path: Path, user_git_dir: Path, base: str, author: str, excludes: Sequence[str]) -> CleanRoom:
+def open_clean_room(
+    path: Path,
+    user_git_dir: Path,
+    base: str,
+    author: str,
+    excludes: Sequence[str],
+    bring: Bring | None = None,
+) -> CleanRoom:
     """Return the clean room at `path`, made from the user's repository when it is not there yet. Idempotent.
 
-    Its objects are hard links to the user's. `excludes` are paths that no status or snapshot takes up.
+    Its objects are hard links to the user's. `excludes` are paths that no status or snapshot takes up. `bring` brings
+    the base in where the user's repository has not got it.
     """
     require_version()
     room = CleanRoom(path, author)
@@ -194,7 +209,7 @@ def open_clean_room(path: Path, user_git_dir: Path, base: str, author: str, excl
         remove_tree(fresh)
         fresh.parent.mkdir(parents=True, exist_ok=True)
         _clone(fresh, user_git_dir)
-        _furnish(CleanRoom(fresh, author), user_git_dir, base)
+        _furnish(CleanRoom(fresh, author), user_git_dir, base, bring)
         fresh.rename(path)
     (path / "info").mkdir(exist_ok=True)
     (path / "info" / "exclude").write_text("".join(f"/{_literal(e)}\n" for e in excludes))
@@ -214,10 +229,12 @@ def _clone(fresh: Path, user_git_dir: Path) -> None:
         trust.unlink()
 
 
-def _furnish(room: CleanRoom, user_git_dir: Path, base: str) -> None:
+def _furnish(room: CleanRoom, user_git_dir: Path, base: str, bring: Bring | None) -> None:
     """Leave of the copy only objects, tags and the run's base; no remote, no branch."""
     room.git.run("config", "--remove-section", "remote.origin")
     room.git.run("config", "core.bare", "false")
+    if bring and not room.has(commit_id(base)):
+        bring(room, base)  # while the branches are there, which say what need not come
     listed = room.git.text("for-each-ref", "--format=delete %(refname)", "refs/heads", "refs/remotes")
     room.git.run("update-ref", "--no-deref", "--stdin", stdin=listed.encode() + b"\n" if listed else b"")
     (room.path / "HEAD").write_text("ref: refs/heads/none\n")
@@ -227,6 +244,10 @@ def _furnish(room: CleanRoom, user_git_dir: Path, base: str) -> None:
 
 
 START: Final = "refs/claudetm/start"
+SEEN: Final = "refs/claudetm/seen"
+"""Where the clean room keeps what remotes had: a ref for each address and name."""
+Bring = Callable[[CleanRoom, str], None]
+"""Brings a commit into a clean room from elsewhere, or raises RepositoryError."""
 
 
 def _literal(path: str) -> str:

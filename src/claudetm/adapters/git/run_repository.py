@@ -5,7 +5,8 @@
     <folder>/views/<change>/    our index of that worktree, and whether it was set up
     <folder>/checkouts/         throw-away checkouts, and a file beside each that its driver holds
 
-Each method runs in a thread. Each can be killed at any point and called again.
+Each method runs in a thread. Each can be killed at any point and called again. Where pull requests live on a host,
+its branches are what is pushed to and read; else those of the user's repository are. Snapshots are always kept there.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from claudetm.adapters.git import snapshots
 from claudetm.adapters.git.clean_room import START, CleanRoom, open_clean_room, remove_tree
 from claudetm.adapters.git.clone import unlock
-from claudetm.adapters.git.git import commit_id, transfer
+from claudetm.adapters.git.git import GitFailed, commit_id, transfer
 from claudetm.adapters.git.landing import Landing, held, in_use
+from claudetm.adapters.git.remote import Remote, branch_ref
 from claudetm.adapters.git.user_refs import Ref, UserRefs, ours
 from claudetm.adapters.git.worktree_view import WorktreeView
-from claudetm.errors import RepositoryError
+from claudetm.errors import ForgeBusy, RepositoryError
 from claudetm.ports.repository import (
     Commit,
     Conflicted,
@@ -51,6 +53,7 @@ T = TypeVar("T")
 
 _GONE: Final = ".gone"
 _PATIENCE: Final = 2.0  # seconds for the removal of a checkout
+MOST_HAVES: Final = 100
 
 
 def no_fault(_point: str) -> None:
@@ -99,16 +102,21 @@ class RunRepository:
         base: str,
         copy_files: Sequence[str] = (),
         faults: Faults = no_fault,
+        *,
+        remote: Remote | None = None,
     ) -> None:
         """Name the run's folder, the user's repository, the run's id and the commit it began at.
 
         `copy_files` are paths below the user's checkout that go into each fresh worktree and never into a commit.
+        `remote` is where branches go that are pushed; without one, into the user's repository.
         """
         self.folder = folder.resolve()  # clones name it in their alternates, and that text is compared
         self.user = user
         self.run = run
         self.base = commit_id(base)
         self.copy_files = tuple(inside(p) for p in copy_files)
+        self.remote = remote
+        self._adopted: set[str] = set()  # branches that are pushed to though others made them
         self._faults = faults
         self._opening = threading.Lock()
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -131,7 +139,12 @@ class RunRepository:
         self._sweep_checkouts()
         self._sweep_locks()
         path = self.folder / "clean-room.git"
-        return open_clean_room(path, self.user.git_dir, self.base, self.user.author, self.copy_files)
+        bring = self._bring_from_afar if self.remote else None
+        return open_clean_room(path, self.user.git_dir, self.base, self.user.author, self.copy_files, bring)
+
+    def _bring_from_afar(self, room: CleanRoom, commit: str) -> None:
+        if self.remote is None or not self.remote.take(room, commit):
+            raise RepositoryError(f"Commit {commit[:10]} is neither in {self.user.root} nor on its remote.")
 
     @cached_property
     def _private(self) -> tuple[str, ...]:
@@ -168,12 +181,20 @@ class RunRepository:
         return view
 
     def _ensure(self, commit: str) -> str:
-        """Bring a commit of the user's repository into the clean room, unless it is there; return it."""
+        """Bring a commit of the user's repository, or of the remote, into the clean room, unless it is there."""
         if commit not in self._here:
             if not self.room.has(commit_id(commit)):
-                self.room.take(self.user.objects, commit, (START,))
+                self._take(commit)
             self._here.add(commit)
         return commit
+
+    def _take(self, commit: str) -> None:
+        try:
+            self.room.take(self.user.objects, commit, (START,))
+        except GitFailed:
+            if self.remote is None:
+                raise
+            self._bring_from_afar(self.room, commit)
 
     # worktrees
 
@@ -400,30 +421,133 @@ class RunRepository:
         self._faults(f"checkout:gone:{path.name}")
         remove_tree(gone)
 
+    # the remote
+
+    def adopt_branch(self, branch: str) -> None:
+        """Let a branch that somebody else made be pushed to and deleted: that of an adopted pull request."""
+        branch_ref(branch)
+        self._adopted.add(branch)
+
+    def push_to(self, url: str) -> None:
+        """Push to another address from now on: to the fork that an adopted pull request came from."""
+        self._afar.push_to(url)
+
+    @property
+    def _afar(self) -> Remote:
+        if self.remote is None:
+            raise RepositoryError(f"Run {self.run} has no remote.")
+        return self.remote
+
+    def _is_ours(self, branch: str) -> bool:
+        return branch.startswith("claudetm/") or branch in self._adopted
+
+    def _may_move(self, branch: str) -> str:
+        """Return the full name of a branch that we may move. Raises RepositoryError: never the target."""
+        ref = branch_ref(branch)
+        return ref if self._is_ours(branch) else ours(ref)
+
+    async def fetch(self, branch: str) -> str:
+        """Return the tip of a branch of the repository that pull requests are opened in; "" when absent.
+
+        It is brought into the clean room, by one run of git. Raises ForgeBusy, RepositoryError.
+        """
+        return await _in_thread(lambda: self._fetch(branch_ref(branch)))
+
+    async def fetch_pull(self, number: int) -> str:
+        """Return the head of a pull request, wherever it came from, brought into the clean room; "" when absent."""
+        return await _in_thread(lambda: self._fetch(f"refs/pull/{int(number)}/head"))
+
+    def _fetch(self, ref: str, *, pushed: bool = False) -> str:
+        tip = self._afar.tip(self.room, ref, self._afar.pushed if pushed else self._afar.main)
+        if tip:
+            self._here.add(tip)
+        return tip
+
+    async def delete_branch(self, branch: str, at: str) -> bool:
+        """Delete a branch where it is pushed to, if it stands at the commit; False when it does not, or must stay."""
+        return await _in_thread(self._delete_branch, branch, commit_id(at))
+
+    def _delete_branch(self, branch: str, at: str) -> bool:
+        ref = self._may_move(branch)
+        now = self._fetch(ref, pushed=True)
+        if now == at:
+            self._faults(f"delete:before:{branch}")
+            refused = self._move(branch, "", at)
+            self._faults(f"delete:after:{branch}")
+            return refused is None
+        return not now
+
+    def _push_afar(self, branch: str, commit: str) -> PushRefused | None:
+        """Move a branch of the remote to the commit, forward only."""
+        at = self._fetch(self._may_move(branch), pushed=True)
+        if at == commit:
+            return None
+        if at and not self.room.contains(commit, at):
+            return PushRefused(at, f"{branch} has commits that are not ours")
+        if not at and self.room.ref(_pushed(branch)):
+            return PushRefused("", "somebody deleted it; its pull request's page can restore it")
+        self._faults(f"push:before:{branch}")
+        refused = self._move(branch, commit, at)
+        self._faults(f"push:after:{branch}")
+        return refused
+
+    def _move(self, branch: str, commit: str, at: str) -> PushRefused | None:
+        """Let a branch of the remote go from one commit to another, "" for absent.
+
+        Where no answer came, or a refusal, it is looked at again: it may stand there by now, or have moved meanwhile.
+        """
+        ref, lost, reason = branch_ref(branch), None, ""
+        try:
+            reason = self._afar.move(self.room, ref, commit, at)
+        except ForgeBusy as e:
+            lost = e
+        if not lost and not reason:
+            return None
+        now = self._fetch(ref, pushed=True)
+        if now == commit:
+            return None
+        if now != at:
+            return PushRefused(now, f"{branch} moved meanwhile")
+        if lost:
+            raise lost
+        return PushRefused(at, reason)
+
     # the user's repository
 
     async def push(self, branch: str, commit: str) -> Pushed | PushRefused:
-        """Move the branch to the commit in the user's repository, forward only."""
+        """Move the branch to the commit on the remote, or else in the user's repository, forward only.
+
+        Raises ForgeBusy where the remote is out of reach, RepositoryError where it lets nobody in.
+        """
         return await _in_thread(self._push, branch, commit)
 
     def _push(self, branch: str, commit: str) -> Pushed | PushRefused:
-        ref = ours(f"refs/heads/{branch}")
-        self._refuse_private(commit)
-        at = self.user.find(ref) or Ref("")
-        if at.commit != commit:
-            if refused := self._refusal(branch, at, commit):
-                return refused
-            if not at.commit and (last := self.room.ref(_pushed(branch))):
-                return PushRefused("", f"somebody deleted it; `git branch {branch} {last[:12]}` brings it back")
-            self._faults(f"push:before:{branch}")
-            if not self._publish(ref, commit, at.commit):
-                now = self.user.find(ref) or Ref("")
-                return Pushed() if now.commit == commit else PushRefused(now.commit, f"{branch} moved meanwhile")
-            self._faults(f"push:after:{branch}")
+        self._may_move(branch)
+        self._refuse_private(commit_id(commit))
+        refused = self._push_afar(branch, commit) if self.remote else self._push_here(branch, commit)
+        if refused:
+            return refused
         if self._pushes.get(branch) != commit:
             self.room.keep(_pushed(branch), commit)
             self._pushes[branch] = commit
         return Pushed()
+
+    def _push_here(self, branch: str, commit: str) -> PushRefused | None:
+        """Move a branch of the user's repository to the commit, forward only."""
+        ref = ours(f"refs/heads/{branch}")
+        at = self.user.find(ref) or Ref("")
+        if at.commit == commit:
+            return None
+        if refused := self._refusal(branch, at, commit):
+            return refused
+        if not at.commit and (last := self.room.ref(_pushed(branch))):
+            return PushRefused("", f"somebody deleted it; `git branch {branch} {last[:12]}` brings it back")
+        self._faults(f"push:before:{branch}")
+        if not self._publish(ref, commit, at.commit):
+            now = self.user.find(ref) or Ref("")
+            return None if now.commit == commit else PushRefused(now.commit, f"{branch} moved meanwhile")
+        self._faults(f"push:after:{branch}")
+        return None
 
     def _refusal(self, branch: str, at: Ref, commit: str) -> PushRefused | None:
         """Return why the branch must stay where it is, or None."""
@@ -441,8 +565,24 @@ class RunRepository:
     def _deliver(self, commit: str, old: str = "") -> None:
         """Bring a commit into the user's repository, unless it is there; `old` is one that is."""
         if commit not in self._there:
-            transfer(self.room.git, self.user.git, commit_id(commit), [START, *([old] if old else [])])
+            have = self._shared if self.remote else (START,)
+            transfer(self.room.git, self.user.git, commit_id(commit), [*have, *([old] if old else [])])
             self._there.add(commit)
+
+    @cached_property
+    def _shared(self) -> tuple[str, ...]:
+        """Commits that the user's repository has whole, as refs of theirs stand at them, and the clean room has, too.
+
+        The run's base need not be one: a target that lives elsewhere may be ahead of what they have fetched.
+        """
+        newest = (
+            "--sort=-committerdate",
+            f"--count={MOST_HAVES}",
+            "--format=%(objectname)",
+            "refs/heads",
+            "refs/remotes",
+        )
+        return tuple(self.room.among(self.user.git.text("for-each-ref", *newest).split()))
 
     async def publish(self, ref: str, commit: str, old: str) -> bool:
         """Move a ref of ours in the user's repository from `old` ("" for absent); False when it stands elsewhere."""
@@ -459,7 +599,13 @@ class RunRepository:
         return found
 
     async def branch_tip(self, branch: str) -> str:
-        """Return the commit of a branch in the user's repository, brought into the clean room; "" when absent."""
+        """Return the commit of a branch, brought into the clean room; "" when absent.
+
+        It is the remote's, where there is one: of what is pushed to for branches of ours, else of where pull requests
+        are opened. Without one, it is the user's.
+        """
+        if self.remote:
+            return await _in_thread(lambda: self._fetch(branch_ref(branch), pushed=self._is_ours(branch)))
         name = f"refs/heads/{branch}"
         found = (await self.refs(name)).get(name)
         return found.commit if found else ""
