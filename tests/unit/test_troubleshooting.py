@@ -13,7 +13,8 @@ from claudetm import errors
 from generate_docs import DOCS
 
 SOURCE = Path(claudetm.__file__).parent
-KNOWN = {name for name, value in vars(errors).items() if inspect.isclass(value)} | {"Damaged", "Unknown"}
+GITHUB = {"GithubRefused", "NotFound", "Unanswered", "Unauthorised"}
+KNOWN = {name for name, value in vars(errors).items() if inspect.isclass(value)} | {"Damaged", "Unknown"} | GITHUB
 LISTED = set(re.findall(r"`` (.+?) ``", (DOCS / "troubleshooting.md").read_text(encoding="utf-8")))
 
 
