@@ -530,10 +530,24 @@ class CheckRun:
     def is_required(self, pull_request_number: int | None = None, pull_request_id: str | None = None) -> bool:
         return _required(self._request, self._repository, self.name, pull_request_number, pull_request_id)
 
+    def annotations(self) -> list[CheckAnnotation]:
+        return [CheckAnnotation(self, place, one) for place, one in enumerate(self._record.annotations)]
+
     @property
     def check_suite(self) -> CheckSuite:
         found = next(one for one in self._repository.suites if one.id == self._record.suite)
         return CheckSuite(self._request, self._repository, found)
+
+
+class CheckAnnotation:
+    """A remark of a check."""
+
+    def __init__(self, check: CheckRun, place: int, record: records.Annotation) -> None:
+        self.id = f"{check.id}:{place}"
+        self.message = record.message
+        self.title = record.title or None
+        self.path = record.path
+        self.annotation_level = record.level.upper()
 
 
 def _required(

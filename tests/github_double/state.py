@@ -288,6 +288,17 @@ class CheckSuite:
 
 
 @dataclass
+class Annotation:
+    """What a check says of a line, or of itself: that its runner was lost stands in one."""
+
+    message: str
+    title: str = ""
+    path: str = ".github"
+    line: int = 1
+    level: Literal["notice", "warning", "failure"] = "failure"
+
+
+@dataclass
 class CheckRun:
     """A check on a commit. An Actions job's has the job's id."""
 
@@ -306,6 +317,7 @@ class CheckRun:
     text: str = ""
     details_url: str = ""
     external_id: str = ""
+    annotations: list[Annotation] = field(default_factory=list)
 
 
 @dataclass
