@@ -18,12 +18,15 @@ import platformdirs
 
 from claudetm.adapters.agent import access as ways
 from claudetm.adapters.commands import detect
+from claudetm.adapters.forge.github_access import Token
+from claudetm.adapters.forge.github_place import hosted_from_data, hosted_to_data
 from claudetm.adapters.git.clean_room import remove_tree
 from claudetm.adapters.git.user_refs import UserRefs
 from claudetm.adapters.git.user_repository import UserRepository, inspect, locate, refuse_tracked
 from claudetm.adapters.store.directory import NAME, StateDirectory, disk
 from claudetm.adapters.store.journal import Faults, FileJournal
 from claudetm.adapters.store.lock import Lock, LockHeld, acquire, holder
+from claudetm.bootstrap import github
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.configuration import configuration
 from claudetm.bootstrap.texts import check_goal, check_text
@@ -67,6 +70,7 @@ class Opened:
     journal: FileJournal
     run: Run
     access: Mapping[str, str] = field(default_factory=dict, repr=False)  # what the CLI needs to reach the model
+    token: Token | None = field(default=None, repr=False)  # for a run on GitHub
 
     def close(self) -> None:
         """Give the lock back."""
@@ -79,7 +83,7 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
 
     Raises ClaudetmError, in one sentence; nothing has changed then, on the disk or the screen.
     """
-    goal = check_goal(wish.goal)
+    goal = check_goal(wish.goal) if wish.goal or not (wish.adopts or wish.issue) else ""
     criteria = tuple(check_text("criterion", c, "--criteria takes a statement that must hold") for c in wish.criteria)
     user = inspect(where, wish.base)
     state = StateDirectory(user.root / NAME)
@@ -96,27 +100,36 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
     if (target := resolved["git.target_branch"]) and not wish.base and target != user.target:
         user = inspect(where, target)
     said = [*user.notes, *resolved.notes, *resolved.ignored]
-    found = _policy(resolved, user, wish, said.append)
-    forge = forge_used(resolved["forge"], user, said.append)
-    refuse_unfit(found)
+    place = github.forge_used(resolved, user, said.append, rehearsed=bool(wish.rehearsal))
+    found = _policy(resolved, user, wish, said.append, hosted=place is not None)
+    refuse_unfit(found, hosted=place is not None)
     access = {} if wish.rehearsal else _access(resolved, said.append)
+    run = time.strftime("%m%d-%H%M-") + secrets.token_hex(2)
+    wanted = github.Wanted(user.target, run, goal, wish.adopts, wish.issue)
+    ground = github.explored(place, wanted, user, said.append)
+    if ground is not None:
+        said = [sentence.replace(user.base[:10], ground.base[:10]) for sentence in said]
+        found = github.fitted(found, ground, resolved, said.append)
     started = RunStarted(
-        run=time.strftime("%m%d-%H%M-") + secrets.token_hex(2),
-        goal=goal,
-        target=user.target,
-        base=user.base,
+        run=run,
+        goal=ground.goal if ground else goal,
+        target=ground.target if ground else user.target,
+        base=ground.base if ground else user.base,
         settings=policy_to_data(found),
         criteria=criteria,
-        forge=forge,
+        forge="github" if ground else "local",
         rehearsal=_rehearsal(wish.rehearsal),
         remote=redact(user.remotes.get("origin", "")),
         author=user.author,
         dry=wish.dry,
+        hosted=hosted_to_data(ground.hosted) if ground else {},
+        adopts=ground.adopts if ground else 0,
+        issue=ground.issue if ground else 0,
     )
     opened = _open(state, user.refs, started)
     for sentence in said:
         notice(sentence)
-    return replace(opened, access=access)
+    return replace(opened, access=access, token=ground.token if ground else None)
 
 
 def _open(state: StateDirectory, user: UserRefs, started: RunStarted) -> Opened:
@@ -226,11 +239,12 @@ def reopen(where: Path, notice: Notice = lambda _sentence: None) -> Opened:
         for sentence in resolved.notes:
             notice(sentence)
         access = {} if run.rehearsal else _access(resolved, notice)
+        token = github.token_again(hosted_from_data(run.hosted)) if run.hosted else None
         lock.name(run.id)
     except BaseException:
         lock.release()
         raise
-    return Opened(state, UserRefs(root, common, run.author), lock, journal, run, access)
+    return Opened(state, UserRefs(root, common, run.author), lock, journal, run, access, token)
 
 
 def _unfinished(run: Run) -> Run:
@@ -295,11 +309,12 @@ def _finished(state: StateDirectory) -> Run | None:
     return old
 
 
-def _policy(resolved: Resolved, user: UserRepository, wish: Wish, notice: Notice) -> Policy:
+def _policy(resolved: Resolved, user: UserRepository, wish: Wish, notice: Notice, *, hosted: bool) -> Policy:
     """Return the policy with what the repository's own files say laid under what is configured."""
-    found = _set_up(resolved, user, _checked(policy(resolved), user, notice), notice)
-    _refuse_ungated(found)
-    if not found.checks:
+    found = _set_up(resolved, user, _checked(policy(resolved), user, notice, gates=not hosted), notice)
+    if not hosted:  # there the forge's own checks gate
+        _refuse_ungated(found)
+    if not found.checks and not hosted:
         notice("checks: none; as checks.none is pass, pull requests are merged untested")
         found = replace(found, checks_grace=0.0)  # the local forge knows at once that there are none
     return replace(found, poll_seconds=REHEARSAL_POLL) if wish.rehearsal else found
@@ -317,16 +332,20 @@ def changed(name: str, standing: Run, resolved: Resolved, root: Path, notice: No
     else:
         value = getattr(laid, key.field)
     found = policy_from_data({key.field: value}, standing.policy)
+    hosted = bool(standing.hosted)
+    target = None if hosted else standing.target  # there it may have no branch here
     match name:
         case "checks.commands" if not found.checks:
-            found = _checked(found, inspect(root, standing.target), notice)
+            found = _checked(found, inspect(root, target), notice, gates=not hosted)
         case "worktree.setup":
-            found = _set_up(resolved, inspect(root, standing.target), found, notice)
+            found = _set_up(resolved, inspect(root, target), found, notice)
+        case "merge.method" | "reviews.self" if hosted and resolved.settings[name].source == "default":
+            found = standing.policy  # as was found fitting at the start
         case _:
             pass
-    if name in {"checks.commands", "checks.none"}:
+    if name in {"checks.commands", "checks.none"} and not hosted:
         _refuse_ungated(found)
-    refuse_unfit(found)
+    refuse_unfit(found, hosted=hosted)
     return found
 
 
@@ -339,8 +358,11 @@ def _refuse_ungated(found: Policy) -> None:
         )
 
 
-def _checked(found: Policy, user: UserRepository, notice: Notice) -> Policy:
-    """Return the policy with checks: those configured, else detected. What cannot run here is named."""
+def _checked(found: Policy, user: UserRepository, notice: Notice, *, gates: bool = True) -> Policy:
+    """Return the policy with checks: those configured, else detected. What cannot run here is named.
+
+    Where they do not gate a merge they are what agents run, and only said to them.
+    """
     if found.checks:
         for command in found.checks:
             if tool := detect.lacking(command):
@@ -348,12 +370,14 @@ def _checked(found: Policy, user: UserRepository, notice: Notice) -> Policy:
         return found
     commands = detect.checks(_files(user), lambda path: _text(user, path))
     for command in commands:
-        if tool := detect.lacking(command):
+        if (tool := detect.lacking(command)) and not gates:
+            notice(f"checks: agents may be unable to run `{command}`: {tool} is not installed here")
+        elif tool:
             raise ConfigError(
                 f"This repository is checked by `{command}`, and {tool} is not installed here: install it, or say "
                 "with --check COMMAND how else to check"
             )
-    if commands:
+    if commands and gates:
         notice(f"checks: {', '.join(commands)} (detected)")
     return replace(found, checks=commands)
 
@@ -368,15 +392,18 @@ def _set_up(resolved: Resolved, user: UserRepository, found: Policy, notice: Not
     return replace(found, setup=commands)
 
 
-def refuse_unfit(found: Policy) -> None:
-    """Raise ClaudetmError for what this machine or the local forge could never do, or only find out at the end."""
+def refuse_unfit(found: Policy, *, hosted: bool = False) -> None:
+    """Raise ClaudetmError for what this machine or the local forge could never do, or only find out at the end.
+
+    `hosted` says that the forge is not the local one.
+    """
     from claudetm.adapters.agent.containment import choose
     from claudetm.adapters.git.run_repository import inside
 
     for path in found.copy:
         inside(path)
     choose(found.sandbox)
-    if found.merge_method == "rebase":
+    if found.merge_method == "rebase" and not hosted:
         raise ConfigError("The local forge cannot rebase: set merge.method to merge or squash")
 
 
@@ -386,19 +413,6 @@ def _files(user: UserRepository) -> frozenset[str]:
 
 def _text(user: UserRepository, path: str) -> str:
     return user.refs.git.text("show", f"{user.base}:{path}")
-
-
-def forge_used(wanted: str, user: UserRepository, notice: Notice) -> str:
-    """Return the forge that is used, and say so where the user may expect another."""
-    on_github = next((url for url in user.remotes.values() if "github.com" in url), "")
-    match wanted:
-        case "github":
-            raise ConfigError("The GitHub forge is not in this version; use --forge local")
-        case "auto" if on_github:
-            notice("forge: local; the remote is on GitHub, which this version does not drive")
-        case _:
-            pass
-    return "local"
 
 
 def _rehearsal(scenario: str) -> str:

@@ -128,10 +128,10 @@ def _commands(resolved: Resolved, name: str, detected: Sequence[str], otherwise:
 def _surroundings(resolved: Resolved, user: UserRepository) -> dict[str, str]:
     """Return where a run would land, where its pull requests live, and what its sessions go by."""
     from claudetm.adapters.agent import access
-    from claudetm.bootstrap.opening import forge_used
+    from claudetm.bootstrap.github import forge_used
 
     said: list[str] = []
-    forge = forge_used(resolved["forge"], user, said.append)
+    forge = "GitHub" if forge_used(resolved, user, said.append) else "local"
     chosen = access.choose(resolved, os.environ)
     used = access.conflict(resolved, os.environ) or (chosen.name if chosen else "none")
     return {

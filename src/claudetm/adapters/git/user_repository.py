@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ class UserRepository:
     remotes: Mapping[str, str]
     shallow: bool = False
     notes: tuple[str, ...] = ()
+    push_urls: Mapping[str, str] = field(default_factory=dict)  # of remotes that are pushed to elsewhere
 
     @property
     def refs(self) -> UserRefs:
@@ -62,7 +63,15 @@ def inspect(path: Path, base: str | None = None) -> UserRepository:
         remotes = {r.name: next(iter(r.urls), "") for r in repo.remotes}
         notes += ("The history is shallow: it begins where it was cut off.",) if shallow else ()
         notes += _left_out(repo, commit)
-        return UserRepository(root, Path(repo.git_dir), common, target, commit, author, remotes, shallow, notes)
+        pushed = _pushed_elsewhere(repo, remotes)
+        return UserRepository(
+            root, Path(repo.git_dir), common, target, commit, author, remotes, shallow, notes, pushed
+        )
+
+
+def _pushed_elsewhere(repo: git.Repo, remotes: Mapping[str, str]) -> dict[str, str]:
+    found = {name: str(repo.git.remote("get-url", "--push", "--", name)) for name in remotes}
+    return {name: url for name, url in found.items() if url != remotes[name]}
 
 
 def locate(path: Path) -> tuple[Path, Path]:

@@ -1,0 +1,332 @@
+"""Beginning a run on GitHub: where its pull requests live, with which token, and whether that could ever end well.
+
+All of it is asked before anything is written, as a run that finds out at its first push has spent sessions by then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from claudetm.adapters.forge.github_access import Token, find, is_actions_token, ssh_host
+from claudetm.adapters.forge.github_facts import Asks, Facts, facts, pushed_to
+from claudetm.adapters.forge.github_place import Hosted, address, git_host, hosted, parse_issue, parse_pull
+from claudetm.adapters.forge.github_refusals import Unauthorised
+from claudetm.adapters.git.git import GitFailed
+from claudetm.bootstrap.github_goal import goal_of_issue, goal_of_pull, open_pull
+from claudetm.errors import ConfigError, ForgeError, UsageError
+
+if TYPE_CHECKING:
+    from claudetm.adapters.forge.github_client import GithubClient
+    from claudetm.adapters.git.user_repository import UserRepository
+    from claudetm.config import Resolved
+    from claudetm.workflow.policy import Policy
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where a run on GitHub begins. `goal` is the user's, or what the issue or the pull request says."""
+
+    hosted: Hosted
+    facts: Facts
+    target: str
+    base: str
+    goal: str
+    token: Token
+    adopts: int = 0
+    issue: int = 0
+
+
+# --- which forge ------------------------------------------------------------------------------------------------
+
+
+def forge_used(resolved: Resolved, user: UserRepository, notice: Notice, *, rehearsed: bool = False) -> Hosted | None:
+    """Return where on GitHub pull requests live, None where in the repository. Says which, where it may surprise.
+
+    Nothing is asked over the network. A rehearsal opens pull requests on GitHub only where that is asked for.
+    """
+    wanted = resolved["forge"]
+    if wanted == "local":
+        return None
+    asked = wanted == "github"
+    found = hosted(
+        user.remotes,
+        user.push_urls,
+        resolved["github.api_url"],
+        os.environ,
+        lambda alias: ssh_host(alias, os.environ),
+        any_host=asked,
+    )
+    if found is None and asked:
+        raise ConfigError("No remote here can be on GitHub: git remote add origin ADDRESS, or pass --forge local")
+    if found is None:
+        if elsewhere := [place.host for url in user.remotes.values() if (place := address(url)) is not None]:
+            notice(f"forge: local; {elsewhere[0]} is not known to be GitHub (--forge github takes it for one)")
+        return None
+    if rehearsed and not asked:
+        notice("forge: local, as this is a rehearsal; --forge github opens its pull requests on GitHub")
+        return None
+    notice(f"forge: GitHub, {found.repository}{f'; pushes to {pushed_to(found)}' if found.forked else ''}")
+    return found
+
+
+# --- with which token -------------------------------------------------------------------------------------------
+
+
+def token_of(place: Hosted) -> Token:
+    """Return the token for where pull requests live, found anew. Raises ConfigError, naming the ways out."""
+    server = git_host(place.api)
+    if (found := find(server, os.environ)) is None:
+        login, variable = ways_in(server)
+        raise ConfigError(
+            f"{place.repository} is on GitHub, and there is no token for {server}: {login}, set {variable}, "
+            "or pass --forge local"
+        )
+    return found
+
+
+def ways_in(server: str) -> tuple[str, str]:
+    """Return how to log in to a host, and the variable that a token for it goes into."""
+    if server == "github.com" or server.endswith(".ghe.com"):
+        return f"`gh auth login{'' if server == 'github.com' else f' --hostname {server}'}`", "GH_TOKEN"
+    return f"`gh auth login --hostname {server}`", "GH_ENTERPRISE_TOKEN"
+
+
+def client_of(place: Hosted, token: Token) -> GithubClient:
+    """Return who asks GitHub. PyGithub is loaded here, and only where pull requests live there."""
+    from claudetm.adapters.forge.github_client import GithubClient
+
+    return GithubClient(place.api, token.value)
+
+
+# --- where it begins --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for at the start; `adopts` and `issue` are numbers or addresses, or ""."""
+
+    target: str
+    run: str
+    goal: str
+    adopts: str = ""
+    issue: str = ""
+    trusted: Sequence[str] = ()
+
+
+def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice: Notice) -> Ground | None:
+    """Return where the run begins on GitHub, None for the local forge. Raises ClaudetmError, in one sentence."""
+    if place is None:
+        if what := "--from-issue" if wanted.issue else "fix-pr" if wanted.adopts else "":
+            raise UsageError(
+                f"{what} asks GitHub, and this run is on the local forge; call it in a clone from GitHub"
+            )
+        return None
+    token = token_of(place)
+    try:
+        ground = survey(client_of(place, token), token, place, wanted)
+    except Unauthorised as error:
+        raise _refused(place, token) from error
+    if sentence := unpushed(user, ground):
+        notice(sentence)
+    return ground
+
+
+def token_again(place: Hosted) -> Token:
+    """Return the token for a run that is carried on. Raises ConfigError where it is gone, or is none any more.
+
+    A GitHub that cannot be reached now is waited for by the run itself.
+    """
+    token = token_of(place)
+    try:
+        client_of(place, token).get("/rate_limit")  # costs nothing
+    except Unauthorised as error:
+        raise _refused(place, token) from error
+    except ForgeError:
+        pass
+    return token
+
+
+def _refused(place: Hosted, token: Token) -> ConfigError:
+    login, variable = ways_in(git_host(place.api))
+    return ConfigError(
+        f"{git_host(place.api)} refuses the token of {token.source}: {login} again, or set {variable} to a valid one"
+    )
+
+
+def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
+    """Return where the run begins. Raises ClaudetmError, in one sentence, for what would never end well."""
+    branch, target, goal = f"claudetm/{wanted.run}/c1", wanted.target, wanted.goal
+    known = facts(client, place, target, branch)
+    refuse_unseen(known, token, place)
+    adopts = parse_pull(wanted.adopts, place) if wanted.adopts else 0
+    if adopts:
+        pull = open_pull(client, place, adopts)
+        target, goal = str(pull["base"]["ref"]), goal or goal_of_pull(pull)
+        known = known if target == wanted.target else facts(client, place, target, branch)
+    issue = parse_issue(wanted.issue, place) if wanted.issue else 0
+    if issue:
+        goal = goal_of_issue(client, place, issue, goal, wanted.trusted)
+    for refuse in (refuse_unfinishable, refuse_unpushable, refuse_unsigned):
+        refuse(known, token, place, target)
+    return Ground(place, known, target, known.tip, goal, token, adopts, issue)
+
+
+def refuse_unseen(known: Facts, token: Token, place: Hosted) -> None:
+    """Raise ForgeError for a repository that is not there, or not for this token."""
+    server = git_host(place.api)
+    if not known.seen:
+        why = f" ({known.refused})" if known.refused else ""
+        raise ForgeError(
+            f"{place.repository} is not at {server}, or the token of {token.source} may not see it{why}: give it "
+            "access, set another, or correct the remote"
+        )
+    if not known.push_seen:
+        raise ForgeError(
+            f"{place.push} is pushed to, and the token of {token.source} may not see it: give it access, or correct "
+            "that remote"
+        )
+
+
+def refuse_unfinishable(known: Facts, _token: Token, place: Hosted, target: str) -> None:
+    """Raise ForgeError for what nothing can be merged into."""
+    if known.archived or known.disabled:
+        raise ForgeError(
+            f"{place.repository} is {'archived' if known.archived else 'disabled'} at GitHub, so nothing can be "
+            "merged there: open it again, or pass --forge local"
+        )
+    if not known.tip:
+        there = f" (the default one is {known.default})" if known.default else ""
+        raise ForgeError(
+            f"{place.repository} has no branch {target} at GitHub{there}: push it, or name another with --base"
+        )
+    if not known.methods:
+        raise ForgeError(
+            f"{place.repository} allows no way of merging a pull request into {target}: allow one in its settings, "
+            "or change the rules of that branch"
+        )
+
+
+def refuse_unpushable(known: Facts, token: Token, place: Hosted, _target: str) -> None:
+    """Raise ForgeError for a token that could push nothing."""
+    to = known.push_to or place.repository
+    if not known.may_push:
+        raise ForgeError(
+            f"{known.login} may not push to {to} ({known.push_permission.lower()} only): ask for write access, use "
+            "another token, or let origin be a fork of yours and upstream be this"
+        )
+    if "repo" in known.lacking:
+        raise ForgeError(
+            f"The token of {token.source} lacks the scope repo, so it could push nothing to {to}: "
+            "`gh auth refresh --scopes repo`, or make one that has it"
+        )
+
+
+def refuse_unsigned(known: Facts, _token: Token, place: Hosted, target: str) -> None:
+    """Raise ForgeError where commits must be signed: GitHub merges no unsigned commit there, squashed or not.
+
+    The rule is held against the pull request's own commits, and agents have no key to sign them with.
+    """
+    if known.signatures or known.signed_branches:
+        where = target if known.signatures else "claudetm/…"
+        raise ForgeError(
+            f"{place.repository} requires signed commits on {where}, and a run's commits are not signed: exempt it "
+            "in the rules of that branch, or pass --forge local and sign what comes of it"
+        )
+
+
+# --- by which settings ------------------------------------------------------------------------------------------
+
+
+def fitted(found: Policy, ground: Ground, resolved: Resolved, notice: Notice) -> Policy:
+    """Return the policy as it can be kept there. Raises ConfigError for what was asked for and cannot be."""
+    if _default(resolved, "reviews.self"):
+        found = replace(found, self_review=False)  # people and CI look there
+    found = _mergeable(replace(found, merge_method=_method(found, ground, resolved, notice)), ground, notice)
+    _checked(found, ground, notice)
+    if ground.facts.kept_closed:
+        notice("push: a ruleset restricts making branches called claudetm/…; without leave to bypass it none is made")
+    return found
+
+
+def _default(resolved: Resolved, name: str) -> bool:
+    return resolved.settings[name].source == "default"
+
+
+def _method(found: Policy, ground: Ground, resolved: Resolved, notice: Notice) -> str:
+    allowed, wanted = ground.facts.methods, found.merge_method
+    if wanted in allowed:
+        return wanted
+    if not _default(resolved, "merge.method"):
+        raise ConfigError(
+            f"{ground.hosted.repository} does not allow merge.method {wanted} on {ground.target}: set it to "
+            f"{' or '.join(allowed)}"
+        )
+    notice(f"merge.method: {allowed[0]}, the first that {ground.hosted.repository} allows")
+    return allowed[0]
+
+
+def _mergeable(found: Policy, ground: Ground, notice: Notice) -> Policy:
+    known = ground.facts
+    if found.auto_merge and not known.may_merge:
+        notice(
+            f"merging: left to others, as {known.login} may not merge into {known.repository}; "
+            "the run stops where a pull request is ready"
+        )
+        return replace(found, auto_merge=False)
+    return found
+
+
+def _checked(found: Policy, ground: Ground, notice: Notice) -> None:
+    """Refuse what would never report; say what gates a merge."""
+    known = ground.facts
+    if is_actions_token(ground.token, os.environ, known.login):
+        if known.required:
+            raise ConfigError(
+                "Pull requests opened with the GITHUB_TOKEN of a workflow start no workflow, so the required checks "
+                f"({', '.join(known.required[:3])}) would never report: set GH_TOKEN to another token"
+            )
+        notice(
+            "checks: pull requests opened with a workflow's GITHUB_TOKEN start no workflow; set GH_TOKEN to another"
+        )
+    if not known.unchecked:
+        named = ", ".join(known.required or known.workflows) or "what reports at GitHub"
+        notice(f"checks: {named} ({'required' if known.required else 'at GitHub'})")
+    elif found.checks_none == "block":
+        raise ConfigError(
+            f"No checks were found for {ground.target} of {ground.hosted.repository} (no workflow for pull requests, "
+            "nothing required, nothing reported), and zero checks is not green: add a workflow, or pass --no-checks "
+            "to merge untested work"
+        )
+    else:
+        notice("checks: none at GitHub; as checks.none is pass, pull requests are merged untested")
+
+
+def unpushed(user: UserRepository, ground: Ground) -> str:
+    """Return what to say of commits of the local target branch that GitHub lacks, or ""."""
+    git, local = user.refs.git, user.refs.find(f"refs/heads/{ground.target}")
+    if local is None or local.commit == ground.base:
+        return ""
+    known = _has(user, ground.base)
+    tracked = [name for name in user.refs.list("refs/remotes") if name.endswith(f"/{ground.target}")]
+    if not known and not tracked:
+        return ""
+    exclude = [ground.base] if known else tracked
+    count = int(git.text("rev-list", "--count", local.commit, "--not", *exclude).strip())
+    if not count:
+        return ""
+    many = f"{count} commits of {ground.target} are" if count > 1 else f"1 commit of {ground.target} is"
+    them = "they are" if count > 1 else "it is"
+    return f"{many} not on GitHub, so {them} no part of the run: push first if that is not meant"
+
+
+def _has(user: UserRepository, commit: str) -> bool:
+    try:
+        user.refs.git.run("cat-file", "-e", f"{commit}^{{commit}}")
+    except GitFailed:
+        return False
+    return True
