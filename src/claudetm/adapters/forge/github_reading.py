@@ -1,0 +1,364 @@
+"""Reading pull requests from GitHub: all of a run's with one request, and in full only those that have changed.
+
+What could not be read is never taken for absent: it is asked for elsewhere, told apart, or the reading fails.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, TypeVar
+
+from claudetm.adapters.forge import github_query as query
+from claudetm.adapters.forge.github_checks import (
+    Checks,
+    Reported,
+    annotations_by_rest,
+    by_rest,
+    contexts_by_rules,
+    from_context,
+    judged,
+    missing,
+    said_of_itself,
+)
+from claudetm.adapters.forge.github_fields import Listen, decided, fingerprint, pull, rebased, retold
+from claudetm.adapters.forge.github_people import People
+from claudetm.adapters.forge.github_place import Hosted
+from claudetm.adapters.forge.github_pull import Pull
+from claudetm.adapters.forge.github_refusals import GithubRefused, Unauthorised
+from claudetm.adapters.forge.github_reviews import same, talk
+from claudetm.errors import ForgeBusy, ForgeError
+from claudetm.workflow.pull_request import CheckState, PullRequestState
+
+OLDEST: Final = 600.0
+"""Seconds after which a pull request is read in full though nothing says that it changed, and rules are read anew."""
+
+_AGAIN: Final = 30.0  # seconds until an answer with a hole in it is asked for again
+_MOST_IDS: Final = 100
+_ROLLUP: Final = frozenset({"rollup", "counts", "checks"})
+_NEEDED: Final = frozenset({"reviewThreads", "reviews", "comments", "commits", "talked", "remarked", "judged"})
+_ACCOUNTS: Final = frozenset({"author", "user", "resolvedBy"})
+"""An account that is not to be seen is nobody's; who is nobody is not listened to."""
+
+_T = TypeVar("_T")
+
+
+class Client(Protocol):
+    """The reading half of `GithubClient`."""
+
+    def get(self, path: str, **params: Any) -> Any:
+        """Return what a path holds."""
+        ...
+
+    def pages(self, path: str, key: str = "", **params: Any) -> list[Any]:
+        """Return a whole list."""
+        ...
+
+    def graphql(self, text: str, /, **variables: Any) -> tuple[Any, list[Any]]:
+        """Return the data, and what went wrong with parts of it."""
+        ...
+
+    @property
+    def login(self) -> str:
+        """Whose token it is."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A pull request's fields with all pages, what stands around it, and whether its checks had to come by REST."""
+
+    data: Mapping[str, Any]
+    repository: Mapping[str, Any]
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What was read last, when, and how the pull request looked then."""
+
+    told: _Told
+    pull: Pull
+    at: float
+    mark: tuple[Any, ...]
+    decided: str  # how GitHub judged it last, "" where it has not
+
+
+class Reading:
+    """The pull requests of one repository, as they were read last. Every method blocks; threads take turns."""
+
+    def __init__(
+        self,
+        client: Client,
+        hosted: Hosted,
+        target: str,
+        trusted: Callable[[], Sequence[str]],
+        author_email: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take where to ask, the run's target branch, whom `reviews.trusted` names now, and the run's own address."""
+        self._client = client
+        self._hosted = hosted
+        self._target = target
+        self._clock = clock
+        self._people = People(client, hosted.repository, trusted, clock)
+        self._listen = Listen(self._people.hears, author_email)
+        self._held: dict[int, _Held] = {}
+        self._rules: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._said: dict[int, str] = {}  # what failed check runs say of themselves; it does not change
+        self._lock = threading.RLock()
+
+    # pull requests
+
+    def pulls(self, numbers: Sequence[int]) -> dict[int, Pull]:
+        """Return pull requests as they are: one request where nothing changed, one more for what did.
+
+        Raises ForgeError for a number that is none, ForgeBusy where GitHub does not tell all of it.
+        """
+        wanted = list(dict.fromkeys(numbers))
+        with self._lock:
+            due = [n for n in wanted if n not in self._held]
+            known = [n for n in wanted if n in self._held]
+            due += self._changed(known)
+            due += self._aged([n for n in known if n not in due], len(due))
+            for batch in _batched(due, query.BATCH):
+                self._read(batch)
+            for number in known:
+                if number not in due and (held := self._held[number]).told.refused:
+                    self._held[number] = replace(held, pull=self._made(held.told))
+            return {n: self._held[n].pull for n in wanted}
+
+    def pull(self, number: int, fresh: bool = True) -> Pull:
+        """Return one pull request: read in full now, or, where that need not be, as `pulls` does."""
+        with self._lock:
+            if not fresh:
+                return self.pulls([number])[number]
+            self._read([number])
+            return self._held[number].pull
+
+    def find(self, branch: str) -> list[int]:
+        """Return the numbers of a branch's pull requests in any state, the newest first."""
+        label = f"{self._hosted.head_owner or self._hosted.owner}:{branch}"
+        found = self._client.pages(
+            f"/repos/{self._hosted.repository}/pulls", head=label, state="all", sort="created", direction="desc"
+        )
+        # a `head` that GitHub does not understand lists every pull request
+        mine = [p["number"] for p in found if p["head"]["ref"] == branch and same(p["head"]["label"] or "", label)]
+        return sorted(mine, reverse=True)
+
+    # what has changed
+
+    def _changed(self, known: Sequence[int]) -> list[int]:
+        """Return those that must be read in full; of the others what their base decides is taken over."""
+        if not known:
+            return []
+        repository, refused = self._asked(query.light(known), known)
+        due = []
+        for number in known:
+            held, now = self._held[number], repository[query.alias(number)]
+            status = decided(now)
+            moved = fingerprint(now) != held.mark or (held.decided and status and held.decided != status)
+            if moved or (number in refused) != held.told.refused:
+                due.append(number)
+            else:
+                told, status = replace(held.told, data=rebased(held.told.data, now)), status or held.decided
+                self._held[number] = replace(held, told=told, pull=retold(held.pull, now), decided=status)
+        return due
+
+    def _aged(self, still: Sequence[int], due: int) -> list[int]:
+        """Return those that were read too long ago, the oldest first: as many as cost no further request."""
+        room = query.BATCH - due % query.BATCH if due % query.BATCH or not due else 0
+        old = [n for n in still if self._clock() - self._held[n].at >= OLDEST]
+        return sorted(old, key=lambda n: self._held[n].at)[:room]
+
+    # reading in full
+
+    def _read(self, numbers: Sequence[int]) -> None:
+        at = self._clock()
+        repository, refused = self._asked(query.full(numbers), numbers)
+        told = {}
+        for number in numbers:
+            data = repository[query.alias(number)]
+            mark = fingerprint(data)
+            lacking = number in refused or not self._complete(number, data)
+            told[number] = _Told(data, repository, lacking), mark
+        self._inquire([r for t, _ in told.values() for r in self._reported(t)])
+        for number, (one, mark) in told.items():
+            self._held[number] = _Held(one, self._made(one), at, mark, decided(one.data))
+
+    def _complete(self, number: int, data: dict[str, Any]) -> bool:
+        """Read all further pages of a pull request's lists; False where the checks' are refused."""
+
+        def page(part: str) -> Callable[[str], Any]:
+            def ask(after: str) -> Any:
+                return self._page(query.more(number, part), number, after)[0][part]
+
+            return ask
+
+        for part in query.PARTS:
+            _follow(data[part], page(part))
+        for thread in data["reviewThreads"]["nodes"]:
+            _follow(thread["comments"], self._more_remarks(number, thread["id"]))
+        checks = data["checks"]
+        while checks and checks["contexts"]["pageInfo"]["hasNextPage"]:
+            after = checks["contexts"]["pageInfo"]["endCursor"]
+            more, refused = self._page(query.more_checks(number), number, after)
+            if refused or not more["checks"]:
+                return False
+            _add(checks["contexts"], more["checks"]["contexts"])
+        return True
+
+    def _page(self, text: str, number: int, after: str) -> tuple[Any, bool]:
+        repository, refused = self._asked(text, [number], after=after)
+        return repository[query.alias(number)], number in refused
+
+    def _more_remarks(self, number: int, thread: str) -> Callable[[str], Any]:
+        def ask(after: str) -> Any:
+            data, errors = self._client.graphql(query.MORE_REMARKS, id=thread, after=after)
+            if errors or not data.get("node"):
+                raise self._hole(number, errors)
+            return data["node"]["comments"]
+
+        return ask
+
+    def _made(self, told: _Told) -> Pull:
+        """Return the pull request that fields come to; of one whose checks are refused, REST is asked for them."""
+        data, required = told.data, self._required(told.data)
+        reported, unread = self._reported(told), ""
+        if told.refused and data["state"] == "OPEN":
+            reported, unread = by_rest(self._client, self._hosted.repository, data["headRefOid"])
+            self._inquire(reported)
+        checks = judged(reported, missing(required, data["mergeStateStatus"], unread), self._said)
+        said = talk(data, self._client.login, self._people.hears)
+        made = pull(data, told.repository, checks, said, self._listen)
+        return replace(made, unread=unread)
+
+    # checks
+
+    @staticmethod
+    def _reported(told: _Told) -> list[Reported]:
+        if told.refused or not told.data["checks"]:
+            return []
+        return [from_context(node) for node in told.data["checks"]["contexts"]["nodes"]]
+
+    def _required(self, data: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the checks that rules of the base require; what protection does not tell, rulesets may."""
+        if PullRequestState(data["state"].lower()) is not PullRequestState.OPEN:
+            return ()
+        rule = (data["baseRef"] or {}).get("refUpdateRule") or {}
+        listed = [c for c in rule.get("requiredStatusCheckContexts") or () if c]
+        return tuple(dict.fromkeys([*listed, *self._by_rules(data["baseRefName"])]))
+
+    def _by_rules(self, branch: str) -> tuple[str, ...]:
+        asked, contexts = self._rules.get(branch, (float("-inf"), ()))
+        if self._clock() - asked >= OLDEST:
+            contexts = contexts_by_rules(self._client, self._hosted.repository, branch)
+            self._rules[branch] = self._clock(), contexts
+        return contexts
+
+    def _inquire(self, reported: Iterable[Reported]) -> None:
+        """Learn what failed check runs say of themselves, where only that tells whether their runner was lost."""
+        obscure = {r.id: r for r in reported if r.obscure and r.id not in self._said}
+        nodes = {r.node: r.id for r in obscure.values() if r.node}
+        for ids in _batched(list(nodes), _MOST_IDS):
+            for node in self._failed_runs(ids):
+                self._said[nodes[node["id"]]] = said_of_itself(node)
+        for run in obscure.values():
+            if not run.node:
+                self._said[run.id] = annotations_by_rest(self._client, self._hosted.repository, run.id)
+
+    def _failed_runs(self, ids: Sequence[str]) -> list[Any]:
+        try:
+            data, _ = self._client.graphql(query.FAILED_RUNS, ids=list(ids))
+        except Unauthorised:
+            raise
+        except GithubRefused:
+            return []
+        return [node for node in data["nodes"] if node]
+
+    def base_checks(self, commit: str, names: Collection[str] = ()) -> dict[str, tuple[CheckState, int]] | None:
+        """Return how the checks of a commit by itself came out, with the Actions jobs' ids (0: none) of the red ones.
+
+        None while one is pending, of those that are named if any are; empty where nothing reports there.
+        """
+        with self._lock:
+            reported = self._of_commit(commit)
+            found: Checks = judged(reported, (), self._said)
+        states = {c.name: c.state for c in found.checks if not names or c.name in names}
+        if CheckState.PENDING in states.values():
+            return None
+        return {name: (state, found.failed_jobs.get(name, 0)) for name, state in states.items()}
+
+    def _of_commit(self, commit: str) -> list[Reported]:
+        nodes: list[Any] = []
+        after = None
+        while True:
+            data, errors = self._client.graphql(query.COMMIT_CHECKS, **self._where, commit=commit, after=after)
+            if errors:
+                return by_rest(self._client, self._hosted.repository, commit)[0]
+            rollup = ((data["repository"] or {}).get("object") or {}).get("checks")
+            if not rollup:
+                return []
+            nodes += rollup["contexts"]["nodes"]
+            after = rollup["contexts"]["pageInfo"]["endCursor"]
+            if not rollup["contexts"]["pageInfo"]["hasNextPage"]:
+                return [from_context(node) for node in nodes]
+
+    # asking
+
+    @property
+    def _where(self) -> dict[str, str]:
+        return {"owner": self._hosted.owner, "name": self._hosted.name}
+
+    def _asked(self, text: str, numbers: Sequence[int], **more: str) -> tuple[dict[str, Any], set[int]]:
+        """Return what a query told of the repository, and the numbers whose checks it was refused."""
+        data, errors = self._client.graphql(text, **self._where, **more)
+        repository = data.get("repository")
+        if not repository:
+            raise ForgeError(
+                f"{self._hosted.repository} is not there, or not for this token: look at the remote's address and "
+                "at what the token may read, then claudetm resume"
+            )
+        named = {query.alias(n): n for n in numbers}
+        refused: set[int] = set()
+        for error in errors:
+            path = list(error.get("path") or ()) if isinstance(error, Mapping) else []
+            number = named.get(path[1]) if len(path) > 1 else None
+            if number is not None and len(path) > 2 and path[2] in _ROLLUP:  # noqa: PLR2004 - repository, pull, field
+                refused.add(number)
+            elif number is None or len(path) == 2 or (path[2] in _NEEDED and path[-1] not in _ACCOUNTS):  # noqa: PLR2004
+                raise self._unreadable(number or numbers[0], error, errors)
+        for name, number in named.items():
+            if repository.get(name) is None:
+                raise self._hole(number, errors)
+        return repository, refused
+
+    def _unreadable(self, number: int, error: Any, errors: Sequence[Any]) -> ForgeError:
+        if isinstance(error, Mapping) and error.get("type") == "NOT_FOUND":
+            return ForgeError(f"There is no pull request #{number} in {self._hosted.repository}.")
+        return self._hole(number, errors)
+
+    def _hole(self, number: int, errors: Sequence[Any]) -> ForgeBusy:
+        words = [str(e.get("message") or "") for e in errors if isinstance(e, Mapping)]
+        why = next(filter(None, words), "it does not say why")
+        return ForgeBusy(
+            f"GitHub told only a part of pull request #{number} ({why}); it is asked again", self._clock() + _AGAIN
+        )
+
+
+def _follow(page: dict[str, Any], ask: Callable[[str], Any]) -> None:
+    """Read all further pages of a list into its first."""
+    while page["pageInfo"]["hasNextPage"]:
+        _add(page, ask(page["pageInfo"]["endCursor"]))
+
+
+def _add(page: dict[str, Any], more: Mapping[str, Any]) -> None:
+    page["nodes"] += more["nodes"]
+    page["pageInfo"] = more["pageInfo"]
+
+
+def _batched(items: Sequence[_T], most: int) -> Iterator[Sequence[_T]]:
+    for start in range(0, len(items), most):
+        yield items[start : start + most]
