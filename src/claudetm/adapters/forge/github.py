@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused
+from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, Unauthorised
 from claudetm.adapters.forge.github_logs import CheckLogs
 from claudetm.adapters.forge.github_look import pull_request
 from claudetm.adapters.forge.github_merge import GithubMerging, Wish, opposed
@@ -26,11 +26,12 @@ from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_pull import Pull
 from claudetm.adapters.forge.github_pushes import GithubPushes
 from claudetm.adapters.forge.github_reading import Reading
+from claudetm.adapters.forge.github_reviews import same
 from claudetm.adapters.forge.github_runs import GithubRuns
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
 from claudetm.errors import ForgeBusy, ForgeError, RepositoryError
 from claudetm.ports.forge import CheckLog, MergeDone, MergeOutcome, NewPullRequest, Note
-from claudetm.workflow.pull_request import PullRequest, PullRequestState
+from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,7 +87,8 @@ class GitHubForge:
         self._logs = CheckLogs(client, hosted, logs)
         self._looks: deque[tuple[float, int]] = deque()  # when, and what it cost
         self._tidied: set[int] = set()
-        self._unknown_since: dict[str, float] = {}
+        self._unknown_since: dict[str, float] = {}  # a branch whose push GitHub does not see yet
+        self._running_since: dict[str, float] = {}  # a commit of the base whose checks run
 
     async def _writing(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do blocking work that writes, in a thread: its looks may use what is kept for writes."""
@@ -129,7 +131,8 @@ class GitHubForge:
         """Return the number of a branch's newest pull request into the target, or 0."""
         head = f"{self._hosted.head_owner}:{branch}"
         found = self._client.pages(f"{self._at}/pulls", head=head, state="all", sort="created", direction="desc")
-        found = [p for p in found if p["head"]["ref"] == branch]
+        # a `head` that GitHub does not understand lists every pull request
+        found = [p for p in found if str(p["head"]["label"]).casefold() == head.casefold()]
         ours = [p for p in found if p["base"]["ref"] == self._target]
         elsewhere = next((p for p in found if p["state"] == "open" and p not in ours), None)
         if elsewhere and not any(p["state"] == "open" for p in ours):
@@ -266,6 +269,20 @@ class GitHubForge:
         """
         return await asyncio.to_thread(self._failing_at, commit, checks)
 
+    def _failing_at(self, commit: str, checks: Sequence[str]) -> Mapping[str, CheckLog] | None:
+        try:
+            found = self._reading.base_checks(commit, checks)
+        except Unauthorised:
+            raise
+        except GithubRefused as refused:
+            _log.info("How checks came out at %s cannot be read: %s", commit[:10], refused)
+            return {}
+        if found is None:
+            since = self._running_since.setdefault(commit, time.monotonic())
+            return None if time.monotonic() - since < _HOUR else {}
+        red = {name: job for name, (state, job) in found.items() if state is CheckState.FAILED and name in checks}
+        return {n: self._logs.of_job(n, job) if job else CheckLog(how="failure") for n, job in red.items()}
+
     # merging
 
     async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
@@ -285,7 +302,8 @@ class GitHubForge:
         if not (pull.queued or pull.auto_merge):
             return pull
         asked = await asyncio.to_thread(self._repository.room.ref, _asked(pull.number))
-        if not asked or (pull.auto_merge and pull.auto_merge != await asyncio.to_thread(lambda: self._client.login)):
+        login = await asyncio.to_thread(lambda: self._client.login)
+        if not asked or (pull.auto_merge and not same(pull.auto_merge, login)):
             return pull
         if asked == pull.head and not opposed(pull):
             return pull
@@ -301,12 +319,10 @@ class GitHubForge:
         self._tidied.add(pull.number)
         if await asyncio.to_thread(self._repository.room.ref, _asked(pull.number)) != pull.head:
             return
-        self._faults(f"delete:before:{pull.number}")
         try:
             await self._repository.delete_branch(pull.branch, pull.head)
         except (ForgeError, RepositoryError) as error:
             _log.info("%s is merged, and its branch %s stays: %s", pull.url, pull.branch, error)
-        self._faults(f"delete:after:{pull.number}")
 
     # waiting
 

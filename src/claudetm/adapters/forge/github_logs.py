@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -70,26 +71,27 @@ class CheckLogs:
 
     def of(self, pull: Pull, check: str) -> CheckLog:
         """Return what a failed check of a pull request wrote, or says of itself."""
-        job, no_verdict = pull.failed_jobs.get(check, 0), pull.broken.get(check, "")
-        if job and check in pull.runs:
-            return self.of_job(check, job, no_verdict)
-        if job:
-            return self.of_check_run(check, job, no_verdict)
+        run, no_verdict = pull.failed_jobs.get(check, 0), pull.broken.get(check, "")
+        if run:
+            return self.of_job(check, run, no_verdict)
         summary = next((c.summary for c in pull.checks if c.name == check), "")
         return of_status(check, summary, pull.links.get(check, ""), no_verdict)
 
     def of_job(self, check: str, job: int, no_verdict: str = "") -> CheckLog:
-        """Return what an Actions job wrote; where its log is gone, what the check itself says."""
+        """Return what an Actions job wrote; where there is no log, what the check says of itself."""
         try:
             about = self._client.get(f"{self._at}/actions/jobs/{job}")
-            path = self._folder / f"{_slug(check)}-{str(about.get('head_sha'))[:10]}-{job}.log"
+        except GithubRefused:
+            return self.of_check_run(check, job, no_verdict)
+        path = self._folder / f"{_slug(check)}-{str(about.get('head_sha'))[:10]}-{job}.log"
+        try:
             log = self._kept(path, job)
-        except NotFound:
-            said = self.of_check_run(check, job, no_verdict)
-            return CheckLog(f"The log is not kept any more.\n\n{said.text}", "", "", said.how, no_verdict)
         except GithubRefused as refused:
+            why = "is not kept any more" if isinstance(refused, NotFound) else f"cannot be read: {refused}"
             said = self.of_check_run(check, job, no_verdict)
-            return CheckLog(f"The log cannot be read: {refused}\n\n{said.text}", "", "", said.how, no_verdict)
+            return replace(
+                said, text=f"The log {why}. What the check says of itself:\n\n{said.text}", how=_how(about)
+            )
         text, command = failed_part(log)
         return CheckLog(both_ends(text), str(path), command, _how(about), no_verdict)
 

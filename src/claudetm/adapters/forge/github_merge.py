@@ -34,6 +34,8 @@ METHODS: Final = ("merge", "squash", "rebase")
 PATIENCE: Final = 1800.0
 """Seconds for which "not yet" is believed of one head; then it is a refusal: a check may never report."""
 
+_BLOCKED: Final = "BLOCKED"  # by what is not seen here, where all that is seen is satisfied
+
 _ENQUEUE: Final = """mutation EnqueuePullRequest($pull: ID!, $head: GitObjectID!) {
   enqueuePullRequest(input: {pullRequestId: $pull, expectedHeadOid: $head}) { mergeQueueEntry { id } } }"""
 _DEQUEUE: Final = """mutation DequeuePullRequest($pull: ID!) {
@@ -113,11 +115,14 @@ class GithubMerging:
             return way
         if pull.queue:
             return self._enqueue(pull, wish)
-        if pull.status == "BLOCKED":  # by something that is not seen here
-            if pull.may_auto_merge and self._merges_later(pull, wish):
+        if pull.status == _BLOCKED and pull.may_auto_merge:
+            if self._merges_later(pull, wish):
                 return MergeQueuedUp()
-            if self._could_override(pull):
-                return self._explained(pull, "something that it requires is missing")
+            pull = self._settled(wish.number)
+            if (way := in_the_way(pull, wish)) is not None:
+                return way
+        if pull.status == _BLOCKED and self._could_override(pull):
+            return self._explained(pull, "something that it requires is missing")
         return self._put(pull, wish)
 
     def _settled(self, number: int) -> Pull:
