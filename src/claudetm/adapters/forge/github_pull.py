@@ -56,7 +56,7 @@ class Pull:
     mergeable: Mergeable
     status: str  # mergeStateStatus
     checks: tuple[Check, ...]
-    failed_jobs: Mapping[str, int] = field(default_factory=dict)  # failed check -> its check run's id, which is an Actions job's too
+    failed_jobs: Mapping[str, int] = field(default_factory=dict)  # failed check -> its check run, or job
     runs: Mapping[str, int] = field(default_factory=dict)  # check -> the Actions workflow run's id
     broken: Mapping[str, str] = field(default_factory=dict)  # failed check -> why it is no verdict on the code
     links: Mapping[str, str] = field(default_factory=dict)  # check -> where a person reads it
