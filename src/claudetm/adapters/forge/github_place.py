@@ -249,12 +249,12 @@ def parse_issue(text: str, hosted: Hosted) -> int:
 def _parse(text: str, hosted: Hosted, kind: str, called: str) -> int:
     text = text.strip()
     host = git_host(hosted.api)
-    found = re.fullmatch(r"(?:(?P<repository>[\w.-]+/[\w.-]+))?#?(?P<number>[0-9]{1,10})", text) or re.fullmatch(
+    found = re.fullmatch(r"(?:(?P<repository>[\w.-]+/[\w.-]+)?#)?(?P<number>[0-9]{1,10})", text) or re.fullmatch(
         rf"(?:https?://)?(?:www\.)?(?P<host>[\w.:-]+)/(?:[\w.-]+/)*?(?P<repository>[\w.-]+/[\w.-]+)/{kind}/"
         r"(?P<number>[0-9]{1,10})(?:[/?#].*)?",
         text,
     )
-    if not found or not int(found["number"]) or (found["repository"] and "#" not in text and "/" not in text):
+    if not found or not int(found["number"]):
         raise UsageError(
             f"{text} is no {called} of GitHub: write its number, or https://{host}/{hosted.repository}/{kind}/12"
         )
