@@ -229,7 +229,7 @@ class GithubClient:
             url = following
         return found
 
-    def graphql(self, query: str, **variables: Any) -> tuple[Any, list[Any]]:
+    def graphql(self, query: str, /, **variables: Any) -> tuple[Any, list[Any]]:
         """Return (data, errors): what could be read is kept where something else could not.
 
         Nothing but errors raises GithubRefused.
@@ -271,7 +271,7 @@ class GithubClient:
 
         return self._once(asked, "core", send)
 
-    def mutate(self, query: str, **variables: Any) -> Any:
+    def mutate(self, query: str, /, **variables: Any) -> Any:
         """Send a GraphQL mutation, once; return its data."""
         asked = _named(query)
 

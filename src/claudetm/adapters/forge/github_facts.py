@@ -30,7 +30,7 @@ class Asks(Protocol):
         """Return a list, read to its last page."""
         ...
 
-    def graphql(self, query: str, **variables: Any) -> tuple[Any, list[Any]]:
+    def graphql(self, query: str, /, **variables: Any) -> tuple[Any, list[Any]]:
         """Return the data, and what went wrong with parts of it."""
         ...
 
