@@ -19,12 +19,14 @@ from claudetm.adapters.agent import containment
 from claudetm.adapters.agent.claude_sdk import AgentSettings, ClaudeAgent
 from claudetm.adapters.agent.environment import rehearsal_environment
 from claudetm.adapters.commands.runner import CommandRunner, RunnerSettings
+from claudetm.adapters.forge.github_place import hosted_from_data
 from claudetm.adapters.forge.local import LocalForge
 from claudetm.adapters.forge.local_checks import CheckSettings
 from claudetm.adapters.forge.local_journal import ForgeJournal
 from claudetm.adapters.git.git import identity
 from claudetm.adapters.git.run_repository import RunRepository
 from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews
+from claudetm.bootstrap import github
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.opening import Opened, run_folder
 from claudetm.engine import inbox
@@ -32,12 +34,13 @@ from claudetm.engine.commit import Listener, Writer
 from claudetm.engine.loop import Driver, Ending
 from claudetm.errors import StoreError, UsageError
 from claudetm.ports.agent import Progress
+from claudetm.ports.forge import Forge
 from claudetm.ports.store import Command
 from claudetm.prompts.render import Prompts
 from claudetm.redact import learn, secrets_of
 from claudetm.stages.context import Context
 from claudetm.workflow.limits import Wait
-from claudetm.workflow.policy import Policy
+from claudetm.workflow.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +73,11 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
             views.flush()
             screen.wait(wait)
 
-        made_with = _wired(run.policy)
+        made_with = _wired(run)
 
         def refit() -> Context | None:
             nonlocal made_with
-            if made_with == (made_with := _wired(run.policy)):
+            if made_with == (made_with := _wired(run)):
                 return None
             return replace(_context(opened, folder, environment, writer, screen), stop=context.stop)
 
@@ -90,8 +93,9 @@ _SECRET: Final = re.compile(r"(?i)token|passw|secret|key|auth")
 """Names a variable that holds a secret."""
 
 
-def _wired(policy: Policy) -> tuple[object, ...]:
+def _wired(run: Run) -> tuple[object, ...]:
     """Return the settings that the ports are made with: one that changes makes them anew."""
+    policy = run.policy
     return (
         policy.sandbox,
         policy.copy,
@@ -100,6 +104,8 @@ def _wired(policy: Policy) -> tuple[object, ...]:
         policy.setup,
         policy.checks_timeout,
         policy.checks_environment,
+        policy.trusted,
+        github.adopted_branch(run),
     )
 
 
@@ -109,7 +115,11 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
     contained = containment.choose(policy.sandbox)
     for secret in secrets_of(os.environ, filter(_SECRET.search, policy.checks_environment)):
         learn(secret)  # a command may print it
-    repository = RunRepository(folder, user, run.id, run.base, policy.copy)
+    place = hosted_from_data(run.hosted) if run.hosted else None
+    remote = github.remote_of(place) if place else None
+    repository = RunRepository(folder, user, run.id, run.base, policy.copy, remote=remote)
+    if branch := github.adopted_branch(run):
+        repository.adopt_branch(branch)
     commands = CommandRunner(
         RunnerSettings(run.id, folder / "commands-home", contained, [folder], policy.checks_environment)
     )
@@ -126,8 +136,13 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
             trust_project_settings=policy.trust_project_settings,
         )
     )
-    checks = CheckSettings(policy.checks, state.logs / "checks", policy.setup, policy.checks_timeout)
-    forge = LocalForge(repository, run.target, ForgeJournal(state.root / "forge" / "journal.jsonl"), commands, checks)
+    forge: Forge
+    if place and opened.token:
+        forge = github.forge_of(place, opened.token, run, repository, state)
+    else:
+        checks = CheckSettings(policy.checks, state.logs / "checks", policy.setup, policy.checks_timeout)
+        records = ForgeJournal(state.root / "forge" / "journal.jsonl")
+        forge = LocalForge(repository, run.target, records, commands, checks)
     return Context(
         run=run,
         agent=agent,

@@ -14,15 +14,21 @@ from claudetm.adapters.forge.github_access import Token, find, is_actions_token,
 from claudetm.adapters.forge.github_facts import Asks, Facts, facts, pushed_to
 from claudetm.adapters.forge.github_place import Hosted, address, git_host, hosted, parse_issue, parse_pull
 from claudetm.adapters.forge.github_refusals import Unauthorised
-from claudetm.adapters.git.git import GitFailed
-from claudetm.bootstrap.github_goal import goal_of_issue, goal_of_pull, open_pull
+from claudetm.adapters.git.git import GitFailed, identity
+from claudetm.bootstrap.github_goal import goal_of_issue, goal_of_pull, head_of, open_pull
 from claudetm.errors import ConfigError, ForgeError, UsageError
+from claudetm.workflow.run import ADOPTED
 
 if TYPE_CHECKING:
     from claudetm.adapters.forge.github_client import GithubClient
+    from claudetm.adapters.git.remote import Remote
+    from claudetm.adapters.git.run_repository import RunRepository
     from claudetm.adapters.git.user_repository import UserRepository
+    from claudetm.adapters.store.directory import StateDirectory
     from claudetm.config import Resolved
+    from claudetm.ports.forge import Forge
     from claudetm.workflow.policy import Policy
+    from claudetm.workflow.run import Run
 
 Notice = Callable[[str], None]
 
@@ -160,19 +166,22 @@ def _refused(place: Hosted, token: Token) -> ConfigError:
 
 def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
     """Return where the run begins. Raises ClaudetmError, in one sentence, for what would never end well."""
-    branch, target, goal = f"claudetm/{wanted.run}/c1", wanted.target, wanted.goal
-    known = facts(client, place, target, branch)
+    target, goal, lent = wanted.target, wanted.goal, False
+    known = facts(client, place, target, f"claudetm/{wanted.run}/c1")
     refuse_unseen(known, token, place)
     adopts = parse_pull(wanted.adopts, place) if wanted.adopts else 0
     if adopts:
         pull = open_pull(client, place, adopts)
         target, goal = str(pull["base"]["ref"]), goal or goal_of_pull(pull)
-        known = known if target == wanted.target else facts(client, place, target, branch)
+        place, before = head_of(pull, place), {place.repository, pushed_to(place)}
+        lent = pushed_to(place) not in before
+        known = facts(client, place, target, str(pull["head"]["ref"]))
     issue = parse_issue(wanted.issue, place) if wanted.issue else 0
     if issue:
         goal = goal_of_issue(client, place, issue, goal, wanted.trusted)
-    for refuse in (refuse_unfinishable, refuse_unpushable, refuse_unsigned):
-        refuse(known, token, place, target)
+    refuse_unfinishable(known, place, target)
+    refuse_unpushable(replace(known, push_permission=known.permission) if lent else known, token, place)
+    refuse_unsigned(known, place, target)
     return Ground(place, known, target, known.tip, goal, token, adopts, issue)
 
 
@@ -192,7 +201,7 @@ def refuse_unseen(known: Facts, token: Token, place: Hosted) -> None:
         )
 
 
-def refuse_unfinishable(known: Facts, _token: Token, place: Hosted, target: str) -> None:
+def refuse_unfinishable(known: Facts, place: Hosted, target: str) -> None:
     """Raise ForgeError for what nothing can be merged into."""
     if known.archived or known.disabled:
         raise ForgeError(
@@ -211,7 +220,7 @@ def refuse_unfinishable(known: Facts, _token: Token, place: Hosted, target: str)
         )
 
 
-def refuse_unpushable(known: Facts, token: Token, place: Hosted, _target: str) -> None:
+def refuse_unpushable(known: Facts, token: Token, place: Hosted) -> None:
     """Raise ForgeError for a token that could push nothing."""
     to = known.push_to or place.repository
     if not known.may_push:
@@ -226,7 +235,7 @@ def refuse_unpushable(known: Facts, token: Token, place: Hosted, _target: str) -
         )
 
 
-def refuse_unsigned(known: Facts, _token: Token, place: Hosted, target: str) -> None:
+def refuse_unsigned(known: Facts, place: Hosted, target: str) -> None:
     """Raise ForgeError where commits must be signed: GitHub merges no unsigned commit there, squashed or not.
 
     The rule is held against the pull request's own commits, and agents have no key to sign them with.
@@ -330,3 +339,38 @@ def _has(user: UserRepository, commit: str) -> bool:
     except GitFailed:
         return False
     return True
+
+
+# --- what drives it ---------------------------------------------------------------------------------------------
+
+
+def adopted_branch(run: Run) -> str:
+    """Return the branch of the pull request that a run has adopted; "" where it made its own."""
+    change = run.changes.get(ADOPTED) if run.adopts else None
+    return change.branch if change is not None else ""
+
+
+def remote_of(place: Hosted) -> Remote:
+    """Return git's way there. The token is found anew for each connection: one that expires is renewed by gh."""
+    from claudetm.adapters.git.remote import Remote
+
+    return Remote(place.url, place.push, lambda: token_of(place).value, os.environ)
+
+
+def forge_of(place: Hosted, token: Token, run: Run, repository: RunRepository, state: StateDirectory) -> Forge:
+    """Return the forge of a run on GitHub, from what its journal says of it."""
+    from claudetm.adapters.forge.github import GitHubForge
+    from claudetm.adapters.forge.github_reading import Reading
+
+    client = client_of(place, token)
+    email = identity(run.author)["GIT_AUTHOR_EMAIL"]
+    return GitHubForge(
+        client,
+        place,
+        run.target,
+        repository,
+        Reading(client, place, run.target, lambda: run.policy.trusted, email),
+        merged=lambda: [c.merge_commit for c in run.changes.values() if c.merge_commit],
+        hint=state.root / "forge" / "hint",
+        logs=state.logs / "checks",
+    )

@@ -6,11 +6,14 @@ Of an issue's remarks only those count whose authors are listened to: anybody ca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from claudetm.adapters.forge.github_facts import Asks
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_refusals import GithubRefused, NotFound
+from claudetm.adapters.forge.github_facts import Asks, pushed_to
+from claudetm.adapters.forge.github_people import People
+from claudetm.adapters.forge.github_place import Hosted, address
+from claudetm.adapters.forge.github_refusals import NotFound
+from claudetm.adapters.forge.github_reviews import Author
 from claudetm.bootstrap.texts import GOAL_BYTES
 from claudetm.errors import UsageError
 from claudetm.redact import printable
@@ -18,16 +21,21 @@ from claudetm.redact import printable
 
 def _asked(client: Asks, path: str, what: str, number: int, place: Hosted) -> Any:
     try:
-        return client.get(f"/repos/{place.repository}/{path}/{number}")
+        return client.get(f"{_at(place)}/{path}/{number}")
     except NotFound:
         raise UsageError(
             f"There is no {what} #{number} in {place.repository}; give its number or its address"
         ) from None
 
 
+def any_pull(client: Asks, place: Hosted, number: int) -> Mapping[str, Any]:
+    """Return a pull request as REST tells it. Raises UsageError where there is none of that number."""
+    return dict(_asked(client, "pulls", "pull request", number, place))
+
+
 def open_pull(client: Asks, place: Hosted, number: int) -> Mapping[str, Any]:
     """Return an open pull request whose branch can be pushed to. Raises UsageError for any other."""
-    pull = _asked(client, "pulls", "pull request", number, place)
+    pull = any_pull(client, place, number)
     if pull["state"] != "open":
         over = "merged already; nothing is left to do" if pull.get("merged") else "closed; reopen it first"
         raise UsageError(f"Pull request #{number} of {place.repository} is {over}")
@@ -35,13 +43,26 @@ def open_pull(client: Asks, place: Hosted, number: int) -> Mapping[str, Any]:
     whose = (head.get("repo") or {}).get("full_name", "")
     if not whose:
         raise UsageError(f"The branch of pull request #{number} is gone with its fork; open it anew from another")
-    ours = {place.repository.casefold(), f"{place.head_owner}/{place.name}".casefold()}
+    ours = {place.repository.casefold(), pushed_to(place).casefold()}
     if whose.casefold() not in ours and not pull.get("maintainer_can_modify"):
         raise UsageError(
             f"Pull request #{number} comes from {whose}, which does not let maintainers push to it; ask its author "
             "to allow edits by maintainers"
         )
-    return dict(pull)
+    return pull
+
+
+def head_of(pull: Mapping[str, Any], place: Hosted) -> Hosted:
+    """Return where a pull request's own branch is pushed to; a fork is reached as the repository itself is."""
+    head = pull["head"]["repo"]
+    whose = str(head["full_name"])
+    if whose.casefold() == pushed_to(place).casefold():
+        return place
+    if whose.casefold() == place.repository.casefold():
+        return replace(place, push=place.url, head_owner=place.owner)
+    found = address(place.push)
+    over_ssh = found is not None and found.scheme == "ssh"
+    return replace(place, push=str(head["ssh_url" if over_ssh else "clone_url"]), head_owner=whose.partition("/")[0])
 
 
 def goal_of_pull(pull: Mapping[str, Any]) -> str:
@@ -59,38 +80,21 @@ def goal_of_issue(client: Asks, place: Hosted, number: int, goal: str, trusted: 
         raise UsageError(f"Issue #{number} of {place.repository} is closed; reopen it, or say the goal yourself")
     title = " ".join(printable(str(issue["title"])).split())
     first = f"{title} (issue #{number})"
-    heard = _Listening(client, place, {name.casefold() for name in trusted})
-    remarks = client.pages(f"/repos/{place.repository}/issues/{number}/comments")
-    said = [f"{r['user']['login']} added:\n{r.get('body') or ''}" for r in remarks if heard(r)]
+    people = People(client, place.repository, lambda: trusted)
+    remarks = [(_author(r), r.get("body") or "") for r in client.pages(f"{_at(place)}/issues/{number}/comments")]
+    said = [f"{who.name} added:\n{body}" for who, body in remarks if people.hears(who)]
     return _bounded(f"{goal}\n\n{first}" if goal else first, [str(issue.get("body") or ""), *said])
 
 
-class _Listening:
-    """Says whether a remark's author is listened to: may write to the repository, or is in `reviews.trusted`."""
+def _author(remark: Mapping[str, Any]) -> Author:
+    user = remark.get("user") or {}
+    return Author(
+        str(user.get("login", "")), str(user.get("type", "")), str(remark.get("author_association", "NONE"))
+    )
 
-    def __init__(self, client: Asks, place: Hosted, trusted: set[str]) -> None:
-        self._client = client
-        self._place = place
-        self._trusted = trusted
-        self._known: dict[str, bool] = {}
 
-    def __call__(self, remark: Mapping[str, Any]) -> bool:
-        user = remark.get("user") or {}
-        login = str(user.get("login", ""))
-        if {login.casefold(), login.removesuffix("[bot]").casefold()} & self._trusted:
-            return True
-        if not login or user.get("type") != "User":
-            return False
-        if login not in self._known:
-            self._known[login] = self._may_write(login, str(remark.get("author_association", "")))
-        return self._known[login]
-
-    def _may_write(self, login: str, association: str) -> bool:
-        try:
-            found = self._client.get(f"/repos/{self._place.repository}/collaborators/{login}/permission")
-        except GithubRefused:  # a token may not ask that
-            return association in {"OWNER", "MEMBER", "COLLABORATOR"}
-        return found.get("permission") in {"write", "maintain", "admin"}
+def _at(place: Hosted) -> str:
+    return f"/repos/{place.repository}"
 
 
 def _bounded(first: str, parts: Sequence[str]) -> str:
