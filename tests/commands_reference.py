@@ -18,6 +18,7 @@ from claudetm.config import resolve
 _TYPES: Final = {"str": "text", "int": "n", "int range": "n", "float": "n"}
 JOURNAL: Final = "the journal"
 FORGE: Final = "the journal, the local forge's records"
+LOOK: Final = "the journal, the local forge's records or GitHub"
 COMMAND: Final = "an event in the journal; where a driver lives, a file in `inbox/` that it takes"
 RUN: Final = (
     "the journal, views and logs; the run's own repository; refs `claudetm/…` of yours; at the end your branch"
@@ -55,8 +56,15 @@ NOTES: Final[Mapping[str, Note]] = {
     "progress": Note("claudetm progress", JOURNAL),
     "context": Note("claudetm context", JOURNAL),
     "logs": Note("claudetm logs -n 20 -f", "the journal, `logs/`"),
-    "pr": Note("claudetm pr 1 --logs", FORGE),
-    "comments": Note("claudetm comments 1 --all", FORGE),
+    "pr": Note(
+        "claudetm pr 1 --logs", LOOK, "nothing; with `--logs` of a run on GitHub, whole logs in `logs/checks`"
+    ),
+    "comments": Note("claudetm comments 1 --all", LOOK),
+    "fix-pr": Note(
+        "claudetm fix-pr 7 --max-cost 5",
+        "the repository, the configuration, the pull request on GitHub",
+        f"{RUN}; with `--merge-only` nothing but the merge at GitHub",
+    ),
     "review": Note("claudetm review", FORGE),
     "review list": Note("claudetm review list", FORGE),
     "review show": Note("claudetm review show 1", f"{FORGE}, your repository"),
@@ -68,7 +76,7 @@ NOTES: Final[Mapping[str, Note]] = {
     "review resolve": Note("claudetm review resolve 1 t1.1", FORGE, REVIEW),
     "review close": Note("claudetm review close 1", FORGE, REVIEW),
     "review reopen": Note("claudetm review reopen 1", FORGE, REVIEW),
-    "explain": Note("claudetm explain c1", JOURNAL),
+    "explain": Note("claudetm explain c1", LOOK),
     "say": Note('claudetm say "Use the existing parser"', JOURNAL, COMMAND),
     "undo": Note(
         "claudetm undo c1-1 --branch rescue", "refs `refs/claudetm/…` of your repository", "the branch that is named"
@@ -112,7 +120,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "sandbox": "sandbox",
     "trust": "trust_project_settings",
 }
-"""The options of `start` that stand in for a setting of the configuration, whose default is theirs."""
+"""The options of `start` and `fix-pr` that stand in for a setting of the configuration, whose default is theirs."""
 
 
 def commands(command: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -195,7 +203,7 @@ def _row(parameter: Any, path: str) -> str:
 def _default(parameter: Any, path: str) -> str:
     if parameter.required:
         return "(required)"
-    if path == "start" and parameter.name in SETTINGS:
+    if path in {"start", "fix-pr"} and parameter.name in SETTINGS:
         key = SETTINGS[parameter.name]
         return f"`{key}`{_value(resolve()[key])}"
     if parameter.default in (None, "", False, []):

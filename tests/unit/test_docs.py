@@ -57,7 +57,7 @@ def test_each_example_is_a_command_line_of_its_command(path: str) -> None:
 
 
 def test_an_example_that_is_no_command_line_would_be_found() -> None:
-    for line in ("claudetm start", "claudetm status --no-such", "claudetm undo a b", "claudetm logs -n none"):
+    for line in ("claudetm fix-pr", "claudetm status --no-such", "claudetm undo a b", "claudetm logs -n none"):
         with pytest.raises(TyperException):
             parse(shown(line))
 

@@ -52,6 +52,7 @@ COMMANDS = (
     "logs",
     "pr",
     "comments",
+    "fix-pr",
     "review",
     "explain",
     "say",
@@ -62,9 +63,9 @@ COMMANDS = (
     "doctor",
     "demo",
 )
-"""Each is a module of this package with a function `command`, or a typer `app` of several, in `--help`'s order."""
+"""Each is a module here (fix-pr: fix_pr) with a function `command`, or a typer `app`, in `--help`'s order."""
 
-DRIVING = ("start", "resume", "demo")
+DRIVING = ("start", "resume", "fix-pr", "demo")
 """Those that drive a run: interrupted, they leave one that `resume` goes on with."""
 
 
@@ -90,7 +91,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_options)
     for name in called or COMMANDS:
-        module = import_module(f"claudetm.cli.{name}")
+        module = import_module(f"claudetm.cli.{name.replace('-', '_')}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)
         else:
@@ -192,7 +193,7 @@ def _guarded() -> int:
 
 def _interrupted() -> int:
     """Say so. Only a command that drives leaves something to carry on."""
-    if sys.argv[1:2] and sys.argv[1] not in DRIVING:
+    if sys.argv[1:2] and (sys.argv[1] not in DRIVING or "--merge-only" in sys.argv):
         return _tell("interrupted")
     print("claudetm: interrupted; `claudetm resume` carries on", file=sys.stderr)
     return ExitCode.STOPPED

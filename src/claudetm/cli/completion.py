@@ -105,7 +105,7 @@ def _words(*words: str) -> Callable[[], Iterable[Offer]]:
 
 _VALUES: Final[Mapping[str, Callable[[], Iterable[Offer]]]] = {
     "model": _tiers,
-    "forge": _words("auto", "local"),
+    "forge": _words("auto", "local", "github"),
     "sandbox": _words("auto", "on", "off"),
     "log_level": _words("quiet", "normal", "verbose"),
     "log_format": _words("text", "json"),

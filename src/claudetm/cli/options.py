@@ -6,6 +6,9 @@ from typing import Any, Final
 
 import typer
 
+REACH: Final = "What agents can reach"
+"""A panel of its own in the help, as it would else be too narrow for the names."""
+
 LOG_LEVEL: Final[Any] = typer.Option(
     "normal", "--log-level", help="quiet: only how it ended; normal; or verbose: what the agent does, too."
 )

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from claudetm.cli.options import AS_JSON, LOG_FORMAT, LOG_LEVEL
+from claudetm.cli.options import AS_JSON, LOG_FORMAT, LOG_LEVEL, REACH
 
 if TYPE_CHECKING:
     from claudetm.bootstrap.opening import Wish
     from claudetm.cli.driving import Audience
     from claudetm.cli.exit_codes import ExitCode
-
-
-_REACH = "What agents can reach"  # a panel of its own, as it would else be too narrow for the names
 
 
 def command(
@@ -56,13 +53,13 @@ def command(
         None,
         "--sandbox",
         help="auto, on or off: run agents and commands under bubblewrap.",
-        rich_help_panel=_REACH,
+        rich_help_panel=REACH,
     ),
     trust: bool = typer.Option(
         None,
         "--trust-project-settings",
         help="Load the repository's own .claude settings, hooks and servers.",
-        rich_help_panel=_REACH,
+        rich_help_panel=REACH,
     ),
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Only plan: show the plan and what would be done; no branch, no pull request."

@@ -206,9 +206,11 @@ class _Listening:
             return None
         if found is None and not self.hears(who):
             self.unheard[who.name] = None
-            return self._ignored(said, who)
+            self._ignore(said, who)
+            return None
         if found is None and not who.person and not bots:
-            return self._ignored(said, who)
+            self._ignore(said, who)
+            return None
         body = _plain(said["body"] or "")
         if found is not None:
             body = bare(body)
@@ -217,7 +219,7 @@ class _Listening:
         remark = Comment(who.name, _bounded(body), ours=found is not None)
         return _Remark(remark, who, at, found, number(said), said["url"])
 
-    def _ignored(self, said: Mapping[str, Any], who: Author) -> None:
+    def _ignore(self, said: Mapping[str, Any], who: Author) -> None:
         """Keep a remark that does not count where only people see it."""
         if (body := _plain(said["body"] or "")).strip():
             name = f"remark-{number(said)}"
