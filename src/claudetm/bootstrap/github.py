@@ -16,7 +16,7 @@ from claudetm.adapters.forge.github_place import Hosted, address, git_host, host
 from claudetm.adapters.forge.github_refusals import Unauthorised
 from claudetm.adapters.git.git import GitFailed, identity
 from claudetm.bootstrap.github_goal import goal_of_issue, goal_of_pull, head_of, open_pull
-from claudetm.errors import ConfigError, ForgeError, UsageError
+from claudetm.errors import ConfigError, ForgeBusy, ForgeError, UsageError
 from claudetm.workflow.run import ADOPTED
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Ground:
     token: Token
     adopts: int = 0
     issue: int = 0
+    lent: bool = False  # the adopted pull request's branch is of somebody's fork, who lets maintainers push to it
 
 
 # --- which forge ------------------------------------------------------------------------------------------------
@@ -122,6 +123,7 @@ class Wanted:
     adopts: str = ""
     issue: str = ""
     trusted: Sequence[str] = ()
+    dry: bool = False  # nothing is ever pushed
 
 
 def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice: Notice) -> Ground | None:
@@ -135,8 +137,13 @@ def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice:
     token = token_of(place)
     try:
         ground = survey(client_of(place, token), token, place, wanted)
+        if not wanted.dry and not ground.lent:
+            remote_of(ground.hosted).try_push(user.author)
     except Unauthorised as error:
         raise _refused(place, token) from error
+    except ForgeBusy as error:
+        why = str(error).partition(": it ")[0].rstrip(".")
+        raise ForgeError(f"{why}: call the same again once that is over, or pass --forge local") from error
     if sentence := unpushed(user, ground):
         notice(sentence)
     return ground
@@ -180,9 +187,10 @@ def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
     if issue:
         goal = goal_of_issue(client, place, issue, goal, wanted.trusted)
     refuse_unfinishable(known, place, target)
-    refuse_unpushable(replace(known, push_permission=known.permission) if lent else known, token, place)
+    if not wanted.dry:
+        refuse_unpushable(replace(known, push_permission=known.permission) if lent else known, token, place)
     refuse_unsigned(known, place, target)
-    return Ground(place, known, target, known.tip, goal, token, adopts, issue)
+    return Ground(place, known, target, known.tip, goal, token, adopts, issue, lent)
 
 
 def refuse_unseen(known: Facts, token: Token, place: Hosted) -> None:

@@ -105,7 +105,7 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
     refuse_unfit(found, hosted=place is not None)
     access = {} if wish.rehearsal else _access(resolved, said.append)
     run = time.strftime("%m%d-%H%M-") + secrets.token_hex(2)
-    wanted = github.Wanted(user.target, run, goal, wish.adopts, wish.issue)
+    wanted = github.Wanted(user.target, run, goal, wish.adopts, wish.issue, resolved["reviews.trusted"], wish.dry)
     ground = github.explored(place, wanted, user, said.append)
     if ground is not None:
         said = [sentence.replace(user.base[:10], ground.base[:10]) for sentence in said]

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -149,6 +151,23 @@ class Remote:
         if reason:
             return reason
         raise remote_answers.failure("push", at.host, at.url, complaint, self._clock())
+
+    def try_push(self, author: str) -> None:
+        """Raise what pushing a new branch would raise, ForgeBusy or RepositoryError: it is tried, and nothing moves.
+
+        It needs nothing of the run: a commit of nothing, in a repository that is thrown away, stands for the work.
+        """
+        with tempfile.TemporaryDirectory(prefix="claudetm-trial-") as folder:
+            room = CleanRoom(Path(folder) / "trial.git", author)
+            run(["git", "init", "--bare", "--quiet", "--template=", str(room.path)], room.git.environment())
+            commit = room.git.text("commit-tree", "-m", "Trial", room.git.text("mktree").strip()).strip()
+            refspec = f"{commit}:refs/heads/claudetm/trial"
+            done = self._git(
+                room, self.pushed, "push", "--dry-run", "--quiet", "--no-verify", self.pushed.url, refspec
+            )
+            if done.returncode:
+                complaint = os.fsdecode(done.stderr)
+                raise remote_answers.failure("push", self.pushed.host, self.pushed.url, complaint, self._clock())
 
     # how git is run
 
