@@ -1,6 +1,6 @@
-"""GitHub's own description of its REST API, which holds the double and its clients: what it lacks fails.
+"""GitHub's own description of its REST API, which holds the double and its clients: nothing else passes.
 
-The slice is of npm `@octokit/openapi` (MIT). Objects may hold only what their schema names, though it does not say so.
+The slice is of npm `@octokit/openapi` (MIT). Objects may hold only what their schema names, which it does not say.
 """
 
 from __future__ import annotations

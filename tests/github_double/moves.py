@@ -161,7 +161,7 @@ def open_pull(state: State, repository: Repository, login: str, asked: Proposal)
     """Open a pull request."""
     base = asked.base
     owner, _, branch = asked.head.rpartition(":")
-    source = _head_repository(state, repository, owner or repository.owner)
+    source = head_repository(state, repository, owner or repository.owner)
     if not repository.tip(base):
         raise invalid("PullRequest", "invalid", "base")
     if source is None or not source.tip(branch):
@@ -200,7 +200,7 @@ def open_pull(state: State, repository: Repository, login: str, asked: Proposal)
     return pull
 
 
-def _head_repository(state: State, repository: Repository, owner: str) -> Repository | None:
+def head_repository(state: State, repository: Repository, owner: str) -> Repository | None:
     """Return the repository of that owner in the network of forks."""
     if owner.casefold() == repository.owner.casefold():
         return repository
