@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
+
+if TYPE_CHECKING:
+    from claudetm.cli.pulls import Looked
 
 
 def command(
@@ -15,9 +20,16 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="Print them as JSON."),
 ) -> None:
     """Show the open conversations: where, who, what was answered, in which commit."""
-    from claudetm.cli.pulls import look, one_line, print_json, tell_thread, thread_data, threads
+    from claudetm.cli.pulls import look
 
     looked = look()
+    show(looked, number, every=every, as_json=as_json)
+
+
+def show(looked: Looked, number: int | None = None, *, every: bool = False, as_json: bool = False) -> None:
+    """Print the conversations of one pull request, or of all of them."""
+    from claudetm.cli.pulls import one_line, print_json, tell_thread, thread_data, threads
+
     shown = [looked.find(number)] if number else list(looked.pulls)
     found = list(threads(shown, every=every))
     if as_json:

@@ -42,9 +42,9 @@ def command(
         print("No pull request was opened yet.")
     for seen in shown:
         if not check:
-            _print(looked, seen)
+            show(looked, seen)
         if logs:
-            _print_logs(looked, seen, check)
+            show_logs(looked, seen, check)
 
 
 def _meant(number: str | None, which: str | None) -> tuple[int | None, str]:
@@ -86,7 +86,8 @@ def _with_check(shown: list[Seen], check: str) -> list[Seen]:
     return found
 
 
-def _print(looked: Looked, seen: Seen) -> None:
+def show(looked: Looked, seen: Seen) -> None:
+    """Print a pull request: how it stands, what is not green, and what it waits for."""
     from claudetm.cli.pulls import (
         awaits,
         checks_line,
@@ -158,7 +159,8 @@ def _logs(looked: Looked, seen: Seen, check: str) -> dict[str, dict[str, str]]:
     }
 
 
-def _print_logs(looked: Looked, seen: Seen, check: str) -> None:
+def show_logs(looked: Looked, seen: Seen, check: str = "") -> None:
+    """Print the logs of what failed, or of one check."""
     from claudetm.cli.pulls import clean, one_line, tell
 
     logs = _logs(looked, seen, check)

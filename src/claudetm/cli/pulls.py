@@ -132,11 +132,12 @@ def _asked(state: StateDirectory, run: Run, place: Hosted) -> Asked:
         )
     client = client_of(place, token)
     from claudetm.adapters.forge.github_logs import CheckLogs
+    from claudetm.adapters.forge.github_once import Once
     from claudetm.adapters.forge.github_reading import Reading
 
     email = run.author.rpartition("<")[2].rstrip(">")
     reading = Reading(client, place, run.target, lambda: run.policy.trusted, email)
-    return Asked(reading, CheckLogs(client, place, state.logs / "checks"), client)
+    return Asked(reading, CheckLogs(client, place, state.logs / "checks"), client, Once())
 
 
 def _local(state: StateDirectory, run: Run) -> LocalLook:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_pull import Mergeable, Pull
@@ -18,6 +18,9 @@ from claudetm.errors import ForgeError
 from claudetm.ports.forge import CheckLog
 from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
 from claudetm.workflow.run import ChangeState, Run
+
+if TYPE_CHECKING:
+    from claudetm.adapters.forge.github_once import Once
 
 _JOB: Final = re.compile(r"/actions/runs/\d+/job/(\d+)")
 
@@ -61,6 +64,7 @@ class Asked:
     reading: Reads
     logs: Logs
     client: Writes
+    once: Once
 
 
 class GithubLook:
@@ -98,14 +102,17 @@ class GithubLook:
 
     def withdraw(self, number: int) -> PullRequestState:
         """Close one unmerged. It is sent once; where no answer came, what became of it is looked up."""
-        try:
-            self._asked.client.write("PATCH", f"/repos/{self._hosted.repository}/pulls/{number}", {"state": "closed"})
-        except ForgeError:
-            found = self._asked.reading.pull(number)
-            if found.state is PullRequestState.OPEN:
-                raise
-            return found.state
-        return self._asked.reading.pull(number).state
+        asked, path = self._asked, f"/repos/{self._hosted.repository}/pulls/{number}"
+
+        def send() -> PullRequestState:
+            told = asked.client.write("PATCH", path, {"state": "closed"})
+            return PullRequestState.MERGED if told.get("merged") else PullRequestState.CLOSED
+
+        def look() -> PullRequestState | None:
+            state = asked.reading.pull(number).state
+            return None if state is PullRequestState.OPEN else state
+
+        return asked.once.write(send, look)
 
 
 def _seen(pull: Pull, change: ChangeState | None) -> Seen:
