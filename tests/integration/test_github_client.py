@@ -257,10 +257,24 @@ def test_only_so_many_answers_are_remembered(github: Script, client: GithubClien
     github.says(*[Reply(body={}, headers={"ETag": '"x"'})] * 502, Reply(body={}), Reply(304))
     for page in range(502):
         client.get(PULL, page=page)
-    client.get(PULL, page=0)
+    client.get(PULL, page=1)
     client.get(PULL, page=501)
     assert "if-none-match" not in github.asked[-2].headers
     assert "if-none-match" in github.asked[-1].headers
+
+
+def test_only_so_much_is_remembered(github: Script, client: GithubClient) -> None:
+    large = Reply(body=b'"%s"' % (b"x" * 1_000_000), headers={"ETag": '"x"'})
+    github.says(*[large] * 40, Reply(body={}), Reply(304))
+    for page in range(40):
+        client.get(PULL, page=page)
+    client.get(PULL, page=6)
+    assert "if-none-match" not in github.asked[-1].headers
+    assert client.get(PULL, page=7) == "x" * 1_000_000
+    github.says(Reply(body=b'"%s"' % (b"x" * 2_000_000), headers={"ETag": '"x"'}), Reply(body={}))
+    client.get(PULL, page=7)
+    client.get(PULL, page=7)
+    assert "if-none-match" not in github.asked[-1].headers  # one that is too large is not held
 
 
 def test_a_renamed_repository_is_followed_with_the_whole_question(github: Script, client: GithubClient) -> None:
@@ -281,6 +295,23 @@ def test_the_token_follows_no_redirect_to_another_host(
     with pytest.raises(ForgeError, match="which the token is not sent to"):
         client.get(PULL) if verb == "GET" else client.write(verb, PULL)
     assert elsewhere.asked == []
+
+
+@pytest.mark.parametrize("token", ["", "two words", "a\nb", "tökén"])
+def test_what_is_no_token_is_refused_without_showing_it(token: str) -> None:
+    with pytest.raises(ForgeError) as caught:
+        GithubClient("https://api.github.com", token)
+    assert str(caught.value) == "The token for github.com is empty or holds what no token does: set it anew"
+
+
+def test_a_name_with_a_slash_in_it_stays_one(github: Script, client: GithubClient) -> None:
+    github.says(Reply(body={}), Reply(204))
+    client.get("/repos/acme/widgets/branches/claudetm%2Fone%23x", q="a b&c")
+    client.write("DELETE", "/repos/acme/widgets/git/refs/heads/claudetm%2Fone")
+    assert github.paths == [
+        "GET /api/v3/repos/acme/widgets/branches/claudetm%2Fone%23x?q=a+b%26c",
+        "DELETE /api/v3/repos/acme/widgets/git/refs/heads/claudetm%2Fone",
+    ]
 
 
 def test_an_address_without_encryption_gets_no_token() -> None:
@@ -314,6 +345,13 @@ def test_a_list_that_did_not_change_still_has_its_further_pages(github: Script, 
 
 def test_a_page_that_is_lost_is_read_again_and_none_is_left_out(github: Script, client: GithubClient) -> None:
     github.says(Reply(body=[1], headers=link(f"{github.url}/api/v3/x?page=2")), Reply(lost=True), Reply(body=[2]))
+    assert client.pages("/x") == [1, 2]
+
+
+def test_a_host_may_be_written_in_other_ways(github: Script, clock: Clock) -> None:
+    port = github.url.rpartition(":")[2]
+    client = GithubClient(f"http://LocalHost:{port}/api/v3/", TOKEN, clock=clock, sleep=clock.sleep)
+    github.says(Reply(body=[1], headers=link(f"http://localhost:{port}/api/v3/x?page=2")), Reply(body=[2]))
     assert client.pages("/x") == [1, 2]
 
 
@@ -806,10 +844,35 @@ def test_a_log_of_a_renamed_repository_is_followed_with_the_token_only_as_far_as
     assert not any("authorization" in a.headers for a in elsewhere.asked)
 
 
+def test_a_log_that_only_a_firewall_keeps_away_holds_no_run_up(
+    github: Script, client: GithubClient, clock: Clock
+) -> None:
+    github.says(*[Reply(302, headers={"Location": "http://127.0.0.1:1/log?sig=abc"})] * 10)
+    with pytest.raises(GithubRefused, match=r"at a place that cannot be read: http://127\.0\.0\.1: it") as caught:
+        client.blob(LOG, 10)
+    assert len(clock.slept) > 2
+    assert "sig" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_log_that_is_not_where_it_should_lie_is_not_found(
+    github: Script, elsewhere: Script, client: GithubClient
+) -> None:
+    github.says(Reply(302, headers={"Location": f"{elsewhere.url}/log"}))
+    elsewhere.says(Reply(404, b"<Error>BlobNotFound</Error>"))
+    with pytest.raises(NotFound):
+        client.blob(LOG, 10)
+
+
+def test_a_log_is_not_to_be_had_while_github_is_down(github: Script, client: GithubClient) -> None:
+    github.says(*[Reply(502)] * 10)
+    with pytest.raises(ForgeBusy):
+        client.blob(LOG, 10)
+
+
 @pytest.mark.parametrize("where", ["http://192.0.2.1/log", "file:///etc/passwd", "ftp://example.com/log"])
 def test_a_log_is_fetched_from_encrypted_addresses_alone(where: str, github: Script, client: GithubClient) -> None:
     github.says(Reply(302, headers={"Location": where}))
-    with pytest.raises(ForgeError, match="which is not an https address"):
+    with pytest.raises(GithubRefused, match=r"has it at a place that cannot be read: .*: it is not an https address"):
         client.blob(LOG, 10)
 
 

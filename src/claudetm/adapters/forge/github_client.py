@@ -42,8 +42,8 @@ from claudetm.adapters.forge.github_refusals import (
     NotFound,
     Unanswered,
     Unauthorised,
-    graphql_codes,
     graphql_refusal,
+    is_graphql_limit,
     refusal,
 )
 from claudetm.errors import ForgeBusy, ForgeError
@@ -62,9 +62,11 @@ _ATTEMPTS: Final = 10
 _BACKOFF: Final = 15.0
 _LONGEST_BACKOFF: Final = 300.0
 _REMEMBERED: Final = 500  # answers that can be confirmed instead of sent again
-_LARGEST: Final = 1 << 20
+_LARGEST: Final = 1 << 20  # characters of one
+_MOST_REMEMBERED: Final = 1 << 25  # of all of them
 _REDIRECTS: Final = frozenset({301, 302, 307, 308})
 _HOPS: Final = 4
+_PORTS: Final = {"https": 443, "http": 80}
 _ACCEPTED, _NOT_MODIFIED, _TIMEOUT = 202, 304, 408
 _GONE: Final = "Something went wrong while executing your query"
 
@@ -91,6 +93,10 @@ class _Answer:
 
 class _NoAnswerError(Exception):
     """Nothing came back that decides anything; the text says what did."""
+
+
+class _NoFileError(_NoAnswerError):
+    """The API answered, and the file it redirects to cannot be had from where that lies."""
 
 
 class _AsideError(Exception):
@@ -188,11 +194,14 @@ class GithubClient:
         learn(token)
         self._token = token
         self._host = git_host(self._api)
+        if not re.fullmatch(r"[!-~]+", token):
+            raise ForgeError(f"The token for {self._host} is empty or holds what no token does: set it anew")
         self._spacing, self._patience = spacing, patience
         self._clock, self._sleep = clock, sleep
         self._limits = Limits(clock)
         self._lines: deque[_Line] = deque()
         self._known: OrderedDict[str, tuple[str, _Answer]] = OrderedDict()
+        self._weight = 0
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._wrote = float("-inf")
@@ -242,7 +251,8 @@ class GithubClient:
     def blob(self, path: str, most: int) -> bytes:
         """Return the last `most` bytes of a file that the API redirects to, such as a job's log.
 
-        Where it is cut it begins with a whole line. The token does not go to where it lies.
+        Where it is cut it begins with a whole line. The token does not go to where it lies; GithubRefused where it
+        cannot be had from there, as nothing of the run depends on a file.
         """
         url = self._url(path, {})
         return self._reading("core", lambda seconds: self._download(url, most, seconds))
@@ -317,7 +327,9 @@ class GithubClient:
 
     def _ours(self, url: str) -> bool:
         """Tell whether the token may go there: the same host, and below the API's own path."""
-        return url.startswith((f"{self._api}/", f"{self._api}?"))
+        there, here = urlsplit(url), urlsplit(self._api)
+        same = [(a.scheme, a.hostname, a.port or _PORTS.get(a.scheme)) for a in (there, here)]
+        return same[0] == same[1] and there.path.startswith(f"{here.path}/")
 
     @staticmethod
     def _following(answer: _Answer) -> str:
@@ -344,11 +356,12 @@ class GithubClient:
     def _remember(self, url: str, answer: _Answer) -> None:
         tag = answer.headers.get("etag", "")
         with self._lock:
-            self._known.pop(url, None)
+            self._weight -= len(self._known.pop(url)[1].text) if url in self._known else 0
             if tag and len(answer.text) <= _LARGEST:
                 self._known[url] = (tag, answer)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+                self._weight += len(answer.text)
+            while len(self._known) > _REMEMBERED or self._weight > _MOST_REMEMBERED:
+                self._weight -= len(self._known.popitem(last=False)[1][1].text)
 
     def _ask(self, query: str, variables: Mapping[str, Any], seconds: float) -> tuple[Any, list[Any]]:
         """Send a GraphQL request; the primary limit comes as errors with status 200."""
@@ -362,10 +375,7 @@ class GithubClient:
         data = value.get("data")
         for error in (e for e in errors if isinstance(e, dict)):
             message = str(error.get("message") or "")
-            if (
-                any(c.upper().startswith("RATE_LIMIT") for c in graphql_codes(error))
-                or "rate limit" in message.lower()
-            ):
+            if is_graphql_limit(error):
                 raise self._limits.refused("graphql", answer.headers, message)
             if data is None and message.startswith(_GONE):
                 raise _NoAnswerError("it failed over the query")
@@ -459,6 +469,10 @@ class GithubClient:
         )
         try:
             value = repeat(attempt)
+        except _NoFileError as error:
+            raise GithubRefused(
+                f"{self._host} has it at a place that cannot be read: {error}", 504, str(error)
+            ) from None
         except _NoAnswerError as error:
             until = self._later()
             raise ForgeBusy(
@@ -505,7 +519,7 @@ class GithubClient:
         try:
             return self._tail(goal, most, seconds)
         except OSError as error:
-            raise _NoAnswerError(f"the file at {_origin(goal)}: {_reason(error)}") from None
+            raise _NoFileError(f"{_origin(goal)}: {_reason(error)}") from None
 
     def _tail(self, url: str, most: int, seconds: float) -> bytes:
         """Read a file where it lies, a piece at a time, and keep its end. No header of ours but the user agent."""
@@ -516,7 +530,10 @@ class GithubClient:
                 address = urlsplit(url)
                 loopback = is_loopback(address.hostname or "")
                 if not (address.scheme == "https" or (loopback and is_loopback(urlsplit(self._api).hostname or ""))):
-                    raise ForgeError(f"{self._host} redirects to {_origin(url)}, which is not an https address")
+                    said = "it is not an https address"
+                    raise GithubRefused(
+                        f"{self._host} has it at a place that cannot be read: {_origin(url)}: {said}", 302, said
+                    )
                 session.trust_env = not loopback
                 with session.get(
                     url, headers={"User-Agent": _AGENT}, timeout=seconds, stream=True, allow_redirects=False
@@ -524,8 +541,12 @@ class GithubClient:
                     if response.status_code in _REDIRECTS:
                         url = urljoin(url, response.headers.get("location", ""))
                         continue
+                    if response.status_code in {404, 410}:
+                        raise NotFound(
+                            f"There is no file any more where {self._host} has it", response.status_code, ""
+                        )
                     if response.status_code != 200:  # noqa: PLR2004 - a link that is over: the next read gets another
-                        raise _NoAnswerError(f"the file at {_origin(url)} was answered with {response.status_code}")
+                        raise _NoFileError(f"{_origin(url)} answered {response.status_code}")
                     kept, cut = bytearray(), False
                     for piece in response.iter_content(1 << 16):
                         kept += piece
@@ -533,9 +554,9 @@ class GithubClient:
                             del kept[: -most - 1]
                             cut = True
                         if time.monotonic() > deadline:
-                            raise _NoAnswerError(f"the file at {_origin(url)} took over {_LOG_SECONDS:.0f} s")
+                            raise _NoFileError(f"{_origin(url)} took over {_LOG_SECONDS:.0f} s")
                     return _cut(bytes(kept), most, cut=cut)
-        raise _NoAnswerError(f"the file at {_origin(url)} is redirected in circles")
+        raise _NoFileError(f"{_origin(url)} redirects in circles")
 
 
 def graphql_url(api: str) -> str:

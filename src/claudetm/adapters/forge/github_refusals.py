@@ -108,6 +108,13 @@ def graphql_codes(error: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(c) for c in (error.get("type"), error.get("code"), code) if c)
 
 
+def is_graphql_limit(error: Mapping[str, Any]) -> bool:
+    """Tell whether one of GraphQL's errors is a limit: it comes with status 200, as RATE_LIMITED or RATE_LIMIT."""
+    said = str(error.get("message") or "").lower()
+    named = any(code.upper().startswith("RATE_LIMIT") for code in graphql_codes(error))
+    return named or said.startswith("api rate limit") or "secondary rate limit" in said
+
+
 def _needed(headers: Mapping[str, str], message: str) -> str:
     """Return the permissions that GitHub would have accepted; "" where that is not what is wrong."""
     accepted = headers.get("x-accepted-github-permissions", "")
