@@ -22,7 +22,7 @@ _MAY_PUSH: Final = frozenset({"WRITE", "MAINTAIN", "ADMIN"})
 class Asks(Protocol):
     """What is asked of GitHub here: the reading half of `github_client.GithubClient`."""
 
-    def get(self, path: str, /, **params: Any) -> Any:
+    def get(self, path: str, **params: Any) -> Any:
         """Return what a path holds."""
         ...
 
