@@ -287,6 +287,21 @@ def test_a_renamed_repository_is_followed_with_the_whole_question(github: Script
     assert (github.asked[3].verb, github.asked[3].body) == ("POST", {"title": "x"})
 
 
+@pytest.mark.parametrize("where", ["", "https:", "//", "?"])
+def test_a_redirect_to_nowhere_is_an_error(where: str, github: Script, client: GithubClient) -> None:
+    github.says(*[Reply(307, {}, {"Location": where})] * 4)
+    with pytest.raises(ForgeError, match="redirects to "):
+        client.get(PULL)
+
+
+def test_a_redirect_that_cannot_be_read_is_no_answer(github: Script, client: GithubClient) -> None:
+    github.says(Reply(307, {}, {"Location": "http://[::1/x"}), Reply(body={"number": 3}))
+    assert client.get(PULL) == {"number": 3}
+    github.says(Reply(307, {}, {"Location": "http://[::1/x"}))
+    with pytest.raises(Unanswered, match="its answer cannot be read"):
+        client.write("POST", "/x")
+
+
 @pytest.mark.parametrize("verb", ["GET", "PUT"])
 def test_the_token_follows_no_redirect_to_another_host(
     verb: str, github: Script, elsewhere: Script, client: GithubClient

@@ -327,8 +327,11 @@ class GithubClient:
 
     def _ours(self, url: str) -> bool:
         """Tell whether the token may go there: the same host, and below the API's own path."""
-        there, here = urlsplit(url), urlsplit(self._api)
-        same = [(a.scheme, a.hostname, a.port or _PORTS.get(a.scheme)) for a in (there, here)]
+        try:
+            there, here = urlsplit(url), urlsplit(self._api)
+            same = [(a.scheme, a.hostname, a.port or _PORTS.get(a.scheme)) for a in (there, here)]
+        except ValueError:  # a port that is none, say
+            return False
         return same[0] == same[1] and there.path.startswith(f"{here.path}/")
 
     @staticmethod
@@ -412,7 +415,7 @@ class GithubClient:
             answer = self._exchange(verb, url, {**_HEADERS, **(headers or {})}, body, seconds)
             if answer.status not in follow:
                 return answer
-            goal = urljoin(url, answer.headers.get("location", ""))
+            goal = _goal(url, answer.headers)
             if goal == url or not self._ours(goal):
                 break
             query = urlsplit(url).query
@@ -429,7 +432,7 @@ class GithubClient:
             line = _Line(self._api, self._token)
         try:
             answer = line.send(verb, url, headers, body, seconds)
-        except OSError as error:  # requests' errors are OSErrors
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors; it also parses where a redirect leads
             line.connection.close()
             self._unheard(error)
         self._lines.append(line)
@@ -515,10 +518,10 @@ class GithubClient:
         self._judge(f"GET {url.removeprefix(self._api)}", answer, "core")
         if answer.status != 302:  # noqa: PLR2004 - where it lies, for a minute
             return _cut(answer.text.encode(), most)
-        goal = urljoin(url, answer.headers.get("location", ""))
+        goal = _goal(url, answer.headers)
         try:
             return self._tail(goal, most, seconds)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise _NoFileError(f"{_origin(goal)}: {_reason(error)}") from None
 
     def _tail(self, url: str, most: int, seconds: float) -> bytes:
@@ -539,7 +542,7 @@ class GithubClient:
                     url, headers={"User-Agent": _AGENT}, timeout=seconds, stream=True, allow_redirects=False
                 ) as response:
                     if response.status_code in _REDIRECTS:
-                        url = urljoin(url, response.headers.get("location", ""))
+                        url = _goal(url, response.headers)
                         continue
                     if response.status_code in {404, 410}:
                         raise NotFound(
@@ -573,6 +576,14 @@ def _named(query: str) -> str:
     return f"the {' '.join(re.split(r'[({]', query, maxsplit=1)[0].split()) or 'query'} (GraphQL)"
 
 
+def _goal(url: str, headers: Mapping[str, str]) -> str:
+    """Return where a redirect leads, "" where that is no address."""
+    try:
+        return urljoin(url, headers.get("location", ""))
+    except ValueError:
+        return ""
+
+
 def _origin(url: str) -> str:
     """Return an address without its path, which may be a signed one."""
     address = urlsplit(url)
@@ -596,4 +607,4 @@ def _reason(error: Exception) -> str:
         return "its name is not known here"
     if "NewConnectionError" in said or "refused" in said:
         return "it cannot be connected to"
-    return "the connection was lost"
+    return "the connection was lost" if isinstance(error, OSError) else "its answer cannot be read"
