@@ -30,7 +30,7 @@ def test_without_github_nothing_is_begun_and_the_way_out_is_named(tmp_path: Path
     assert f"fix-pr {says}" in told(person, "fix-pr", "7", code=1)
     only = "Pull requests of the local forge are merged by the run that made them; call this in a clone from GitHub"
     assert only in told(person, "fix-pr", "7", "--merge-only", code=1)
-    assert "The goal is missing: `claudetm start" in told(person, "start", code=1)
+    assert "or --from-issue N; see `claudetm start --help`" in told(person, "start", code=1)
     assert bytes_of(person.here, person.home) == before
 
 

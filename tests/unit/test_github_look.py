@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from claudetm.adapters.forge.github_look import Asked, GithubLook
 from claudetm.adapters.forge.github_once import Once
-from claudetm.adapters.forge.github_place import Hosted, hosted_to_data
+from claudetm.adapters.forge.github_place import hosted_to_data
 from claudetm.adapters.forge.github_pull import Mergeable, Pull
 from claudetm.adapters.forge.github_refusals import GithubRefused, Unanswered
 from claudetm.adapters.store.directory import StateDirectory
@@ -22,36 +22,8 @@ from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import CheckLog
 from claudetm.workflow import events as e
 from claudetm.workflow.pull_request import Check, CheckState, Comment, PullRequestState, Thread
+from hosted import JOB, PLACE, pull
 from story import Story, change, plan
-
-PLACE: Final = Hosted("https://api.github.com", "acme", "widgets", "https://x", "https://x", "acme")
-JOB: Final = "https://github.com/acme/widgets/actions/runs/81/job/911"
-
-
-def pull(number: int = 7, **more: Any) -> Pull:
-    green = Pull(
-        id=f"PR_{number}",
-        number=number,
-        url=f"https://github.com/acme/widgets/pull/{number}",
-        title="Greet loudly",
-        body="Why: it is wanted.",
-        state=PullRequestState.OPEN,
-        draft=False,
-        branch=f"claudetm/r1/c{number}",
-        head="h1",
-        target="main",
-        base="b0",
-        head_repository="acme/widgets",
-        branch_there=True,
-        writable=True,
-        merge_commit="",
-        by="",
-        mergeable=Mergeable.MERGEABLE,
-        status="CLEAN",
-        checks=(Check("test", CheckState.PASSED),),
-        links={"test": JOB},
-    )
-    return replace(green, **more)
 
 
 @dataclass

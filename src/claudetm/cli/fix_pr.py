@@ -87,9 +87,7 @@ def _merge_only(which: str, gates: Mapping[str, Any], others: Mapping[str, Any],
         raise UsageError("--merge-only begins no run: of the other options it takes --no-checks and --json alone")
     came = merge_only(which, here(), gates)
     print_json(_data(came)) if as_json else _print(came)
-    if came.commit:
-        return ExitCode.SUCCESS
-    return ExitCode.STOPPED if came.waits else ExitCode.FAILED
+    return ExitCode.FAILED if came.reasons else ExitCode.SUCCESS
 
 
 def _data(came: Merged) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _goal(goal: str | None, issue: str) -> str:
     from claudetm.errors import UsageError
 
     if goal is None and not issue:
-        raise UsageError('The goal is missing: `claudetm start "goal"`, or `claudetm start --from-issue N`')
+        raise UsageError('The goal is missing: give it, as in "goal", or --from-issue N; see `claudetm start --help`')
     return "" if goal is None else _read(goal)
 
 
