@@ -38,6 +38,9 @@ _NO_TRUST: Final = re.compile(
 )
 _BROKEN: Final = re.compile(r"(?i)fsck error|index-pack failed: .*(?:missing|corrupt)")
 _ABSENT: Final = re.compile(r"(?i)couldn't find remote ref|not our ref|no such remote ref|unadvertised object")
+_EMPTY: Final = re.compile(
+    r"could not read from remote|^please make sure you|^and the repository exists|hung up", re.IGNORECASE
+)
 _PASSING: Final = re.compile(
     r"(?i)internal server error|(?:cannot|failed to) lock|failed to update ref|time(?:d )?[ -]?out|try again"
     r"|temporar|failed to report status|unpacker error|stale info|fetch first|non-fast-forward|already exists"
@@ -88,7 +91,8 @@ def failure(verb: str, host: str, address: str, complaint: str, now: float) -> R
         )
     if _OUT_OF_REACH.search(own):
         return ForgeBusy(f"{host} cannot be reached by git: {words}.", now + SECONDS_BUSY)
-    return GitFailed(f"git {verb} failed: {words}")
+    last = last_line(own.encode())
+    return GitFailed(f"git {verb} failed: {last}" + (f" ({words})" if words not in last else ""))
 
 
 def rejection(report: str, complaint: str) -> tuple[str, bool]:
@@ -114,7 +118,8 @@ def shown(url: str) -> str:
 
 def said(complaint: str) -> str:
     """Return the telling words: the host's own where it has any, else git's last line."""
-    own = last_line(_own(complaint).encode())
+    lines = [line for line in _own(complaint).splitlines() if not _EMPTY.search(line)]
+    own = last_line("\n".join(lines or [_own(complaint)]).encode())
     words = _short(_remote(complaint)) or re.sub(r"^(?:fatal|error|ERROR): ", "", own)
     return _plain(words)[:MOST_WORDS].rstrip(" .") or "it did not say why"
 

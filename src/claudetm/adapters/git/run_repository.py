@@ -565,24 +565,18 @@ class RunRepository:
     def _deliver(self, commit: str, old: str = "") -> None:
         """Bring a commit into the user's repository, unless it is there; `old` is one that is."""
         if commit not in self._there:
-            have = self._shared if self.remote else (START,)
-            transfer(self.room.git, self.user.git, commit_id(commit), [*have, *([old] if old else [])])
+            transfer(self.room.git, self.user.git, commit_id(commit), [*self._shared, *([old] if old else [])])
             self._there.add(commit)
 
     @cached_property
     def _shared(self) -> tuple[str, ...]:
-        """Commits that the user's repository has whole, as refs of theirs stand at them, and the clean room has, too.
+        """Commits that the user's repository has whole, as branches of theirs contain them, and the clean room, too.
 
         The run's base need not be one: a target that lives elsewhere may be ahead of what they have fetched.
         """
-        newest = (
-            "--sort=-committerdate",
-            f"--count={MOST_HAVES}",
-            "--format=%(objectname)",
-            "refs/heads",
-            "refs/remotes",
-        )
-        return tuple(self.room.among(self.user.git.text("for-each-ref", *newest).split()))
+        if self.user.reaches(self.base):
+            return (START,)
+        return tuple(self.room.among(self.user.tips(MOST_HAVES)))
 
     async def publish(self, ref: str, commit: str, old: str) -> bool:
         """Move a ref of ours in the user's repository from `old` ("" for absent); False when it stands elsewhere."""

@@ -6,7 +6,7 @@ Every move names the commit it moves from, so what somebody else did meanwhile i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,6 +54,20 @@ class UserRefs:
     def find(self, name: str) -> Ref | None:
         """Return one ref, or None."""
         return self.list(name).get(name)
+
+    def reaches(self, commit: str) -> bool:
+        """Whether a branch, of theirs or of a remote, contains the commit: so it is here, and all before it."""
+        try:
+            return not self.git.text(
+                "rev-list", "--max-count=1", commit_id(commit), "--not", "--branches", "--remotes"
+            )
+        except GitFailed:
+            return False  # it is not even there
+
+    def tips(self, most: int) -> Sequence[str]:
+        """Return the commits that branches stand at, the newest first."""
+        listed = ("--sort=-committerdate", f"--count={most}", "--format=%(objectname)")
+        return self.git.text("for-each-ref", *listed, "refs/heads", "refs/remotes").split()
 
     def swap(self, name: str, commit: str, old: str) -> bool:
         """Move a ref of ours from `old` ("" for absent) to the commit; False when it stands elsewhere by now."""
