@@ -10,11 +10,10 @@ import asyncio
 import logging
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, Unauthorised
 from claudetm.adapters.forge.github_logs import CheckLogs
@@ -22,6 +21,8 @@ from claudetm.adapters.forge.github_look import pull_request
 from claudetm.adapters.forge.github_merge import GithubMerging, Wish, opposed
 from claudetm.adapters.forge.github_notes import GithubNotes
 from claudetm.adapters.forge.github_once import WAITS, Once
+from claudetm.adapters.forge.github_opening import GithubOpening
+from claudetm.adapters.forge.github_pace import Pace
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_pull import Pull
 from claudetm.adapters.forge.github_pushes import GithubPushes
@@ -29,7 +30,7 @@ from claudetm.adapters.forge.github_reading import Reading
 from claudetm.adapters.forge.github_reviews import same
 from claudetm.adapters.forge.github_runs import GithubRuns
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
-from claudetm.errors import ForgeBusy, ForgeError, RepositoryError
+from claudetm.errors import ForgeError, RepositoryError
 from claudetm.ports.forge import CheckLog, MergeDone, MergeOutcome, NewPullRequest, Note
 from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
 
@@ -37,15 +38,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 HINT_SECONDS: Final = 0.5
-SHARE: Final = 0.2
-"""How much of an hour's quota looks may use."""
-
-_HOUR: Final = 3600.0
-_LOOK: Final = 2  # points that the first look costs, as a rule
-_RESOURCES: Final = ("graphql", "core")
-_PACES: Final = ((120.0, 0.5), (600.0, 1.0), (1800.0, 2.0))
-_SLOWEST: Final = 4.0
-_MOST_STRETCHED: Final = 60.0
+RUNS_MOST: Final = 3600.0
+"""Seconds for which checks of the base are waited for; then nothing is known of them."""
 
 
 class GitHubForge:
@@ -85,9 +79,9 @@ class GitHubForge:
         self._merging = GithubMerging(client, hosted, reading, self._once, self._remember, faults)
         self._runs = GithubRuns(client, hosted, self._once, faults)
         self._logs = CheckLogs(client, hosted, logs)
-        self._looks: deque[tuple[float, int]] = deque()  # when, and what it cost
+        self._paces = Pace(client)
+        self._opening = GithubOpening(client, hosted, target, self._once)
         self._tidied: set[int] = set()
-        self._unknown_since: dict[str, float] = {}  # a branch whose push GitHub does not see yet
         self._running_since: dict[str, float] = {}  # a commit of the base whose checks run
 
     async def _writing(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -112,10 +106,7 @@ class GitHubForge:
 
     async def read(self, numbers: Sequence[int]) -> Mapping[int, PullRequest]:
         """Return pull requests as they are now, all with one or two requests."""
-        before = self._left()
-        pulls = await asyncio.to_thread(self._reading.pulls, numbers)
-        used = sum(max(0, left - self._left().get(name, left)) for name, left in before.items())
-        self._looks.append((time.monotonic(), used if before else _LOOK))
+        pulls = await asyncio.to_thread(self._paces.look, lambda: self._reading.pulls(numbers))
         return {number: await self._told(pulls[number]) for number in numbers}
 
     async def find(self, branch: str) -> PullRequest | None:
@@ -124,23 +115,8 @@ class GitHubForge:
         Raises ForgeError for an open one that goes into another branch: it is somebody else's, and GitHub allows
         others beside it.
         """
-        number = await asyncio.to_thread(self._newest, branch)
+        number = await asyncio.to_thread(self._opening.newest, branch)
         return await self._one(number) if number else None
-
-    def _newest(self, branch: str) -> int:
-        """Return the number of a branch's newest pull request into the target, or 0."""
-        head = f"{self._hosted.head_owner}:{branch}"
-        found = self._client.pages(f"{self._at}/pulls", head=head, state="all", sort="created", direction="desc")
-        # a `head` that GitHub does not understand lists every pull request
-        found = [p for p in found if str(p["head"]["label"]).casefold() == head.casefold()]
-        ours = [p for p in found if p["base"]["ref"] == self._target]
-        elsewhere = next((p for p in found if p["state"] == "open" and p not in ours), None)
-        if elsewhere and not any(p["state"] == "open" for p in ours):
-            raise ForgeError(
-                f"{elsewhere['html_url']} merges {branch} into {elsewhere['base']['ref']}, not into {self._target}:"
-                " close it, or change its base branch, then claudetm resume"
-            )
-        return max((int(p["number"]) for p in ours), default=0)
 
     async def _one(self, number: int) -> PullRequest:
         return await self._told(await asyncio.to_thread(self._reading.pull, number))
@@ -175,55 +151,9 @@ class GitHubForge:
         if not await self._repository.branch_tip(new.branch):
             raise ForgeError(f"The branch {new.branch} is not there to open a pull request for.")
         self._faults("open:before")
-        number = await self._writing(self._open, new, found.number if found else 0)
+        number = await self._writing(self._opening.open, new, found.number if found else 0)
         self._faults("open:after")
         return await self._one(number)
-
-    def _open(self, new: NewPullRequest, before: int) -> int:
-        """Send it, and return its number; `before` is the newest that is not open any more."""
-        head = f"{self._hosted.head_owner}:{new.branch}" if self._hosted.forked else new.branch
-        asked: dict[str, Any] = {"title": new.title, "body": new.body, "head": head, "base": self._target}
-        if self._hosted.forked:
-            asked["maintainer_can_modify"] = True
-
-        def look() -> int | None:
-            number = self._newest(new.branch)
-            return number if number > before else None
-
-        def send() -> int:
-            return int(self._client.write("POST", f"{self._at}/pulls", {**asked, "draft": False})["number"])
-
-        try:
-            return self._once.write(send, look)
-        except GithubRefused as refused:
-            if not (_exists(refused) or _unseen(refused)):
-                raise
-            found = self._once.found(look)
-            if found is not None:
-                return found
-            if not _unseen(refused):
-                raise
-            return self._open_later(new, send, look)
-
-    def _open_later(self, new: NewPullRequest, send: Callable[[], int], look: Callable[[], int | None]) -> int:
-        """Send once more what was refused as the push was not seen yet; that was an answer, so nothing is there."""
-        since = self._unknown_since.setdefault(new.branch, time.monotonic())
-        try:
-            number = self._once.write(send, look)
-        except GithubRefused as refused:
-            if not _unseen(refused):
-                raise
-            if time.monotonic() - since < _UNSEEN:
-                raise ForgeBusy(
-                    f"GitHub does not see the push of {new.branch} yet.", time.time() + _SOON
-                ) from refused
-            del self._unknown_since[new.branch]
-            raise ForgeError(
-                f"GitHub does not see {new.branch} in {self._hosted.push}, where it was pushed: check that this is"
-                f" {self._hosted.repository} or a fork of it, then claudetm resume"
-            ) from refused
-        del self._unknown_since[new.branch]
-        return number
 
     async def note(self, number: int, note: Note) -> str:
         """Write a remark, or find it by its marker; return its thread's id."""
@@ -279,7 +209,7 @@ class GitHubForge:
             return {}
         if found is None:
             since = self._running_since.setdefault(commit, time.monotonic())
-            return None if time.monotonic() - since < _HOUR else {}
+            return None if time.monotonic() - since < RUNS_MOST else {}
         red = {name: job for name, (state, job) in found.items() if state is CheckState.FAILED and name in checks}
         return {n: self._logs.of_job(n, job) if job else CheckLog(how="failure") for n, job in red.items()}
 
@@ -328,25 +258,7 @@ class GitHubForge:
 
     def pace(self, quiet: float) -> float:
         """Return how much longer than usual to leave between looks: little after news, more as the quota goes."""
-        pace = next((factor for seconds, factor in _PACES if quiet < seconds), _SLOWEST)
-        return min(pace * self._stretch(), _MOST_STRETCHED)
-
-    def _left(self) -> Mapping[str, int]:
-        found = self._client.quota().resources
-        return {name: found[name].remaining for name in _RESOURCES if name in found}
-
-    def _stretch(self) -> float:
-        """Return by how much looks are to be spaced out, so that an hour of them keeps to its share."""
-        now = time.monotonic()
-        while self._looks and self._looks[0][0] < now - _HOUR:
-            self._looks.popleft()
-        limits = [found for name in _RESOURCES if (found := self._client.quota().of(name)) and found.limit]
-        if not limits:
-            return 1.0
-        used = sum(cost for _, cost in self._looks) / (SHARE * min(found.limit for found in limits))
-        left = min(found.remaining / found.limit for found in limits)
-        by_share = 1.0 / max(1.0 - used, 1.0 / _MOST_STRETCHED) if used > 0.5 else 1.0  # noqa: PLR2004 - half of it
-        return max(by_share, min(0.5 / max(left, 0.01), 10.0))
+        return self._paces.factor(quiet)
 
     async def hint(self) -> None:
         """Return when the hint file has changed."""
@@ -369,16 +281,4 @@ def _touched(path: Path) -> int:
         return 0
 
 
-def _exists(refused: GithubRefused) -> bool:
-    return "already exists" in str(refused)
-
-
-def _unseen(refused: GithubRefused) -> bool:
-    """Whether it was refused as GitHub does not see the branch, which it may not yet."""
-    errors = [e for e in refused.errors if isinstance(e, Mapping)]
-    return any(e.get("field") == "head" and e.get("code") == "invalid" for e in errors)
-
-
-_UNSEEN: Final = 60.0
-_SOON: Final = 10.0
 _log: Final = logging.getLogger(__name__)

@@ -1,0 +1,62 @@
+"""How often GitHub is looked at: soon after news, seldom while it is quiet, and within a share of the quota."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from claudetm.adapters.forge.github_client import GithubClient
+
+T = TypeVar("T")
+
+SHARE: Final = 0.2
+"""How much of an hour's quota looks may use."""
+
+_HOUR: Final = 3600.0
+_LOOK: Final = 2  # points that the first look costs, as a rule
+_RESOURCES: Final = ("graphql", "core")
+_PACES: Final = ((120.0, 0.5), (600.0, 1.0), (1800.0, 2.0))  # for so many seconds of quiet, which factor
+_SLOWEST: Final = 4.0
+_MOST: Final = 60.0
+
+
+class Pace:
+    """What looks have cost in the last hour, and how far apart the next are to be."""
+
+    def __init__(self, client: GithubClient) -> None:
+        """Take what knows the quota."""
+        self._client = client
+        self._looks: deque[tuple[float, int]] = deque()  # when, and what it cost
+
+    def look(self, ask: Callable[[], T]) -> T:
+        """Look, and count what that costs."""
+        before = self._left()
+        try:
+            return ask()
+        finally:
+            used = sum(max(0, left - self._left().get(name, left)) for name, left in before.items())
+            self._looks.append((time.monotonic(), used if before else _LOOK))
+
+    def factor(self, quiet: float) -> float:
+        """Return how much longer than usual to leave until the next look, after so many quiet seconds."""
+        pace = next((factor for seconds, factor in _PACES if quiet < seconds), _SLOWEST)
+        return min(pace * self._stretch(), _MOST)
+
+    def _left(self) -> Mapping[str, int]:
+        found = self._client.quota().resources
+        return {name: found[name].remaining for name in _RESOURCES if name in found}
+
+    def _stretch(self) -> float:
+        """Return by how much looks are to be spaced out, so that an hour of them keeps to its share."""
+        now = time.monotonic()
+        while self._looks and self._looks[0][0] < now - _HOUR:
+            self._looks.popleft()
+        limits = [found for name in _RESOURCES if (found := self._client.quota().of(name)) and found.limit]
+        if not limits:
+            return 1.0
+        used = sum(cost for _, cost in self._looks) / (SHARE * min(found.limit for found in limits))
+        left = min(found.remaining / found.limit for found in limits)
+        by_share = 1.0 / max(1.0 - used, 1.0 / _MOST) if used > 0.5 else 1.0  # noqa: PLR2004 - half of it
+        return max(by_share, min(0.5 / max(left, 0.01), 10.0))
