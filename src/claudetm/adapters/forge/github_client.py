@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import requests
 from github.Auth import Token
@@ -28,6 +28,7 @@ from github.Requester import (
 from tenacity import (
     RetryCallState,
     Retrying,
+    retry_if_exception,
     retry_if_exception_type,
     stop_after_attempt,
     wait_exponential,
@@ -35,6 +36,18 @@ from tenacity import (
 )
 
 from claudetm import __version__
+from claudetm.adapters.forge.github_file import (
+    HOPS,
+    REDIRECTS,
+    FileGone,
+    FileUnsafe,
+    NoFile,
+    goal,
+    last_bytes,
+    origin,
+    reason,
+    whole_lines,
+)
 from claudetm.adapters.forge.github_limits import Limit, Limits, Quota, hour, is_limit
 from claudetm.adapters.forge.github_place import git_host, is_loopback
 from claudetm.adapters.forge.github_refusals import (
@@ -57,17 +70,14 @@ _AGENT: Final = f"claudetm/{__version__}"
 _HEADERS: Final = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _SECONDS: Final = 15.0  # GitHub ends a request after ten
 _WRITE_SECONDS: Final = 30.0
-_LOG_SECONDS: Final = 120.0  # for the whole of a job's log
 _ATTEMPTS: Final = 10
 _BACKOFF: Final = 15.0
 _LONGEST_BACKOFF: Final = 300.0
 _REMEMBERED: Final = 500  # answers that can be confirmed instead of sent again
 _LARGEST: Final = 1 << 20  # characters of one
 _MOST_REMEMBERED: Final = 1 << 25  # of all of them
-_REDIRECTS: Final = frozenset({301, 302, 307, 308})
-_HOPS: Final = 4
 _PORTS: Final = {"https": 443, "http": 80}
-_ACCEPTED, _NOT_MODIFIED, _TIMEOUT = 202, 304, 408
+_ACCEPTED, _FOUND, _NOT_MODIFIED, _TIMEOUT, _NOT_HAD = 202, 302, 304, 408, 504
 _GONE: Final = "Something went wrong while executing your query"
 
 _for_write: ContextVar[bool] = ContextVar("claudetm_github_for_write", default=False)
@@ -93,10 +103,6 @@ class _Answer:
 
 class _NoAnswerError(Exception):
     """Nothing came back that decides anything; the text says what did."""
-
-
-class _NoFileError(_NoAnswerError):
-    """The API answered, and the file it redirects to cannot be had from where that lies."""
 
 
 class _AsideError(Exception):
@@ -128,7 +134,7 @@ class _Answering:
             allow_redirects=False,
         )
         response.encoding = "utf-8"
-        if response.status_code in _REDIRECTS or response.status_code == _ACCEPTED:
+        if response.status_code in REDIRECTS or response.status_code == _ACCEPTED:
             headers = {k.lower(): v for k, v in response.headers.items()}
             raise _AsideError(_Answer(response.status_code, headers, response.text))
         return RequestsResponse(response)
@@ -159,7 +165,7 @@ class _Line:
         )
         self.connection = (_Https if address.scheme == "https" else _Http)(address.hostname or "", address.port)
         self.connection.origin = f"{address.scheme}://{address.netloc}"
-        self.connection.session.trust_env = not is_loopback(address.hostname or "")
+        self.connection.session.trust_env = address.scheme == "https"  # no proxy to this machine
 
     def send(self, verb: str, url: str, headers: dict[str, str], body: Any, seconds: float) -> _Answer:
         self.connection.timeout = seconds
@@ -408,20 +414,20 @@ class GithubClient:
         seconds: float,
         headers: Mapping[str, str] | None = None,
         body: Any = None,
-        follow: frozenset[int] = _REDIRECTS,
+        follow: frozenset[int] = REDIRECTS,
     ) -> _Answer:
         """Send a request and return the answer, of where the repository moved to if it was renamed."""
-        for _ in range(_HOPS):
+        for _ in range(HOPS):
             answer = self._exchange(verb, url, {**_HEADERS, **(headers or {})}, body, seconds)
             if answer.status not in follow:
                 return answer
-            goal = _goal(url, answer.headers)
-            if goal == url or not self._ours(goal):
+            there = goal(url, answer.headers)
+            if there == url or not self._ours(there):
                 break
             query = urlsplit(url).query
-            url = goal if urlsplit(goal).query or not query else f"{goal}?{query}"
+            url = there if urlsplit(there).query or not query else f"{there}?{query}"
         raise ForgeError(
-            f"{self._api} redirects to {_origin(goal)}, which the token is not sent to: correct github.api_url if "
+            f"{self._api} redirects to {origin(there)}, which the token is not sent to: correct github.api_url if "
             "the API is there now"
         )
 
@@ -447,7 +453,7 @@ class GithubClient:
             raise ForgeError(
                 f"The certificate of {self._host} is not trusted here: set REQUESTS_CA_BUNDLE to its authority's file"
             ) from None
-        raise _NoAnswerError(_reason(error)) from None  # their texts name addresses that may be signed
+        raise _NoAnswerError(reason(error)) from None  # their texts name addresses that may be signed
 
     # Repeating reads, never writes
 
@@ -464,7 +470,7 @@ class GithubClient:
             return self._clock() - began + state.upcoming_sleep > self._patience
 
         repeat = Retrying(
-            retry=retry_if_exception_type(_NoAnswerError),
+            retry=retry_if_exception_type(_NoAnswerError) | retry_if_exception(_may_come),
             wait=wait_exponential(multiplier=0.5, max=8.0) + wait_random(0, 1),
             stop=lambda state: too_late(state) or stop_after_attempt(_ATTEMPTS)(state),
             sleep=self._sleep,
@@ -472,9 +478,9 @@ class GithubClient:
         )
         try:
             value = repeat(attempt)
-        except _NoFileError as error:
+        except NoFile as error:
             raise GithubRefused(
-                f"{self._host} has it at a place that cannot be read: {error}", 504, str(error)
+                f"{self._host} has it at a place that cannot be read: {error}", _NOT_HAD, str(error)
             ) from None
         except _NoAnswerError as error:
             until = self._later()
@@ -514,57 +520,25 @@ class GithubClient:
     # Files
 
     def _download(self, url: str, most: int, seconds: float) -> bytes:
-        answer = self._send("GET", url, seconds, follow=_REDIRECTS - {302})
+        answer = self._send("GET", url, seconds, follow=REDIRECTS - {_FOUND})
         self._judge(f"GET {url.removeprefix(self._api)}", answer, "core")
-        if answer.status != 302:  # noqa: PLR2004 - where it lies, for a minute
-            return _cut(answer.text.encode(), most)
-        goal = _goal(url, answer.headers)
+        if answer.status != _FOUND:
+            return whole_lines(answer.text.encode(), most)
+        here = self._api.startswith("http:")
         try:
-            return self._tail(goal, most, seconds)
-        except (OSError, ValueError) as error:
-            raise _NoFileError(f"{_origin(goal)}: {_reason(error)}") from None
-
-    def _tail(self, url: str, most: int, seconds: float) -> bytes:
-        """Read a file where it lies, a piece at a time, and keep its end. No header of ours but the user agent."""
-        deadline = time.monotonic() + _LOG_SECONDS
-        with requests.Session() as session:
-            session.auth = Requester.noopAuth  # nor one from ~/.netrc
-            for _ in range(_HOPS):
-                address = urlsplit(url)
-                loopback = is_loopback(address.hostname or "")
-                if not (address.scheme == "https" or (loopback and is_loopback(urlsplit(self._api).hostname or ""))):
-                    said = "it is not an https address"
-                    raise GithubRefused(
-                        f"{self._host} has it at a place that cannot be read: {_origin(url)}: {said}", 302, said
-                    )
-                session.trust_env = not loopback
-                with session.get(
-                    url, headers={"User-Agent": _AGENT}, timeout=seconds, stream=True, allow_redirects=False
-                ) as response:
-                    if response.status_code in _REDIRECTS:
-                        url = _goal(url, response.headers)
-                        continue
-                    if response.status_code in {404, 410}:
-                        raise NotFound(
-                            f"There is no file any more where {self._host} has it", response.status_code, ""
-                        )
-                    if response.status_code != 200:  # noqa: PLR2004 - a link that is over: the next read gets another
-                        raise _NoFileError(f"{_origin(url)} answered {response.status_code}")
-                    kept, cut = bytearray(), False
-                    for piece in response.iter_content(1 << 16):
-                        kept += piece
-                        if len(kept) > 2 * most + (1 << 16):
-                            del kept[: -most - 1]
-                            cut = True
-                        if time.monotonic() > deadline:
-                            raise _NoFileError(f"{_origin(url)} took over {_LOG_SECONDS:.0f} s")
-                    return _cut(bytes(kept), most, cut=cut)
-        raise _NoFileError(f"{_origin(url)} redirects in circles")
+            return last_bytes(goal(url, answer.headers), most, _AGENT, seconds=seconds, unencrypted=here)
+        except FileGone:
+            raise NotFound(f"There is no file any more where {self._host} has it", 404, "") from None
 
 
 def graphql_url(api: str) -> str:
     """Return GraphQL's address: beside /api/v3 on a server, below the root on github.com and ghe.com."""
     return f"{api.removesuffix('/v3')}/graphql"
+
+
+def _may_come(error: BaseException) -> bool:
+    """Tell whether a file may be had from the next address that is given for it."""
+    return isinstance(error, NoFile) and not isinstance(error, FileUnsafe)
 
 
 def _resource(path: str) -> str:
@@ -574,37 +548,3 @@ def _resource(path: str) -> str:
 def _named(query: str) -> str:
     """Return what a GraphQL request is called in a sentence: its operation's kind and name."""
     return f"the {' '.join(re.split(r'[({]', query, maxsplit=1)[0].split()) or 'query'} (GraphQL)"
-
-
-def _goal(url: str, headers: Mapping[str, str]) -> str:
-    """Return where a redirect leads, "" where that is no address."""
-    try:
-        return urljoin(url, headers.get("location", ""))
-    except ValueError:
-        return ""
-
-
-def _origin(url: str) -> str:
-    """Return an address without its path, which may be a signed one."""
-    address = urlsplit(url)
-    return f"{address.scheme}://{address.hostname}" if address.hostname else "nowhere"
-
-
-def _cut(data: bytes, most: int, *, cut: bool = False) -> bytes:
-    if len(data) <= most and not cut:
-        return data
-    _, _, whole = data[-most - 1 :].partition(b"\n")
-    return whole or data[-most:]
-
-
-def _reason(error: Exception) -> str:
-    said = str(error)
-    if isinstance(error, requests.Timeout):
-        return "it did not answer in time"
-    if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy cannot be reached"
-    if "NameResolutionError" in said or "getaddrinfo" in said:
-        return "its name is not known here"
-    if "NewConnectionError" in said or "refused" in said:
-        return "it cannot be connected to"
-    return "the connection was lost" if isinstance(error, OSError) else "its answer cannot be read"
