@@ -39,6 +39,7 @@ _AGAIN: Final = 30.0  # seconds until an answer with a hole in it is asked for a
 _MOST_IDS: Final = 100
 _ROLLUP: Final = frozenset({"rollup", "counts", "checks"})
 _NEEDED: Final = frozenset({"reviewThreads", "reviews", "comments", "commits", "talked", "remarked", "judged"})
+_SHUT: Final = frozenset({"FORBIDDEN", "INSUFFICIENT_SCOPES"})
 _ACCOUNTS: Final = frozenset({"author", "user", "resolvedBy"})
 """An account that is not to be seen is nobody's; who is nobody is not listened to."""
 
@@ -279,7 +280,7 @@ class Reading:
         return [node for node in data["nodes"] if node]
 
     def base_checks(self, commit: str, names: Collection[str] = ()) -> dict[str, tuple[CheckState, int]] | None:
-        """Return how the checks of a commit by itself came out, with the Actions jobs' ids (0: none) of the red ones.
+        """Return how the checks of a commit by itself came out, with the check runs' ids (0: none) of the red ones.
 
         None while one is pending, of those that are named if any are; empty where nothing reports there.
         """
@@ -336,8 +337,15 @@ class Reading:
         return repository, refused
 
     def _unreadable(self, number: int, error: Any, errors: Sequence[Any]) -> ForgeError:
-        if isinstance(error, Mapping) and error.get("type") == "NOT_FOUND":
+        """Return the error for a hole: waiting mends none that GitHub made on purpose."""
+        kind, why = (error.get("type"), error.get("message")) if isinstance(error, Mapping) else ("", "")
+        if kind == "NOT_FOUND":
             return ForgeError(f"There is no pull request #{number} in {self._hosted.repository}.")
+        if kind in _SHUT:
+            return ForgeError(
+                f"The token may not read all of pull request #{number} ({why}): let it read contents, issues and "
+                "pull requests, then claudetm resume"
+            )
         return self._hole(number, errors)
 
     def _hole(self, number: int, errors: Sequence[Any]) -> ForgeBusy:
