@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from claudetm.adapters.forge.github_access import Token, find, is_actions_token, ssh_host
 from claudetm.adapters.forge.github_facts import Asks, Facts, facts, pushed_to
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from claudetm.workflow.policy import Policy
     from claudetm.workflow.run import Run
 
+PATIENCE: Final = 20.0  # seconds
 Notice = Callable[[str], None]
 
 
@@ -103,11 +104,14 @@ def ways_in(server: str) -> tuple[str, str]:
     return f"`gh auth login --hostname {server}`", "GH_ENTERPRISE_TOKEN"
 
 
-def client_of(place: Hosted, token: Token) -> GithubClient:
-    """Return who asks GitHub. PyGithub is loaded here, and only where pull requests live there."""
+def client_of(place: Hosted, token: Token, patience: float = PATIENCE) -> GithubClient:
+    """Return who asks GitHub. PyGithub is loaded here, and only where pull requests live there.
+
+    `patience` is how many seconds a read is repeated for.
+    """
     from claudetm.adapters.forge.github_client import GithubClient
 
-    return GithubClient(place.api, token.value)
+    return GithubClient(place.api, token.value, patience=patience)
 
 
 # --- where it begins --------------------------------------------------------------------------------------------
@@ -263,8 +267,12 @@ def fitted(found: Policy, ground: Ground, resolved: Resolved, notice: Notice) ->
     """Return the policy as it can be kept there. Raises ConfigError for what was asked for and cannot be."""
     if _default(resolved, "reviews.self"):
         found = replace(found, self_review=False)  # people and CI look there
-    found = _mergeable(replace(found, merge_method=_method(found, ground, resolved, notice)), ground, notice)
-    _checked(found, ground, notice)
+    found = _mergeable(replace(found, merge_method=method(found, ground, resolved, notice)), ground, notice)
+    refuse_unchecked(found, ground, notice)
+    if ground.facts.parent and not ground.hosted.forked:
+        notice(
+            f"forge: {ground.facts.repository} is a fork; pull requests go to a remote named upstream, where one is"
+        )
     if ground.facts.kept_closed:
         notice("push: a ruleset restricts making branches called claudetm/…; without leave to bypass it none is made")
     return found
@@ -274,7 +282,8 @@ def _default(resolved: Resolved, name: str) -> bool:
     return resolved.settings[name].source == "default"
 
 
-def _method(found: Policy, ground: Ground, resolved: Resolved, notice: Notice) -> str:
+def method(found: Policy, ground: Ground, resolved: Resolved, notice: Notice) -> str:
+    """Return how pull requests are merged. Raises ConfigError where what is set is not allowed there."""
     allowed, wanted = ground.facts.methods, found.merge_method
     if wanted in allowed:
         return wanted
@@ -298,8 +307,8 @@ def _mergeable(found: Policy, ground: Ground, notice: Notice) -> Policy:
     return found
 
 
-def _checked(found: Policy, ground: Ground, notice: Notice) -> None:
-    """Refuse what would never report; say what gates a merge."""
+def refuse_unchecked(found: Policy, ground: Ground, notice: Notice) -> None:
+    """Raise ConfigError where nothing would ever report; say what gates a merge."""
     known = ground.facts
     if is_actions_token(ground.token, os.environ, known.login):
         if known.required:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from claudetm.doctor import account, machine, orphans, repository, state
+from claudetm.doctor import account, github, machine, orphans, repository, state
 from claudetm.doctor.finding import Finding, State, fail, refused
 from claudetm.doctor.place import Check, Place
 from claudetm.errors import ClaudetmError
@@ -45,6 +45,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "configuration": repository.configuration,
     "prompts": repository.prompts,
     "checks": repository.checks,
+    "GitHub": github.github,
     "state": state.state,
     "journal": state.journal,
     "forge journal": state.forge_journal,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from claudetm.adapters.store.directory import NAME, StateDirectory
 from claudetm.doctor.finding import Finding
-from claudetm.errors import RepositoryError
+from claudetm.errors import ClaudetmError, RepositoryError
 
 if TYPE_CHECKING:
+    from claudetm.adapters.forge.github_place import Hosted
     from claudetm.adapters.git.user_repository import UserRepository
     from claudetm.config import Resolved
 
@@ -68,6 +69,22 @@ class Place:
         if self.root is not None and os.path.lexists(self.root / NAME / "config.json"):
             return configuration(self.root, look=True)
         return resolve({}, os.environ, None, user_file(), tighten=False)
+
+    @property
+    def readable(self) -> bool:
+        """Whether there are a repository and settings to go by; what is amiss with them has a check of its own."""
+        try:
+            _ = self.user, self.settings
+        except ClaudetmError:
+            return False
+        return True
+
+    @cached_property
+    def hosted(self) -> Hosted | None:
+        """Where on GitHub pull requests would live, None for the local forge. Raises ClaudetmError."""
+        from claudetm.bootstrap.github import forge_used
+
+        return forge_used(self.settings, self.user, lambda _sentence: None)
 
     @cached_property
     def runs(self) -> Path:

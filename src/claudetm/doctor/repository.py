@@ -126,14 +126,19 @@ def checks(place: Place) -> Iterator[Finding]:
         if commands:
             yield ok("checks", f"{', '.join(commands)} (configured)")
             return
-        user = place.user
+        user, hosted = place.user, place.hosted is not None
     except (ConfigError, RepositoryError) as error:
         about = "configuration" if isinstance(error, ConfigError) else "repository"
         yield warn("checks", f"not looked for: see {about}", f"mend the {about} first")
         return
     commands = detect.checks(place.files, lambda path: user.refs.git.text("show", f"{user.base}:{path}"))
     remedy = 'claudetm config set checks.commands "make test", say, or start with --check or --no-checks'
-    if missing := [tool for tool in map(detect.lacking, commands) if tool]:
+    missing = [tool for tool in map(detect.lacking, commands) if tool]
+    if hosted:  # there the forge's own checks gate: these are what agents run
+        without = f", without {', '.join(missing)}" if missing else ""
+        found = f"{', '.join(commands) or 'none'} (detected, for agents to run{without})"
+        yield warn("checks", found, "install it here") if missing else ok("checks", found)
+    elif missing:
         yield fail("checks", f"{', '.join(commands)} (detected), without {', '.join(missing)}", "install it here")
     elif commands:
         yield ok("checks", f"{', '.join(commands)} (detected)")
