@@ -43,6 +43,8 @@ def description() -> dict[str, Any]:
     packed = (Path(__file__).parent / "openapi-slice.json.gz").read_bytes()
     whole: dict[str, Any] = json.loads(gzip.decompress(packed))
     parts = {kind: {n: _strict(s) for n, s in named.items()} for kind, named in whole["components"].items()}
+    # What is part of something else (allOf) is not closed by itself.
+    parts["parts"] = {name: _strict(each, part=True) for name, each in whole["components"]["schemas"].items()}
     return {"paths": whole["paths"], "components": parts}
 
 
@@ -58,9 +60,11 @@ def _strict(schema: Any, *, part: bool = False) -> Any:
             made[key] = {name: _strict(each) for name, each in value.items()}
         elif key in {"enum", "example", "examples", "default", "required", "const", "discriminator"}:
             made[key] = value
+        elif key == "$ref" and part:
+            made[key] = value.replace("/schemas/", "/parts/")
         else:
             made[key] = _strict(value, part=key == "allOf" or (part and key in {"anyOf", "oneOf"}))
-    if made.get("properties") and "additionalProperties" not in made and not part:
+    if (made.get("properties") or "allOf" in made) and "additionalProperties" not in made and not part:
         made["unevaluatedProperties"] = False
     return _nullable(made) if made.pop("nullable", False) else made
 

@@ -11,8 +11,8 @@ import secrets
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
-from urllib.parse import parse_qsl, urlencode
+from typing import Any, Literal, TypeVar, cast
+from urllib.parse import urlencode
 
 from github_double import contract, merging, moves, plumbing, rules
 from github_double.ci import Ci, Report, report_check, report_status
@@ -30,6 +30,7 @@ from github_double.state import (
     WorkflowRun,
 )
 
+_T = TypeVar("_T")
 DOCS = "https://docs.github.com/rest"
 NOT_FOUND = RefusedError(404, "Not Found")
 
@@ -237,16 +238,13 @@ def _refused(call: Call, refused: RefusedError) -> Answer:
 
 
 def _error(status: int, message: str, errors: list[Any] | None = None) -> Answer:
-    body: Json = {"message": message, "documentation_url": DOCS, "status": str(status)}
-    if status in {405, 409}:
-        del body["status"]  # their schemas lack it
+    body: Json = {"message": message, "documentation_url": DOCS}
     if errors is not None:
-        del body["status"]
         body["errors"] = errors
     return Answer(status, body)
 
 
-def _found[T](record: T | None) -> T:
+def _found(record: _T | None) -> _T:
     if record is None:
         raise NOT_FOUND
     return record
@@ -617,7 +615,9 @@ def _own(call: Call, login: str) -> None:
 
 def _subject(call: Call) -> Issue | PullRequest:
     number, repository = call.number("issue_number"), call.repository
-    return _found(repository.pulls.get(number) or repository.issues.get(number))
+    if number in repository.pulls:
+        return repository.pulls[number]
+    return _found(repository.issues.get(number))
 
 
 @route("GET /issues", "issues")
