@@ -311,19 +311,35 @@ async def test_a_snapshot_reaches_a_clone_that_lacks_the_base_whole(world: Remot
 
 
 async def test_a_base_whose_objects_lie_about_in_pieces_is_no_ground_to_build_on(world: RemoteWorld) -> None:
+    """As a fetch of the user's that was killed leaves them: the commit without its files."""
     base = world.push_by_person("main", {"p.txt": "p\n"})
-    piece = git(world.hosted, "cat-file", "commit", base) + "\n"
-    (world.folder / "piece").write_text(piece)
+    (world.folder / "piece").write_text(git(world.hosted, "cat-file", "commit", base) + "\n")
     assert git(world.user, "hash-object", "-t", "commit", "-w", str(world.folder / "piece")) == base
-    world.driver()
-    assert await world.repository.fetch("main") == base
-    await world.repository.open_worktree("c1", BRANCH, base)
-    world.repository.base = base
-    world.repository.room.keep("refs/claudetm/start", base)
+    world.driver(base=base)
+    path = await world.repository.open_worktree("c1", BRANCH, base)
+    assert (path / "p.txt").exists()
     world.leave("c1", {"left.txt": "left\n"})
     kept = await world.repository.snapshot("c1", "a test")
     assert kept is not None
+    assert git(world.user, "show", f"{kept.ref}:left.txt", f"{kept.ref}:p.txt") == "left\np"
     git(world.user, "fsck", "--connectivity-only", "--no-dangling")
+
+
+async def test_commits_that_only_the_host_has_are_compared_read_and_merged(world: RemoteWorld) -> None:
+    """Whoever names one need not have fetched it: each of these is by a driver that has seen none of them."""
+    theirs = world.push_by_person("main", {"p.txt": "p\n"})
+    head = await worked(world)
+    assert await world.repository.contains(theirs, world.first)
+    later = world.push_by_person("main", {"q.txt": "q\n"})
+    assert await world.repository.merge_base(head, later) == world.first
+    latest = world.push_by_person("main", {"r.txt": "r\n"})
+    assert isinstance(await world.repository.merge(head, latest, "Take it in"), Merged)
+    last = world.push_by_person("main", {"s.txt": "s\n"})
+    assert [c.id for c in await world.repository.commits(latest, last)] == [last]
+    with pytest.raises(RepositoryError, match="neither in"):
+        await world.repository.contains("2" * 40, world.first)
+    with pytest.raises(RepositoryError, match="no commit id"):
+        await world.repository.contains("main", world.first)
 
 
 async def test_what_the_host_has_needs_no_snapshot(world: RemoteWorld) -> None:
@@ -423,6 +439,21 @@ async def test_a_driver_that_dies_in_a_push_leaves_one_effect(world: RemoteWorld
     assert await world.repository.last_push(BRANCH) == head
 
 
+async def test_a_git_that_is_killed_is_asked_again_later(world: RemoteWorld) -> None:
+    assert await world.repository.contains(world.first, world.first)
+
+    def kill(_request: GitRequest) -> Fault:
+        for child in psutil.Process().children():
+            child.kill()
+        return None
+
+    world.server.app.fault = kill
+    with pytest.raises(ForgeBusy, match="git was killed while it asked"):
+        await world.repository.fetch("main")
+    world.server.app.fault = on("none", None)
+    assert await world.repository.fetch("main") == world.first
+
+
 async def test_a_lock_that_a_killed_fetch_left_stops_no_later_one(world: RemoteWorld) -> None:
     assert await world.repository.fetch("main") == world.first
     (seen,) = (world.folder / "run" / "clean-room.git" / "refs" / "claudetm" / "seen").iterdir()
@@ -437,8 +468,8 @@ async def test_a_lock_that_a_killed_fetch_left_stops_no_later_one(world: RemoteW
 @pytest.mark.parametrize(
     ("token", "sentence"),
     [
-        ("wrong", "refused the token for .*: Invalid username or token.* `gh auth login`"),
-        ("", "refused the token for .* `gh auth login`"),
+        ("wrong", "refused the token for .*: Invalid username or token.* `gh auth login --hostname 127"),
+        ("", "refused the token for .* `gh auth login --hostname 127"),
         ("ghp_elsewhere", "is not there for this account: Repository not found"),
     ],
 )
@@ -626,6 +657,7 @@ async def test_trouble_of_the_hosts_own_waits(world: RemoteWorld) -> None:
 # what git says when the network fails; each as git 2.39 or ssh prints it
 
 AT = "fatal: unable to access 'https://github.com/a/b.git/': "
+HUNG_UP = "fatal: the remote end hung up unexpectedly"
 NO_READ = "fatal: Could not read from remote repository."
 OUT_OF_REACH = [
     f"{AT}Could not resolve host: github.com",
@@ -636,8 +668,10 @@ OUT_OF_REACH = [
     f"{AT}Recv failure: Connection reset by peer",
     f"{AT}Received HTTP code 503 from proxy after CONNECT",
     f"{AT}Operation too slow. Less than 1 bytes/sec transferred the last 60 seconds",
-    "error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502\nfatal: the remote end hung up",
+    f"error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502\n{HUNG_UP}",
     "error: RPC failed; curl 56 GnuTLS recv error (-9)\nfatal: early EOF\nfatal: fetch-pack: invalid output",
+    f"remote: You have exceeded a secondary rate limit.\n{AT}The requested URL returned error: 403",
+    "error: git-remote-https died of signal 9",
     f"ssh: Could not resolve hostname github.com: Temporary failure in name resolution\n{NO_READ}",
     f"ssh: connect to host github.com port 22: Connection timed out\n{NO_READ}\n\nPlease make sure",
     f"kex_exchange_identification: Connection closed by remote host\n{NO_READ}",
@@ -669,6 +703,11 @@ def test_a_network_that_fails_waits_a_minute(complaint: str) -> None:
             f"remote: The `acme' organization has enforced SAML SSO.\n{AT}The requested URL returned error: 403",
             "enforced SAML SSO",
         ),
+        (
+            f"error: RPC failed; HTTP 403 curl 22 The requested URL returned error: 403\n{HUNG_UP}",
+            "refused access to",
+        ),
+        (f"remote: You are not allowed.\n{AT}The requested URL returned error: 403", "You are not allowed"),
         ("remote: error: 502 timed out\nfatal: something new", r"failed: fatal: something new \(502 timed"),
     ],
 )

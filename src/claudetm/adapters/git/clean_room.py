@@ -54,6 +54,11 @@ class CleanRoom:
         """Whether the commit is here."""
         return not self.git.run("cat-file", "-e", f"{commit}^{{commit}}", accept=(0, 1, 128)).code
 
+    def whole(self, commit: str) -> bool:
+        """Whether the commit is here with all it needs; what branches and tags stand at is taken to be."""
+        command = ("rev-list", "--objects", "--quiet", commit_id(commit), "--not", "--branches", "--tags")
+        return not self.git.run(*command, accept=(0, 128)).code
+
     def among(self, commits: Sequence[str]) -> Sequence[str]:
         """Return those of the commits that are here."""
         asked = "".join(f"{commit_id(c)}^{{commit}}\n" for c in commits)
@@ -233,7 +238,7 @@ def _furnish(room: CleanRoom, user_git_dir: Path, base: str, bring: Bring | None
     """Leave of the copy only objects, tags and the run's base; no remote, no branch."""
     room.git.run("config", "--remove-section", "remote.origin")
     room.git.run("config", "core.bare", "false")
-    if bring and not room.has(commit_id(base)):
+    if bring and not room.whole(base):
         bring(room, base)  # while the branches are there, which say what need not come
     listed = room.git.text("for-each-ref", "--format=delete %(refname)", "refs/heads", "refs/remotes")
     room.git.run("update-ref", "--no-deref", "--stdin", stdin=listed.encode() + b"\n" if listed else b"")

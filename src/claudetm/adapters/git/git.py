@@ -234,9 +234,14 @@ def _receive(packing: subprocess.Popen[bytes], target: Git, errors: IO[bytes]) -
 _HEADER: Final = 12
 
 
+def is_commit_id(text: str) -> bool:
+    """Whether the text is a full commit id."""
+    return _ID.fullmatch(text) is not None
+
+
 def commit_id(text: str) -> str:
     """Return the text if it is a full commit id. Raises RepositoryError: nothing else goes on a command line."""
-    if not _ID.fullmatch(text):
+    if not is_commit_id(text):
         raise RepositoryError(f"{text[:80]!r} is no commit id.")
     return text
 

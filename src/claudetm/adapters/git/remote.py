@@ -70,7 +70,7 @@ def address(url: str) -> Address:
     if parts.scheme not in {"https", "http", "ssh"} or not parts.hostname or parts.hostname.startswith("-"):
         raise RepositoryError(f"{shown(url)} cannot be pushed to: use an https or ssh address.")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise RepositoryError(f"{shown(url)} would send the token in the clear: use its https address.")
+        raise RepositoryError(f"{shown(url)} would send the token in the clear: use an https address.")
     if parts.scheme != "ssh":  # a user in it would be asked for that user's password
         url = urlunsplit((parts.scheme, host, parts.path, "", ""))
     return Address(url, parts.scheme, host)
@@ -205,6 +205,8 @@ class Remote:
             if child.poll() is None:
                 with suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)  # with what it started: ssh, git-remote-https
+        if child.returncode < 0:
+            raise ForgeBusy(f"git was killed while it asked {at.host}.", self._clock() + SECONDS_BUSY)
         return subprocess.CompletedProcess(child.args, child.returncode, out, errors)
 
     @contextmanager

@@ -23,7 +23,7 @@ _OUT_OF_REACH: Final = re.compile(
     | empty\ reply | early\ eof | hung\ up\ unexpectedly | unexpected\ disconnect | transfer\ closed | broken\ pipe
     | operation\ too\ slow | rpc\ failed | error:\ (?:429|5\d\d)\b | http\ code\ 5\d\d\ from\ proxy | kex_exchange
     | banner\ exchange | ssl_error_syscall | ssl_read | gnutls_handshake | tls\ (?:connection|packet) | recv\ failure
-    | send\ failure | bad\ line\ length | expected\ flush | ^error:\ .*internal\ server\ error
+    | send\ failure | died\ of\ signal | bad\ line\ length | expected\ flush | ^error:\ .*internal\ server\ error
     """
 )
 _UNKNOWN_TOKEN: Final = re.compile(r"(?i)authentication failed|could not read (?:username|password)|error: 401\b")
@@ -31,6 +31,7 @@ _NO_SUCH: Final = re.compile(r"(?i)repository not found|repository '.*' not foun
 _NO_RIGHT: Final = re.compile(
     r"(?i)error: 403\b|^error: permission to \S+ denied|write access to repository not granted"
 )
+_TOO_OFTEN: Final = re.compile(r"(?i)rate limit|too many requests|temporarily|abuse")
 _NO_KEY: Final = re.compile(r"(?i)permission denied \(|too many authentication failures|no such identity")
 _UNKNOWN_HOST: Final = re.compile(r"(?i)host key verification failed")
 _NO_TRUST: Final = re.compile(
@@ -73,13 +74,14 @@ def failure(verb: str, host: str, address: str, complaint: str, now: float) -> R
     if _UNKNOWN_TOKEN.search(own):
         return RepositoryError(
             f"{host} refused the token for {address}: {words}. "
-            "Run `gh auth login`, or set GH_TOKEN to a token that may write there."
+            f"Run `gh auth login --hostname {host}`, or set GH_TOKEN (GH_ENTERPRISE_TOKEN off github.com) anew."
         )
     if _NO_SUCH.search(own):
         return RepositoryError(
             f"{address} is not there for this account: {words}. Correct its address, or use a token that may see it."
         )
-    if _NO_RIGHT.search(own):
+    too_often = bool(_NO_RIGHT.search(own) and _TOO_OFTEN.search(words))
+    if _NO_RIGHT.search(own) and not too_often:
         return RepositoryError(
             f"{host} refused access to {address}: {words}. Use an account that may write there, or a token with "
             "contents: write."
@@ -89,7 +91,7 @@ def failure(verb: str, host: str, address: str, complaint: str, now: float) -> R
             f"The certificate of {host} is not trusted: {words}. Name its authority: "
             "`git config --global http.sslCAInfo FILE`."
         )
-    if _OUT_OF_REACH.search(own):
+    if too_often or _OUT_OF_REACH.search(own):
         return ForgeBusy(f"{host} cannot be reached by git: {words}.", now + SECONDS_BUSY)
     last = last_line(own.encode())
     return GitFailed(f"git {verb} failed: {last}" + (f" ({words})" if words not in last else ""))

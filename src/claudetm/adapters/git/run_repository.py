@@ -28,7 +28,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from claudetm.adapters.git import snapshots
 from claudetm.adapters.git.clean_room import START, CleanRoom, open_clean_room, remove_tree
 from claudetm.adapters.git.clone import unlock
-from claudetm.adapters.git.git import GitFailed, commit_id, transfer
+from claudetm.adapters.git.git import GitFailed, commit_id, is_commit_id, transfer
 from claudetm.adapters.git.landing import Landing, held, in_use
 from claudetm.adapters.git.remote import Remote, branch_ref
 from claudetm.adapters.git.user_refs import Ref, UserRefs, ours
@@ -126,7 +126,19 @@ class RunRepository:
 
     async def _in_room(self, work: Callable[Concatenate[CleanRoom, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do something in the clean room, in a thread, and make the room there when it is not yet."""
-        return await _in_thread(lambda: work(self.room, *args, **kwargs))
+        return await _in_thread(lambda: self._knowing(args, lambda: work(self.room, *args, **kwargs)))
+
+    def _knowing(self, commits: Sequence[object], work: Callable[[], T]) -> T:
+        """Do something with commits. Where it fails for want of one that the remote has, bring that in first."""
+        try:
+            return work()
+        except GitFailed:
+            missing = [c for c in commits if isinstance(c, str) and is_commit_id(c) and not self.room.has(c)]
+            if self.remote is None or not missing:
+                raise
+        for commit in missing:
+            self._ensure(commit)
+        return work()
 
     @property
     def room(self) -> CleanRoom:
@@ -370,7 +382,7 @@ class RunRepository:
 
     async def merge(self, ours: str, theirs: str, message: str) -> Merged | Conflicted:
         """Build the merge of two commits. Ours when it contains theirs; theirs when it is ahead."""
-        return await _in_thread(self._merge, ours, theirs, message)
+        return await _in_thread(lambda: self._knowing((ours, theirs), lambda: self._merge(ours, theirs, message)))
 
     def _merge(self, ours: str, theirs: str, message: str) -> Merged | Conflicted:
         fork = self.room.relation(ours, theirs)
