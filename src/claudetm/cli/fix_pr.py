@@ -50,9 +50,6 @@ def command(
     as_json: bool = AS_JSON,
 ) -> None:
     """Bring a pull request that was made elsewhere to merged: checks, reviews, conflicts. GitHub only."""
-    from claudetm.bootstrap.opening import Wish
-    from claudetm.cli.driving import audience
-    from claudetm.cli.start import run
     from claudetm.cli.state import here
 
     gates: dict[str, Any] = {"checks.none": "pass" if no_checks else None}
@@ -69,6 +66,10 @@ def command(
     }
     if merge_only:
         raise typer.Exit(_merge_only(which, gates, {**work, "rehearse": rehearse or None}, as_json=as_json))
+    from claudetm.bootstrap.opening import Wish
+    from claudetm.cli.driving import audience
+    from claudetm.cli.start import run
+
     wish = Wish(
         "", settings={"forge": "github" if rehearse else None, **gates, **work}, rehearsal=rehearse, adopts=which
     )
@@ -77,7 +78,6 @@ def command(
 
 def _merge_only(which: str, gates: Mapping[str, Any], others: Mapping[str, Any], *, as_json: bool) -> ExitCode:
     """Merge it now or say why not; return the exit code."""
-    from claudetm.bootstrap.merge_only import merge_only
     from claudetm.cli.exit_codes import ExitCode
     from claudetm.cli.pulls import print_json
     from claudetm.cli.state import here
@@ -85,6 +85,8 @@ def _merge_only(which: str, gates: Mapping[str, Any], others: Mapping[str, Any],
 
     if any(value is not None for value in others.values()):
         raise UsageError("--merge-only begins no run: of the other options it takes --no-checks and --json alone")
+    from claudetm.bootstrap.merge_only import merge_only
+
     came = merge_only(which, here(), gates)
     print_json(_data(came)) if as_json else _print(came)
     return ExitCode.FAILED if came.reasons else ExitCode.SUCCESS

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _WIDEST: Final = 80
 _NARROWEST: Final = 40
+_PATIENCE: Final = 8.0  # seconds for GitHub to answer a person who looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +131,11 @@ def _asked(state: StateDirectory, run: Run, place: Hosted) -> Asked:
         raise UsageError(
             f"There is no token for {server}: {login}, or set {variable}; `claudetm status` shows what is known here"
         )
-    client = client_of(place, token)
     from claudetm.adapters.forge.github_logs import CheckLogs
     from claudetm.adapters.forge.github_once import Once
     from claudetm.adapters.forge.github_reading import Reading
 
+    client = client_of(place, token, _PATIENCE)
     email = run.author.rpartition("<")[2].rstrip(">")
     reading = Reading(client, place, run.target, lambda: run.policy.trusted, email)
     return Asked(reading, CheckLogs(client, place, state.logs / "checks"), client, Once())
