@@ -211,8 +211,12 @@ class Repository:
             return []
         return [Ref(self, name, tip) for name, tip in self.request.branches(self.record).items() if query in name]
 
-    def object(self, oid: str | None = None, expression: str | None = None) -> Commit | None:
-        sha = plumbing.resolve(self.record.git, oid or expression or "HEAD")
+    def object(self, oid: str | None = None, expression: str | None = None) -> Commit | Tree | None:
+        name = oid or expression or "HEAD"
+        if ":" in name:
+            folder = plumbing.resolve(self.record.git, name, "tree")
+            return Tree(self, folder) if folder else None
+        sha = plumbing.resolve(self.record.git, name)
         return Commit(self, sha) if sha else None
 
     def pull_request(self, number: int) -> Any:
@@ -357,6 +361,44 @@ class BranchProtectionRule:
         self.requires_linear_history = rule.linear_history
         self.requires_status_checks = bool(rule.contexts)
         self.requires_strict_status_checks = rule.strict
+
+
+class Tree:
+    """A folder in a commit."""
+
+    def __init__(self, repository: Repository, oid: str) -> None:
+        self.repository = repository
+        self.oid = oid
+        self.id = f"T_{repository.record.id}_{oid}"
+
+    @cached_property
+    def entries(self) -> list[TreeEntry]:
+        listed = plumbing.git(self.repository.record.git, "ls-tree", self.oid)
+        rows = (line.split("\t", 1) for line in listed.splitlines())
+        return [TreeEntry(self.repository, name, *about.split()[1:]) for about, name in rows]
+
+
+class TreeEntry:
+    """What stands in a folder under a name."""
+
+    def __init__(self, repository: Repository, name: str, kind: str, oid: str) -> None:
+        self.name = name
+        self.type = kind
+        self.oid = oid
+        self.object = {"blob": Blob, "tree": Tree, "commit": Commit}[kind](repository, oid)
+
+
+class Blob:
+    """A file."""
+
+    def __init__(self, repository: Repository, oid: str) -> None:
+        self.repository = repository
+        self.oid = oid
+        self.id = f"B_{repository.record.id}_{oid}"
+
+    @property
+    def text(self) -> str:
+        return plumbing.git(self.repository.record.git, "cat-file", "blob", self.oid)
 
 
 class Commit:

@@ -97,9 +97,10 @@ def tip(folder: Path, branch: str) -> str:
     return next((line.split(" ")[0] for line in lines if line.endswith(f" {ref}")), "")
 
 
-def resolve(folder: Path, name: str) -> str:
-    """Return the commit of that name, or ""."""
-    done = run(folder, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+def resolve(folder: Path, name: str, kind: str = "commit") -> str:
+    """Return the commit, or the tree, of that name, or ""."""
+    name = name if ":" in name else f"{name}^{{{kind}}}"
+    done = run(folder, "rev-parse", "--verify", "--quiet", name)
     return done.stdout.decode().strip()
 
 
