@@ -726,6 +726,7 @@ def test_what_a_person_must_mend_is_no_reason_to_wait(complaint: str, sentence: 
     [
         ("https://github.com/a/b.git", "https", "github.com", ""),
         ("https://octo:ghp_x@github.com/a/b.git", "https", "github.com", "https://github.com/a/b.git"),
+        ("https://GitHub.com:443/A/b.git", "https", "github.com", "https://github.com/A/b.git"),
         ("http://127.0.0.1:8080/a/b.git", "http", "127.0.0.1:8080", ""),
         ("http://[::1]:8080/a/b.git", "http", "[::1]:8080", ""),
         ("ssh://git@ssh.github.com:443/a/b.git", "ssh", "ssh.github.com:443", ""),
@@ -757,6 +758,21 @@ def test_addresses_are_read(url: str, protocol: str, host: str, plain: str) -> N
 def test_an_address_that_cannot_be_trusted_is_refused(url: str, sentence: str) -> None:
     with pytest.raises(RepositoryError, match=sentence):
         address(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://github.com.example.org/o/b", "https://github.com:8443/o/b", "http://[::1]/b"]
+)
+def test_a_token_is_not_taken_to_another_host_for_a_push(url: str) -> None:
+    def token() -> str:
+        raise AssertionError("nobody is to be told")
+
+    with pytest.raises(RepositoryError, match="whose token it would get"):
+        Remote("https://github.com/a/b", url, token, {})
+    remote = Remote("https://github.com/a/b", "git@github.com:o/b", token, {})
+    remote.push_to("https://github.com/bob/b")
+    with pytest.raises(RepositoryError, match="whose token it would get"):
+        remote.push_to(url)
 
 
 def test_a_password_in_a_refused_address_is_not_shown() -> None:

@@ -66,7 +66,8 @@ def address(url: str) -> Address:
         if not (found := _SCP.fullmatch(url)) or url.startswith("-"):
             raise RepositoryError(f"{shown(url)} cannot be pushed to: use an https or ssh address.")
         return Address(url, "ssh", found["host"])
-    host = parts.netloc.rpartition("@")[2]
+    port = {"https": ":443", "http": ":80"}.get(parts.scheme, ":22")
+    host = parts.netloc.rpartition("@")[2].lower().removesuffix(port)
     if parts.scheme not in {"https", "http", "ssh"} or not parts.hostname or parts.hostname.startswith("-"):
         raise RepositoryError(f"{shown(url)} cannot be pushed to: use an https or ssh address.")
     if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
@@ -94,7 +95,7 @@ class Remote:
         stalled: int = STALLED,
     ) -> None:
         self.main = address(url)
-        self.pushed = address(push_url or url)
+        self.pushed = self._beside(push_url or url)
         self._token = token
         self._environment = environment
         self._clock = clock
@@ -104,7 +105,14 @@ class Remote:
 
     def push_to(self, url: str) -> None:
         """Push elsewhere from now on: to the fork that a pull request came from."""
-        self.pushed = address(url)
+        self.pushed = self._beside(url)
+
+    def _beside(self, url: str) -> Address:
+        """Read an address of what is pushed to. Raises RepositoryError for a host that the token is not for."""
+        at = address(url)
+        if "ssh" not in {at.protocol, self.main.protocol} and at.origin != self.main.origin:
+            raise RepositoryError(f"{shown(url)} is not on {self.main.host}, whose token it would get: push there.")
+        return at
 
     # what is there
 
