@@ -272,10 +272,10 @@ def ready(state: State, repository: Repository, pull: PullRequest, login: str) -
 def update_branch(state: State, repository: Repository, pull: PullRequest, login: str, expected: str = "") -> str:
     """Merge the base into the head branch, as GitHub's button does; return the commit."""
     if expected and expected != pull.head_sha:
-        raise listing("Validation Failed", "expected head sha didn\u2019t match current head ref.")
+        raise RefusedError(422, "expected head sha didn\u2019t match current head ref.")
     source = state.repository(pull.head_repository) if pull.head_repository else None
     if pull.state != "open" or source is None:
-        raise listing("Validation Failed", "pull request is not open")
+        raise RefusedError(422, "Pull request is not open.")
     if not rules.updatable(state, pull, login):
         raise RefusedError(403, "Resource not accessible by personal access token", kind="FORBIDDEN")
     base = rules.base_tip(repository, pull)

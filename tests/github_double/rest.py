@@ -411,7 +411,7 @@ def _open(call: Call) -> Answer:
 
 @route("GET /pulls/{pull_number}", "pull_requests")
 def _pull(call: Call) -> Answer:
-    return Answer(200, call.shapes.full_pull(call.repository, call.pull))
+    return Answer(200, call.shapes.full_pull(call.repository, call.pull, asking=True))
 
 
 @route("PATCH /pulls/{pull_number}", "pull_requests")

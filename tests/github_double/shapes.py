@@ -419,9 +419,9 @@ class Shapes:
             "_links": {name: {"href": href} for name, href in links.items()},
         }
 
-    def full_pull(self, repository: Repository, pull: PullRequest) -> Json:
-        """What asking for one pull request tells. The asking starts the computation of `mergeable`."""
-        known = rules.mergeable(repository, pull)
+    def full_pull(self, repository: Repository, pull: PullRequest, *, asking: bool = False) -> Json:
+        """What one pull request tells; `asking` for it starts the computation of `mergeable`."""
+        known = rules.mergeable(repository, pull, asking=asking)
         state = rules.merge_state(repository, pull, asking=False) if known != "UNKNOWN" else "UNKNOWN"
         base = plumbing.merge_base(repository.git, pull.base_sha, pull.head_sha)
         files = plumbing.changed_files(repository.git, base, pull.head_sha) if base else ()
