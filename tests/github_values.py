@@ -11,7 +11,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from graphql import GraphQLError, GraphQLResolveInfo, GraphQLSchema, build_schema, get_named_type, graphql_sync
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLResolveInfo,
+    GraphQLSchema,
+    build_schema,
+    execute_sync,
+    get_named_type,
+    parse,
+    validate,
+)
 
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_refusals import GithubRefused
@@ -26,6 +36,13 @@ BASE = "b" * 40
 def schema() -> GraphQLSchema:
     packed = Path(__file__).parent / "github_double" / "schema.graphql.gz"
     return build_schema(gzip.decompress(packed.read_bytes()).decode(), assume_valid=True, assume_valid_sdl=True)
+
+
+@cache
+def _document(text: str) -> DocumentNode:
+    document = parse(text)
+    assert not validate(schema(), document)
+    return document
 
 
 # --- values -----------------------------------------------------------------------------------------------------
@@ -178,8 +195,14 @@ class Values:
     def graphql(self, text: str, /, **variables: Any) -> tuple[Any, list[Any]]:
         self.asked.append(text)
         root = {"repository": self._repository() if self.there else None, "node": self._node, "nodes": self._nodes}
-        answer = graphql_sync(
-            schema(), text, root, None, variables, field_resolver=self._resolve, type_resolver=_type
+        answer = execute_sync(
+            schema(),
+            _document(text),
+            root,
+            None,
+            variables,
+            field_resolver=self._resolve,
+            type_resolver=_type,
         )
         errors = [self._error(e) for e in answer.errors or ()]
         if answer.data is None:
