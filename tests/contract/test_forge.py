@@ -1,7 +1,8 @@
-"""Every Forge passes one suite: the one in memory, and the local one on real git."""
+"""Every Forge passes one suite: the one in memory, the local one on real git, and GitHub on its double."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from claudetm.ports.repository import Pushed
 from claudetm.testing.forge_conformance import ForgeConformance, ForgeWorld
 from claudetm.testing.memory import GREEN, RED, MemoryForge, MemoryRepository
 from claudetm.workflow.pull_request import Check, PullRequest
+from github_double.double import Double
+from github_world import GitHubForgeWorld
 from integration.repositories import LocalForgeWorld, once
 
 pytestmark = pytest.mark.anyio
@@ -62,11 +65,18 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=["memory", "local", "github"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ForgeWorld]:
-    made: ForgeWorld = MemoryWorld() if request.param == "memory" else LocalForgeWorld(tmp_path)
-    yield made
-    await made.forge.close()
+    with contextlib.ExitStack() as around:
+        match request.param:
+            case "memory":
+                made: ForgeWorld = MemoryWorld()
+            case "local":
+                made = LocalForgeWorld(tmp_path)
+            case _:
+                made = GitHubForgeWorld(tmp_path, around.enter_context(Double(tmp_path / "github")))
+        yield made
+        await made.forge.close()
 
 
 class TestForge(ForgeConformance):

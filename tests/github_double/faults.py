@@ -7,6 +7,7 @@ A fault names what it befalls: "PUT /repos/*/pulls/*/merge" (path within the API
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -80,7 +81,7 @@ class Faults:
     def refuse(self, what: str, status: int, message: str, times: int = 1, **headers: str) -> None:
         """Answer with an error in JSON, without any effect; headers' underscores are hyphens."""
         told = {name.replace("_", "-"): value for name, value in headers.items()}
-        body = f'{{"message": "{message}", "documentation_url": "https://docs.github.com/rest"}}'
+        body = json.dumps({"message": message, "documentation_url": "https://docs.github.com/rest"})
         self._rules.append(_Rule(what, Instead(status, body, {"content-type": "application/json"} | told), times))
 
     def throttle(self, what: str, *, retry_after: int | None = None, status: int = 403, times: int = 1) -> None:

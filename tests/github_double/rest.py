@@ -339,6 +339,19 @@ def _rules(call: Call) -> Answer:
     return call.page([rule for r in named for rule in shapes.rules_of(repository, r)], lambda rule: rule)
 
 
+@route("GET /rulesets/{ruleset_id}", "metadata")
+def _ruleset(call: Call) -> Answer:
+    known = call.parameters["ruleset_id"]
+    found = _found(next((r for r in call.repository.rulesets if str(r.id) == known), None))
+    told = {"id": found.id, "name": found.name, "target": "branch", "source_type": "Repository"}
+    told |= {
+        "source": call.repository.full_name,
+        "enforcement": found.enforcement,
+        "current_user_can_bypass": "never",
+    }
+    return Answer(200, told)
+
+
 @route("GET /git/ref/{ref}", "contents")
 def _ref(call: Call) -> Answer:
     name = call.parameters["ref"]

@@ -106,6 +106,8 @@ class GitHubForge:
 
     async def read(self, numbers: Sequence[int]) -> Mapping[int, PullRequest]:
         """Return pull requests as they are now, all with one or two requests."""
+        for number in self._runs.awaited:
+            self._reading.forget(number)
         pulls = await asyncio.to_thread(self._paces.look, lambda: self._reading.pulls(numbers))
         return {number: await self._told(pulls[number]) for number in numbers}
 
@@ -127,6 +129,8 @@ class GitHubForge:
             if pull.state is PullRequestState.MERGED:
                 await self._tidy(pull)
             return pull_request(pull)
+        if self._runs.stale(pull):  # one that failed again as quickly looks as if nothing had changed
+            pull = await asyncio.to_thread(self._reading.pull, pull.number)
         pull = await self._taken_back(pull)
         standing = await self._pushes.standing(pull)
         told = pull_request(pull)

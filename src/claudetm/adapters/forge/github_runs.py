@@ -69,12 +69,25 @@ class GithubRuns:
             return {}
         return found
 
+    @property
+    def awaited(self) -> list[int]:
+        """The pull requests whose new attempts have not been seen: one that failed again looks as it did before."""
+        now = time.monotonic()
+        return [number for number, (until, _) in self._again.items() if now <= until]
+
+    def stale(self, pull: Pull) -> bool:
+        """Whether it is shown as it failed before a re-run."""
+        until, jobs = self._again.get(pull.number, (0.0, frozenset[int]()))
+        return time.monotonic() <= until and not jobs.isdisjoint(pull.failed_jobs.values())
+
     def shown(self, pull: Pull) -> tuple[Check, ...]:
         """Return the checks, where one that runs again and is still shown as it failed before is pending."""
-        until, jobs = self._again.get(pull.number, (0.0, frozenset[int]()))
-        if time.monotonic() > until:
+        if not self.stale(pull):
             return pull.checks
+        _, jobs = self._again[pull.number]
         stale = {name for name, job in pull.failed_jobs.items() if job in jobs}
+        if not stale:
+            del self._again[pull.number]
         return tuple(replace(c, state=CheckState.PENDING, summary="") if c.name in stale else c for c in pull.checks)
 
 
