@@ -33,6 +33,7 @@ def data(run: Run) -> dict[str, Any]:
         "guards": list(run.guards),
         "would": {
             "forge": run.forge,
+            "repository": _repository(run),
             "target": run.target,
             "base": run.base,
             "checks": list(policy.checks),
@@ -67,17 +68,45 @@ def _models(run: Run) -> dict[str, tuple[str, str]]:
 def _would(run: Run) -> list[str]:
     policy, count = run.policy, len(run.plan.changes)
     found = [
-        f"pull requests: {count}, on the {run.forge} forge, for {run.target} (at {run.base[:10]})",
-        f"checks: {', '.join(policy.checks) if policy.checks else 'none, which is taken for green'}",
-        f"reviews: {'by a fresh session' if policy.self_review else 'by people only'}",
+        f"pull requests: {count}, {_where(run)}, for {run.target} (at {run.base[:10]})",
+        f"checks: {_checks(run)}",
+        f"reviews: {_reviews(run)}",
         f"merging: {f'by claudetm ({policy.merge_method})' if policy.auto_merge else 'left to you'}",
         *(["stops: once there is a plan, for your approval"] if policy.approve_plan else []),
         *(["stops: at each pull request"] if policy.pause_on_pr else []),
         f"criteria: {_criteria(run)}",
-        f"landing: {f'{run.target} is moved, once, at the end' if policy.land else 'left to you'}",
+        f"landing: {_landing(run)}",
         f"limits: {_limits(policy)}",
     ]
     return [*found, *(f"model of {i}: {model} ({effort} effort)" for i, (model, effort) in _models(run).items())]
+
+
+def _repository(run: Run) -> str:
+    """Return the full name of where pull requests live, "" on the local forge."""
+    return f"{run.hosted['owner']}/{run.hosted['name']}" if run.hosted else ""
+
+
+def _where(run: Run) -> str:
+    return f"on GitHub ({_repository(run)})" if run.hosted else f"on the {run.forge} forge"
+
+
+def _checks(run: Run) -> str:
+    checks = ", ".join(run.policy.checks)
+    if run.hosted:
+        return f"GitHub's own{f'; agents run {checks}' if checks else ''}"
+    return checks or "none, which is taken for green"
+
+
+def _reviews(run: Run) -> str:
+    if run.hosted:
+        return f"by {'a fresh session and ' if run.policy.self_review else ''}people on GitHub"
+    return "by a fresh session" if run.policy.self_review else "by people only"
+
+
+def _landing(run: Run) -> str:
+    if run.hosted:
+        return f"each pull request is merged into {run.target} at GitHub"
+    return f"{run.target} is moved, once, at the end" if run.policy.land else "left to you"
 
 
 def _criteria(run: Run) -> str:

@@ -101,6 +101,7 @@ def facts(client: Asks, hosted: Hosted, target: str, branch: str) -> Facts:
 
     Raises ForgeError for a token that is refused, ForgeBusy where GitHub does not answer.
     """
+    scopes = client.scopes()  # first, as REST alone is sure to tell them
     data, errors = client.graphql(
         QUERY,
         owner=hosted.owner,
@@ -112,7 +113,7 @@ def facts(client: Asks, hosted: Hosted, target: str, branch: str) -> Facts:
         workflows=f"refs/heads/{target}:{FOLDER}",
     )
     data = data or {}
-    login, scopes = str((data.get("viewer") or {}).get("login", "")), client.scopes()
+    login = str((data.get("viewer") or {}).get("login", ""))
     found, pushed = data.get("repository"), data.get("head")
     if not found:
         return Facts(login=login, seen=False, refused=_refusal(errors, "repository"), scopes=scopes)
