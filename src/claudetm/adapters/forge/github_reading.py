@@ -139,6 +139,11 @@ class Reading:
             self._read([number])
             return self._held[number].pull
 
+    def forget(self, number: int) -> None:
+        """Read it in full at the next look, whatever tells that nothing has changed."""
+        with self._lock:
+            self._held.pop(number, None)
+
     def find(self, branch: str) -> list[int]:
         """Return the numbers of a branch's pull requests in any state, the newest first."""
         label = f"{self._hosted.head_owner or self._hosted.owner}:{branch}"
