@@ -17,6 +17,7 @@ import pytest
 from claudetm import __version__
 from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, NotFound, Unanswered, Unauthorised
 from claudetm.adapters.forge.github_client import graphql_url as graphql_address
+from claudetm.adapters.forge.github_file import FileUnsafe, last_bytes
 from claudetm.adapters.forge.github_limits import hour
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.redact import redact
@@ -216,6 +217,22 @@ def test_a_read_that_stays_without_an_answer_is_put_off_longer_each_time(
     with pytest.raises(ForgeBusy) as caught:
         client.get(PULL)
     assert caught.value.until == clock.now + 15  # an answer ends the growth
+
+
+def test_an_answer_is_read_as_utf_8_whatever_it_calls_itself(github: Script, client: GithubClient) -> None:
+    github.says(Reply(body='{"title": "Über"}'.encode(), headers={"Content-Type": "text/plain"}))
+    assert client.get(PULL) == {"title": "Über"}
+
+
+def test_this_machine_is_asked_past_a_proxy(
+    github: Script, elsewhere: Script, client: GithubClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    github.says(Reply(302, headers={"Location": f"{elsewhere.url}/log"}))
+    elsewhere.says(Reply(body=b"x"))
+    assert client.blob("/log", 10) == b"x"
 
 
 def test_an_answer_that_does_not_come_in_time_is_none(github: Script, clock: Clock) -> None:
@@ -577,6 +594,27 @@ def test_the_rest_of_the_quota_is_kept_for_writes(
     assert client.get(PULL) == {"ok": True}
 
 
+def test_a_403_with_nothing_left_is_the_limit_whatever_it_says(
+    github: Script, client: GithubClient, clock: Clock
+) -> None:
+    github.says(Reply(403, {"message": "Forbidden"}, limits(0, clock)))
+    with pytest.raises(ForgeBusy, match="used up"):
+        client.get(PULL)
+
+
+def test_a_secondary_limit_is_one_also_with_nothing_left(github: Script, client: GithubClient, clock: Clock) -> None:
+    github.says(Reply(403, SECONDARY, limits(0, clock)))
+    with pytest.raises(ForgeBusy, match="asks for a pause") as caught:
+        client.get(PULL)
+    assert caught.value.until == clock.now + 60
+
+
+def test_of_searches_nothing_is_kept(github: Script, client: GithubClient, clock: Clock) -> None:
+    github.says(*[Reply(body={}, headers=limits(1, clock, "search", limit=30))] * 2)
+    client.get("/search/issues", q="x")
+    assert client.get("/search/issues", q="x") == {}
+
+
 def test_the_quota_is_known_by_resource(github: Script, client: GithubClient, clock: Clock) -> None:
     assert client.quota().of("core") is None
     github.says(
@@ -663,21 +701,32 @@ def test_writes_keep_their_distance(github: Script, client: GithubClient, clock:
 
 
 def test_writes_of_several_threads_come_one_by_one(github: Script, client: GithubClient) -> None:
-    at_once: list[int] = []
     inside = threading.Semaphore(1)
+    crossed = threading.Event()
 
     def reply(asked: Asked) -> Reply:
-        alone = inside.acquire(blocking=False)
-        at_once.append(alone)
-        if alone:
-            inside.release()
+        if not inside.acquire(blocking=False):
+            crossed.set()
+            return Reply(500)
+        crossed.wait(0.02)  # time enough for another to come, if it may
+        inside.release()
         return Reply(201, asked.body)
 
-    github.says(*[reply] * 20)
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda n: client.write("POST", "/x", {"n": n}), range(20)))
-    assert answers == [{"n": n} for n in range(20)]
-    assert all(at_once)
+    github.says(*[reply] * 5)
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda n: client.write("POST", "/x", {"n": n}), range(5)))
+    assert answers == [{"n": n} for n in range(5)]
+    assert not crossed.is_set()
+
+
+def test_writes_that_are_lost_at_the_same_time_count_once(github: Script, client: GithubClient) -> None:
+    github.says(*[Reply(lost=True)] * 2)
+    until = []
+    for _ in range(2):
+        with pytest.raises(Unanswered) as caught:
+            client.write("POST", "/x")
+        until.append(caught.value.until)
+    assert until[0] == until[1]
 
 
 def test_reads_of_several_threads_get_their_own_answers(github: Script, client: GithubClient) -> None:
@@ -764,6 +813,14 @@ def test_graphqls_secondary_limit_in_200_is_a_pause(github: Script, client: Gith
     with pytest.raises(ForgeBusy, match="asks for a pause") as caught:
         client.mutate("mutation Resolve {x}")
     assert caught.value.until == clock.now + 60
+
+
+def test_scopes_that_graphql_misses_are_named(github: Script, client: GithubClient) -> None:
+    said = "Your token has not been granted the required scopes to execute this query."
+    github.says(Reply(body={"errors": [{"type": "INSUFFICIENT_SCOPES", "message": said}]}))
+    with pytest.raises(GithubRefused) as caught:
+        client.graphql("query Q {x}")
+    assert str(caught.value).endswith(f"{said} Or set GH_ENTERPRISE_TOKEN to a token that has them")
 
 
 def test_a_mutation_is_refused_by_any_error(github: Script, client: GithubClient) -> None:
@@ -889,6 +946,12 @@ def test_a_log_is_fetched_from_encrypted_addresses_alone(where: str, github: Scr
     github.says(Reply(302, headers={"Location": where}))
     with pytest.raises(GithubRefused, match=r"has it at a place that cannot be read: .*: it is not an https address"):
         client.blob(LOG, 10)
+
+
+def test_a_log_on_this_machine_is_read_for_a_forge_on_this_machine_alone(elsewhere: Script) -> None:
+    with pytest.raises(FileUnsafe, match="is not an https address"):
+        last_bytes(f"{elsewhere.url}/log", 10, "agent", seconds=1)
+    assert elsewhere.asked == []
 
 
 # --- the token ---------------------------------------------------------------------------------------------------

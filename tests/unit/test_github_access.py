@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,10 +57,29 @@ def test_a_login_of_gh_is_found_for_its_host(tmp_path: Path) -> None:
         tmp_path / "bin", "gh", 'test "$*" = "auth token --hostname ghe.example.com" && echo gh-said-it'
     )
     assert find("ghe.example.com", environment) == Token("gh-said-it", "gh auth token --hostname ghe.example.com")
+    assert redact("it is gh-said-it") == f"it is {MASK}"
     assert find("github.com", environment) is None  # exit 1: no login there
     found = find("github.com", environment | {"GITHUB_TOKEN": EVERY["GITHUB_TOKEN"]})
     assert found is not None
     assert found.source == "GITHUB_TOKEN"
+
+
+def test_a_token_that_was_taken_out_of_the_environment_is_found() -> None:
+    script = """
+import os
+from claudetm.credentials import withdraw
+withdraw()
+from claudetm.adapters.forge.github_access import find
+print(os.environ.get("GH_TOKEN"), find("github.com", os.environ).value)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"GH_TOKEN": EVERY["GH_TOKEN"], "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["None", EVERY["GH_TOKEN"]]
 
 
 def test_without_gh_there_is_none(tmp_path: Path) -> None:

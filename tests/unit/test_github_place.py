@@ -168,7 +168,9 @@ def test_an_upstream_elsewhere_or_the_same_makes_no_fork() -> None:
         assert (found.repository.lower(), found.forked) == ("acme/widgets", False)
 
 
-@pytest.mark.parametrize("to", ["DISABLED", "/srv/backup.git", "https://gitlab.com/acme/widgets"])
+@pytest.mark.parametrize(
+    "to", ["DISABLED", "/srv/backup.git", "https://gitlab.com/acme/widgets", "https://a.ghe.com/b/c"]
+)
 def test_a_push_address_that_leads_elsewhere_is_refused(to: str) -> None:
     with pytest.raises(
         RepositoryError, match=r"git remote set-url --push origin https://github\.com/acme/widgets\.git$"
@@ -251,6 +253,9 @@ def test_an_alias_of_ssh_is_resolved_where_the_host_is_not_known() -> None:
     alias = "git@github-work:acme/widgets.git"
     found = hosted({"origin": alias, "upstream": "git@lab:a/b"}, {}, "", {}, resolve)
     assert found == Hosted("https://api.github.com", "acme", "widgets", alias, alias, "acme")
+    forked = hosted({"origin": "git@github-work:octo/widgets.git", "upstream": HTTPS}, {}, "", {}, resolve)
+    assert forked is not None
+    assert (forked.repository, forked.head_owner) == ("acme/widgets", "octo")
     asked.clear()
     assert hosted({"origin": SSH, "x": "https://gitlab.com/a/b", "y": "git@a.ghe.com:a/b"}, {}, "", {}, resolve)
     assert asked == []

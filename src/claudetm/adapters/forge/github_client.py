@@ -163,7 +163,7 @@ class _Line:
             retry=None,
             pool_size=None,
         )
-        self.connection = (_Https if address.scheme == "https" else _Http)(address.hostname or "", address.port)
+        self.connection = (_Https if address.scheme == "https" else _Http)(address.hostname or "")
         self.connection.origin = f"{address.scheme}://{address.netloc}"
         self.connection.session.trust_env = address.scheme == "https"  # no proxy to this machine
 
