@@ -14,6 +14,7 @@ from claudetm.adapters.store.directory import StateDirectory
 from claudetm.adapters.store.journal import encode
 from claudetm.workflow import events as e
 from github_double.double import Double
+from github_double.state import Level, Protection
 from story import Story, change, plan
 from terminal import Terminal, bytes_of, terminal
 
@@ -58,6 +59,8 @@ def test_merge_only_takes_no_option_of_a_run(tmp_path: Path) -> None:
         ("--sandbox", "off"),
         ("--trust-project-settings",),
         ("--rehearse", "happy"),
+        ("--log-level", "quiet"),
+        ("--log-format", "json"),
     )
     for option in given:
         said = told(person, "fix-pr", "7", "--merge-only", *option, code=1)
@@ -111,8 +114,9 @@ class AtGithub(Terminal):
 @pytest.fixture
 def octo(tmp_path: Path) -> Iterator[AtGithub]:
     with Double(tmp_path / "github") as github:
-        may = {"octo": "write", "ada": "write", "bob": "write", "eve": "read"}
+        may: dict[str, Level] = {"octo": "write", "ada": "write", "bob": "write", "eve": "read"}
         github.create_repository("acme/widgets", {"README.md": "hello\n"}, workflows={"test": RED}, people=may)
+        github.protect(Protection(contexts=("test",)))
         person = AtGithub(tmp_path / "widgets", tmp_path / "home")
         person.github = github
         (person.home / "tmp").mkdir(parents=True)
@@ -159,7 +163,7 @@ def test_a_run_s_pull_request_is_told_as_it_is_on_github_now(octo: AtGithub) -> 
     before = bytes_of(octo.here)
     shown = told(octo, "pr")
     assert f"#{number} c1: Greet loudly stage: open, waiting_ci branch: claudetm/r1/c1 at" in shown
-    assert f"url: {octo.address(number)} checks: failed: test - test failed, not required" in shown
+    assert f"url: {octo.address(number)} checks: failed: test - test failed, required" in shown
     assert "reviews: approved by bob; 1 unresolved, 1 to answer" in shown
     assert "not listened to: eve; `claudetm config set reviews.trusted eve` has them heard" in shown
     assert shown.endswith("waits for: a driver next: claudetm resume")
@@ -205,3 +209,125 @@ def test_cancel_leaves_what_is_open_and_close_closes_it_once(octo: AtGithub) -> 
     assert octo.github.pull(number).state == "closed"
     assert told(octo, "stop", "--cancel", "--close") == ""
     assert len(octo.github.asked("PATCH *")) == 1
+
+
+# --- driven to merged -------------------------------------------------------------------------------------------
+
+
+MEND = """
+name: mend
+about: a pull request made elsewhere is red, and is mended
+sessions:
+  - role: fixer
+    subject: c1:fix
+    turns:
+      - use:
+          - Bash:
+              command: |
+                echo green > colour
+                git commit -q -a -m 'Mend the colour'
+      - answer:
+          outcome: fixed
+          summary: The colour is green.
+          cause: The colour was red
+          reproduced: true
+          checks: []
+          evidence: []
+          remaining: []
+          learnings: []
+          follow_ups: []
+          blocker: null
+"""
+
+
+def test_a_red_pull_request_made_elsewhere_is_mended_and_merged(octo: AtGithub) -> None:
+    github, number = octo.github, octo.propose("ada/loud", {"loud.py": "LOUD = 1\n", "colour": "red\n"})
+    scenario = octo.home / "mend.yaml"
+    scenario.write_text(MEND, encoding="utf-8")
+    ended = octo("fix-pr", str(number), "--rehearse", str(scenario), "--no-review", "--json", "--max-cost", "5")
+    assert ended.returncode == 0, ended
+    last = json.loads(ended.stdout.splitlines()[-1])
+    assert (last["type"], last["exit_code"]) == ("ended", 0)
+    pull = github.pull(number)
+    assert (pull.state, pull.merged_by) == ("closed", "octo")
+    assert github.read("colour").strip() == "green"
+    assert len(github.pulls()) == 1
+    assert github.tip("ada/loud") == ""  # deleted, as it went in whole
+    begun, events = octo.events()[0]["data"], [row["type"] for row in octo.events()]
+    assert (begun["adopts"], begun["forge"]) == (number, "github")
+    assert begun["goal"].splitlines()[0] == f"Bring pull request #{number} to merged: Greet loudly"
+    assert events.count("FixPushed") == 1
+    assert "PullRequestOpened" not in events
+    shown = told(octo, "pr", str(number))
+    assert f"#{number} c1: " in shown
+    assert "stage: merged as" in shown
+    again = told(octo, "fix-pr", str(number), "--rehearse", str(scenario), code=1)
+    assert f"Pull request #{number} of acme/widgets is merged already; nothing is left to do" in again
+
+
+SOLVE = """
+name: solve
+about: an issue asks for a file
+sessions:
+  - role: planner
+    subject: plan
+    contains: [Please greet loudly, Not in lower case]
+    turns:
+      - answer:
+          outcome: planned
+          summary: One file.
+          changes:
+            - id: c1
+              title: Greet loudly
+              why: The issue asks for it.
+              depends_on: []
+              paths: [loud.py]
+              tasks:
+                - title: Add loud.py
+                  what: loud.py greets.
+                  files: [loud.py]
+                  acceptance: [loud.py is there]
+                  check: test -e loud.py
+                  complexity: quick
+          criteria: [{text: loud.py is there., command: test -e loud.py}]
+          assumptions: []
+          evidence: ['README.md: there is no loud.py']
+  - role: worker
+    subject: c1.t1
+    turns:
+      - use:
+          - Bash:
+              command: |
+                echo 'LOUD = 1' > loud.py
+                git add -- loud.py
+                git commit -q -m 'Greet loudly'
+      - answer:
+          outcome: done
+          summary: Done.
+          checks: [{command: test -e loud.py, exit_code: 0}]
+          evidence: [{path: loud.py, line: 1}]
+          remaining: []
+          learnings: []
+          follow_ups: []
+          blocker: null
+"""
+
+
+def test_a_run_from_an_issue_has_its_words_and_those_given_besides_and_closes_it(octo: AtGithub) -> None:
+    github = octo.github
+    issue = github.open_issue("Please greet loudly", "People do not hear us.")
+    scenario = octo.home / "solve.yaml"
+    scenario.write_text(SOLVE, encoding="utf-8")
+    begin = ("start", "Not in lower case", "--from-issue", f"#{issue}", "--forge", "github", "--no-review")
+    ended = octo(*begin, "--rehearse", str(scenario), "--json")
+    assert ended.returncode == 0, ended
+    begun = octo.events()[0]["data"]
+    assert begun["issue"] == issue
+    words = ("Not in lower case", f"Please greet loudly (issue #{issue})", "People do not hear us.")
+    assert [begun["goal"].index(word) for word in words] == sorted(begun["goal"].index(word) for word in words)
+    assert github.issue(issue).state == "closed"
+    [pull] = github.pulls()
+    assert f"Closes #{issue}" in pull.body
+    assert github.read("loud.py").strip() == "LOUD = 1"
+    over = ("start", "--from-issue", str(issue), "--forge", "github", "--rehearse", str(scenario))
+    assert f"Issue #{issue} of acme/widgets is closed" in told(octo, *over, code=1)

@@ -65,7 +65,9 @@ def command(
         "trust_project_settings": trust,
     }
     if merge_only:
-        raise typer.Exit(_merge_only(which, gates, {**work, "rehearse": rehearse or None}, as_json=as_json))
+        spoken = (rehearse, log_level.replace("normal", ""), log_format.replace("text", ""))
+        others = any(spoken) or any(value is not None for value in work.values())
+        raise typer.Exit(_merge_only(which, gates, others=others, as_json=as_json))
     from claudetm.bootstrap.opening import Wish
     from claudetm.cli.driving import audience
     from claudetm.cli.start import run
@@ -76,14 +78,14 @@ def command(
     raise typer.Exit(run(wish, here(), audience(log_level, log_format, as_json=as_json)))
 
 
-def _merge_only(which: str, gates: Mapping[str, Any], others: Mapping[str, Any], *, as_json: bool) -> ExitCode:
+def _merge_only(which: str, gates: Mapping[str, Any], *, others: bool, as_json: bool) -> ExitCode:
     """Merge it now or say why not; return the exit code."""
     from claudetm.cli.exit_codes import ExitCode
     from claudetm.cli.pulls import print_json
     from claudetm.cli.state import here
     from claudetm.errors import UsageError
 
-    if any(value is not None for value in others.values()):
+    if others:
         raise UsageError("--merge-only begins no run: of the other options it takes --no-checks and --json alone")
     from claudetm.bootstrap.merge_only import merge_only
 
