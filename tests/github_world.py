@@ -53,6 +53,7 @@ class GitHubForgeWorld:
         self.first = self.hub.tip("main")
         url, push = github.url("acme/widgets"), github.url(self.source.full_name)
         self.hosted = Hosted(github.api, "acme", "widgets", url, push, self.source.owner)
+        self.time = 1000.0
         self.merged: list[str] = []
         self.trusted: list[str] = []
         self.hint = folder / "hint"
@@ -83,6 +84,7 @@ class GitHubForgeWorld:
             logs=self.logs,
             faults=faults,
             waits=(0.0, 0.0, 0.0),
+            clock=lambda: self.time,
         )
         return self.forge
 

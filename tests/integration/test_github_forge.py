@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from claudetm.adapters.forge.github_client import Limit
+from claudetm.adapters.forge.github_once import Once
+from claudetm.adapters.forge.github_runs import GithubRuns
+from claudetm.adapters.git.run_repository import no_fault
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import (
     BaseChanged,
@@ -22,7 +26,7 @@ from claudetm.ports.forge import (
     Opposed,
 )
 from claudetm.testing.forge_conformance import BRANCH, opened, read
-from claudetm.workflow.pull_request import CheckState, PullRequestState
+from claudetm.workflow.pull_request import Check, CheckState, PullRequestState
 from github_double import ci, merging, moves
 from github_double.double import Double
 from github_double.state import MergeQueue, Protection, Ruleset
@@ -446,6 +450,8 @@ async def test_what_runs_on_the_base_is_waited_for(world: GitHubForgeWorld) -> N
     world.github.ci.hold("test")
     tip = world.push_by_person("main", {"p.txt": "p\n"})
     assert await world.forge.failing_at(tip, ["test"]) is None
+    world.time += 3600
+    assert await world.forge.failing_at(tip, ["test"]) == {}
     world.github.ci.release("test")
     await asyncio.to_thread(world.github.ci.settle)
     assert await world.forge.failing_at(tip, ["test"]) == {}
@@ -587,12 +593,37 @@ async def test_what_a_person_asked_github_to_merge_is_left_to_them(world: GitHub
     assert world.pull(number).auto_merge is not None
 
 
-async def test_a_merge_that_github_forgets_is_refused_after_a_while(world: GitHubForgeWorld) -> None:
+async def test_a_check_that_nobody_sees_is_waited_for_a_while_and_then_named(world: GitHubForgeWorld) -> None:
     pull = await world.settled((await opened(world, FILE)).number)
-    world.github.faults.refuse("PUT /repos/*/merge", 405, 'Required status check "ghost" is expected.', times=2)
-    outcome = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
-    assert isinstance(outcome, NotYet)
-    assert 'Required status check "ghost" is expected' in outcome.reason
+    world.github.faults.refuse("PUT /repos/*/merge", 405, 'Required status check "ghost" is expected.', times=3)
+    said = 'GitHub does not merge it yet: Required status check "ghost" is expected'
+    for later in (0, 1799, 1):
+        world.time += later
+        outcome = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
+        refused = MergeRefused(f"{said}, for 30 minutes now", f"look at {pull.url}, then claudetm resume")
+        assert outcome == (refused if later == 1 else NotYet(said))
+    assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), MergeDone)
+
+
+async def test_one_that_a_person_turned_to_another_branch_is_not_merged(world: GitHubForgeWorld) -> None:
+    pull = await world.settled((await opened(world, FILE)).number)
+    world.push_by_person("next", {"n.txt": "n\n"})
+    with world.acting():
+        moves.retarget(world.github.state, world.hub, world.pull(pull.number), "next")
+    assert (await read(world, pull.number)).withheld == "it goes into next by now"
+    assert await world.forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
+    assert world.hub.tip("next") != pull.head
+
+
+async def test_a_run_that_could_not_be_started_is_started_once_more(world: GitHubForgeWorld) -> None:
+    world.github.ci.ends("test", "startup_failure")
+    number = (await opened(world, FILE)).number
+    (run,) = world.hub.runs
+    red = (Check("CI", CheckState.FAILED),)  # as REST tells it, where the rollup is refused
+    pull = replace(world.reading.pull(number), checks=red, runs={"CI": run.id})
+    assert GithubRuns(world.client, world.hosted, Once(()), no_fault).rerun(pull)
+    await asyncio.to_thread(world.github.settle)
+    assert (run.attempt, run.conclusion) == (2, "success")
 
 
 async def test_a_changed_head_is_told_from_a_conflict_of_the_moment(world: GitHubForgeWorld) -> None:

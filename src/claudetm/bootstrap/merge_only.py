@@ -84,7 +84,7 @@ def merge_only(said: str, where: Path, settings: Mapping[str, Any]) -> Merged:
         return replace(told, reasons=reasons)
     merging = GithubMerging(client, place, reading, once, lambda _number, _head: None, lambda _point: None)
     with client.for_write():
-        outcome = merging.merge(Wish(number, pull.head, pull.base, _method(resolved, found, known)))
+        outcome = merging.merge(Wish(number, pull.head, pull.base, _method(resolved, found, known), target))
     return _ended(told, outcome, pull)
 
 

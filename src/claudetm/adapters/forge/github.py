@@ -58,6 +58,7 @@ class GitHubForge:
         logs: Path,
         faults: Callable[[str], None] = no_fault,
         waits: Sequence[float] = WAITS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take who asks GitHub and where, the branch that is merged into, the run's repository, and what reads.
 
@@ -73,13 +74,13 @@ class GitHubForge:
         self._hint = hint
         self._hinted = _touched(hint)
         self._faults = faults
-        self._once = Once(waits)
+        self._once = Once(waits, clock)
         self._pushes = GithubPushes(repository, target, merged)
         self._notes = GithubNotes(client, hosted, reading, self._once, faults)
         self._merging = GithubMerging(client, hosted, reading, self._once, self._remember, faults)
         self._runs = GithubRuns(client, hosted, self._once, faults)
         self._logs = CheckLogs(client, hosted, logs)
-        self._paces = Pace(client)
+        self._paces = Pace(client, clock)
         self._opening = GithubOpening(client, hosted, target, self._once)
         self._tidied: set[int] = set()
         self._running_since: dict[str, float] = {}  # a commit of the base whose checks run
@@ -132,6 +133,8 @@ class GitHubForge:
         if self._runs.stale(pull):  # one that failed again as quickly looks as if nothing had changed
             pull = await asyncio.to_thread(self._reading.pull, pull.number)
         pull = await self._taken_back(pull)
+        if not pull.base:
+            await self.base()  # says that it is gone
         standing = await self._pushes.standing(pull)
         told = pull_request(pull)
         return replace(
@@ -143,6 +146,7 @@ class GitHubForge:
             foreign=standing.foreign,
             queued=pull.queued or bool(pull.auto_merge),
             checks=self._runs.shown(pull),
+            withheld=told.withheld or ("" if pull.target == self._target else f"it goes into {pull.target} by now"),
         )
 
     # writing
@@ -212,8 +216,8 @@ class GitHubForge:
             _log.info("How checks came out at %s cannot be read: %s", commit[:10], refused)
             return {}
         if found is None:
-            since = self._running_since.setdefault(commit, time.monotonic())
-            return None if time.monotonic() - since < RUNS_MOST else {}
+            since = self._running_since.setdefault(commit, self._once.clock())
+            return None if self._once.clock() - since < RUNS_MOST else {}
         red = {name: job for name, (state, job) in found.items() if state is CheckState.FAILED and name in checks}
         return {n: self._logs.of_job(n, job) if job else CheckLog(how="failure") for n, job in red.items()}
 
@@ -222,7 +226,7 @@ class GitHubForge:
     async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
         """Merge exactly `head`, or have GitHub's queue do it; never over a person and never over a rule."""
         lacking = bool(base) and await self._pushes.lacking(head)
-        outcome = await self._writing(self._merging.merge, Wish(number, head, base, method, lacking))
+        outcome = await self._writing(self._merging.merge, Wish(number, head, base, method, self._target, lacking))
         if isinstance(outcome, MergeDone):
             await self._tidy(await asyncio.to_thread(self._reading.pull, number))
         return outcome

@@ -6,7 +6,6 @@ Each refusal is looked behind first: what somebody did in the last moment tells 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
@@ -69,6 +68,7 @@ class Wish:
     head: str
     base: str
     method: str
+    target: str
     lacking: bool = False
 
 
@@ -100,8 +100,8 @@ class GithubMerging:
         if not isinstance(outcome, NotYet):
             self._undecided.pop((wish.number, wish.head), None)
             return outcome
-        since = self._undecided.setdefault((wish.number, wish.head), time.monotonic())
-        if time.monotonic() - since < PATIENCE:
+        since = self._undecided.setdefault((wish.number, wish.head), self._once.clock())
+        if self._once.clock() - since < PATIENCE:
             return outcome
         del self._undecided[wish.number, wish.head]
         url = self._reading.pull(wish.number).url
@@ -292,7 +292,7 @@ def in_the_way(pull: Pull, wish: Wish) -> MergeOutcome | None:
             pass
         case _:
             assert_never(pull.state)
-    if not pull.branch_there or opposed(pull):
+    if not pull.branch_there or pull.target != wish.target or opposed(pull):
         return Opposed()
     if pull.head != wish.head:
         return HeadChanged(pull.head)

@@ -17,9 +17,10 @@ WAITS: Final = (0.3, 0.7, 1.5, 3.0)
 class Once:
     """Writes, and looks for what came of them. All of it blocks."""
 
-    def __init__(self, waits: Sequence[float] = WAITS) -> None:
-        """Take how long to wait between looks, in seconds."""
+    def __init__(self, waits: Sequence[float] = WAITS, clock: Callable[[], float] = time.monotonic) -> None:
+        """Take how long to wait between looks, in seconds, and what tells how long something takes already."""
         self.waits = waits
+        self.clock = clock
 
     def write(self, send: Callable[[], T], look: Callable[[], T | None]) -> T:
         """Send, and return the answer, or what a look finds where none came; `look` returns None for nothing.

@@ -71,13 +71,13 @@ class GithubOpening:
 
     def _open_later(self, new: NewPullRequest, send: Callable[[], int], look: Callable[[], int | None]) -> int:
         """Send once more what was refused as the push was not seen yet; that was an answer, so nothing is there."""
-        since = self._unseen_since.setdefault(new.branch, time.monotonic())
+        since = self._unseen_since.setdefault(new.branch, self._once.clock())
         try:
             number = self._once.write(send, look)
         except GithubRefused as refused:
             if not _unseen(refused):
                 raise
-            if time.monotonic() - since < _UNSEEN:
+            if self._once.clock() - since < _UNSEEN:
                 raise ForgeBusy(
                     f"GitHub does not see the push of {new.branch} yet.", time.time() + _SOON
                 ) from refused

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
@@ -25,9 +24,10 @@ _MOST: Final = 60.0
 class Pace:
     """What looks have cost in the last hour, and how far apart the next are to be."""
 
-    def __init__(self, client: GithubClient) -> None:
-        """Take what knows the quota."""
+    def __init__(self, client: GithubClient, clock: Callable[[], float]) -> None:
+        """Take what knows the quota, and a clock of seconds."""
         self._client = client
+        self._clock = clock
         self._looks: deque[tuple[float, int]] = deque()  # when, and what it cost
 
     def look(self, ask: Callable[[], T]) -> T:
@@ -37,7 +37,7 @@ class Pace:
             return ask()
         finally:
             used = sum(max(0, left - self._left().get(name, left)) for name, left in before.items())
-            self._looks.append((time.monotonic(), used if before else _LOOK))
+            self._looks.append((self._clock(), used if before else _LOOK))
 
     def factor(self, quiet: float) -> float:
         """Return how much longer than usual to leave until the next look, after so many quiet seconds."""
@@ -50,7 +50,7 @@ class Pace:
 
     def _stretch(self) -> float:
         """Return by how much looks are to be spaced out, so that an hour of them keeps to its share."""
-        now = time.monotonic()
+        now = self._clock()
         while self._looks and self._looks[0][0] < now - _HOUR:
             self._looks.popleft()
         limits = [found for name in _RESOURCES if (found := self._client.quota().of(name)) and found.limit]

@@ -42,7 +42,7 @@ class GithubPushes:
     async def standing(self, pull: Pull) -> Standing:
         """Return how an open pull request stands."""
         if not await self._has(pull.base):
-            await self._repository.fetch(self._target)
+            await self._repository.fetch(pull.target)
         if not await self._has(pull.head):
             await self._repository.fetch_pull(pull.number)
         for commit in (pull.base, pull.head):

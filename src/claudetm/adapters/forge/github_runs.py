@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -35,7 +34,7 @@ class GithubRuns:
         red = [c.name for c in pull.checks if c.state is CheckState.FAILED and c.name in pull.runs]
         begun = {run for run in dict.fromkeys(pull.runs[name] for name in red) if self._begin(run, pull)}
         jobs = frozenset(pull.failed_jobs[n] for n in red if pull.runs[n] in begun and n in pull.failed_jobs)
-        self._again[pull.number] = (time.monotonic() + LAG, jobs)
+        self._again[pull.number] = (self._once.clock() + LAG, jobs)
         return bool(begun)
 
     def _begin(self, run: int, pull: Pull) -> bool:
@@ -50,9 +49,11 @@ class GithubRuns:
             begun = now.get("run_attempt") != before.get("run_attempt") or now.get("status") != "completed"
             return True if begun else None
 
+        # one that could not be started has no job that failed
+        which = "rerun" if before.get("conclusion") == "startup_failure" else "rerun-failed-jobs"
         self._faults(f"rerun:before:{run}")
         try:
-            self._once.write(lambda: self._client.write("POST", f"{self._at}/{run}/rerun-failed-jobs") or True, look)
+            self._once.write(lambda: self._client.write("POST", f"{self._at}/{run}/{which}") or True, look)
         except GithubRefused as refused:
             if re.search(r"already running|cannot be (re-?run|retried)", refused.message, re.IGNORECASE):
                 return look() is not None
@@ -72,13 +73,13 @@ class GithubRuns:
     @property
     def awaited(self) -> list[int]:
         """The pull requests whose new attempts have not been seen: one that failed again looks as it did before."""
-        now = time.monotonic()
+        now = self._once.clock()
         return [number for number, (until, _) in self._again.items() if now <= until]
 
     def stale(self, pull: Pull) -> bool:
         """Whether it is shown as it failed before a re-run."""
         until, jobs = self._again.get(pull.number, (0.0, frozenset[int]()))
-        return time.monotonic() <= until and not jobs.isdisjoint(pull.failed_jobs.values())
+        return self._once.clock() <= until and not jobs.isdisjoint(pull.failed_jobs.values())
 
     def shown(self, pull: Pull) -> tuple[Check, ...]:
         """Return the checks, where one that runs again and is still shown as it failed before is pending."""
