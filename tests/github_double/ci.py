@@ -6,11 +6,14 @@ its log. A job can be held, cancelled, fail to start, fail at its first attempt,
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +24,7 @@ from github_double import merging, plumbing, rules
 from github_double.moves import RefusedError
 from github_double.state import (
     ACTIONS,
+    Annotation,
     CheckRun,
     CheckSuite,
     CommitStatus,
@@ -63,6 +67,7 @@ class Ci:
         self._held: dict[str, list[Callable[[], None]]] = {}  # job -> the attempts that wait
         self._ends: dict[str, list[str]] = {}  # job -> how its next attempts end, whatever its command says
         self._silent: set[str] = set()
+        self._running: set[subprocess.Popen[bytes]] = set()
         state.listeners.append(self.heard)
 
     # What tests ask for
@@ -80,6 +85,11 @@ class Ci:
         """Let the job never report: there is not even a run of it."""
         self._silent.add(job)
 
+    def lose_runner(self, job: str) -> None:
+        """Let the job's next attempt fail because its machine is gone: it has no log, and says why."""
+        said = "The hosted runner lost communication with the server. Anything in your workflow that terminates"
+        self._ends.setdefault(job, []).append(f"{said} the runner process can cause this error.")
+
     def ends(self, job: str, *conclusions: str) -> None:
         """Let the job's next attempts end so, without its command: cancelled, startup_failure, timed_out …"""
         self._ends.setdefault(job, []).extend(conclusions)
@@ -96,12 +106,17 @@ class Ci:
 
     def stop(self) -> None:
         """End everything."""
-        self._pool.shutdown(wait=True)
+        for process in list(self._running):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
     # What sets a workflow off
 
     def heard(self, event: Event) -> None:
-        """Start the workflows that the event sets off."""
+        """Start the workflows that the event sets off. What a workflow's own token does sets off none."""
+        if event.login == ACTIONS:
+            return
         repository = self.state.repository(event.repository)
         assert repository is not None
         if event.name == "push":
@@ -125,6 +140,7 @@ class Ci:
             return ""
         commit = plumbing.write_commit(repository.git, tree, [base, pull.head_sha], "Merge")
         plumbing.move(repository.git, f"refs/pull/{pull.number}/merge", commit)
+        pull.test_merge = commit
         return commit
 
     def _start(self, repository: Repository, cause: _Cause) -> None:
@@ -222,33 +238,44 @@ class Ci:
         return job
 
     def _work(self, repository: Repository, run: WorkflowRun, job: Job, command: str, forced: str) -> None:
-        told = (forced, f"{_stamp()} {forced}\n") if forced else self._executed(repository, run, job, command)
+        if " " in forced:  # why its runner was lost
+            told = ("failure", "", forced)
+        elif forced:
+            told = (forced, f"{_stamp()} ##[error]The operation was {forced}.\n", f"The operation was {forced}.")
+        else:
+            told = self._executed(repository, run, job, command)
         with self.state.lock:
             self._report(repository, run, job, *told)
 
-    def _executed(self, repository: Repository, run: WorkflowRun, job: Job, command: str) -> tuple[str, str]:
-        """Run the command on the commit. Return how it ended, and its log."""
+    def _executed(self, repository: Repository, run: WorkflowRun, job: Job, command: str) -> tuple[str, str, str]:
+        """Run the command on the commit. Return how it ended, its log, and what is said of a failure."""
         checkout = Path(tempfile.mkdtemp(dir=self.folder))
         try:
             packed = plumbing.run(repository.git, "archive", "--format=tar", run.tested).stdout
             subprocess.run(["tar", "-x", "-C", str(checkout)], input=packed, check=True)
             variables = {**plumbing.environment(), "CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_SHA": run.tested}
             variables |= {"GITHUB_RUN_ATTEMPT": str(job.attempt), "PYTHONDONTWRITEBYTECODE": "1"}
-            done = subprocess.run(
+            process = subprocess.Popen(
                 ["bash", "-e", "-c", command],
                 cwd=checkout,
                 env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                check=False,
+                start_new_session=True,
             )
+            self._running.add(process)
+            output, _ = process.communicate()
+            self._running.discard(process)
         finally:
             shutil.rmtree(checkout, ignore_errors=True)
-        log = _log(repository, run, command, done.stdout.decode(errors="replace"), done.returncode)
-        return ("failure" if done.returncode else "success"), log
+        code = process.returncode
+        log = _log(repository, run, command, output.decode(errors="replace"), code)
+        return ("failure", log, f"Process completed with exit code {code}.") if code else ("success", log, "")
 
-    def _report(self, repository: Repository, run: WorkflowRun, job: Job, conclusion: str, log: str) -> None:
+    def _report(
+        self, repository: Repository, run: WorkflowRun, job: Job, conclusion: str, log: str, said: str
+    ) -> None:
         moment = self.state.now()
         job.status, job.conclusion, job.completed_at, job.log = "completed", conclusion, moment, log
         job.steps = [
@@ -259,6 +286,7 @@ class Ci:
         ]
         check = next(c for c in repository.checks if c.id == job.id)
         check.status, check.conclusion, check.completed_at = "completed", conclusion, moment
+        check.annotations += [Annotation(said)] if said else []
         latest = {j.name: j for j in run.jobs}
         if all(j.status == "completed" for j in latest.values()):
             ends = {j.conclusion for j in latest.values()} - rules.PASSING

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -158,7 +159,7 @@ def _schema(told: Any) -> Any:
 
 
 _validators: dict[str, Draft202012Validator] = {}
-_seen: set[tuple[str, str]] = set()
+_seen: set[bytes] = set()
 
 
 def _misfits(where: str, schema: Any, value: Any) -> list[str]:
@@ -166,7 +167,7 @@ def _misfits(where: str, schema: Any, value: Any) -> list[str]:
     if isinstance(value, list) and schema.get("type") == "array":
         return [wrong for n, each in enumerate(value) for wrong in _misfits(f"{where}[{n}]", schema["items"], each)]
     key = json.dumps(schema, sort_keys=True)
-    mark = (key, json.dumps(value, sort_keys=True))
+    mark = blake2b(f"{key} {json.dumps(value, sort_keys=True)}".encode(), digest_size=16).digest()
     if mark in _seen:
         return []
     if key not in _validators:

@@ -14,6 +14,7 @@ import json
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -33,6 +34,7 @@ API = "/api/v3"
 GRAPHQL = "/api/graphql"
 _JSON = {"content-type": "application/json; charset=utf-8"}
 _LOGS = "/actions-results/"
+_client: ContextVar[tuple[str, int]] = ContextVar("client")  # whose git request this is
 Scope = MutableMapping[str, Any]
 Send = Callable[[Scope], Awaitable[None]]
 
@@ -127,6 +129,8 @@ class Double(People):
                 return 401
             if known is None or not rules.sees(held, known):
                 return 404 if held else 401
+            if write and known.archived:
+                return 403
             if held is None:
                 return 401 if write else 200
             needed: Literal["read", "write"] = "write" if write else "read"
@@ -155,7 +159,10 @@ class Double(People):
             return None
         if isinstance(effect, Instead):
             return effect.status
-        return git_http.Lost.AFTER if effect is Lost.AFTER else git_http.Lost.BEFORE
+        if effect is Lost.AFTER:
+            return git_http.Lost.AFTER
+        self._serving.break_off(_client.get())
+        return git_http.Lost.BEFORE
 
     def _pushed(self, owner: str, name: str, updates: Sequence[RefUpdate]) -> Awaitable[None]:
         return asyncio.to_thread(self._hear_push, owner, name, updates)
@@ -174,6 +181,7 @@ class Double(People):
     async def _app(self, scope: Scope, receive: Callable[[], Any], send: Send) -> None:
         path = scope["path"]
         if GitHttp.serves(path):
+            _client.set(scope["client"])
             await self._git(scope, receive, send)
             return
         body = await _whole(receive)

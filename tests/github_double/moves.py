@@ -99,6 +99,7 @@ def _head_moved(state: State, repository: Repository, pull: PullRequest, new: st
         return
     before = pull.head_sha
     read_head(state, repository, pull)
+    pull.last_pusher = login
     pull.forced += not plumbing.contains(repository.git, new, before)
     pull.base_sha = repository.tip(pull.base_ref) or pull.base_sha
     pull.updated_at = state.now()
@@ -192,6 +193,7 @@ def open_pull(state: State, repository: Repository, login: str, asked: Proposal)
         created_at=moment,
         updated_at=moment,
         draft=asked.draft,
+        last_pusher=login,
         maintainer_can_modify=asked.maintainer_can_modify and source is not repository,
     )
     repository.pulls[number] = state.known(pull)

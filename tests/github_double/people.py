@@ -176,6 +176,11 @@ class People:
         """Return the runs of workflows, oldest first."""
         return [r for r in self.repository(repository).runs if name in {"", r.workflow}]
 
+    def limit(self, login: str, resource: Literal["core", "graphql"], remaining: int, seconds: float = 3600) -> None:
+        """Leave an account so much of its hour, which ends in so many seconds."""
+        quota = self.state.quota(login, resource)
+        quota.used, quota.resets_at = quota.limit - remaining, self.state.clock() + seconds
+
     # CI
 
     def hold(self, job: str) -> None:
@@ -360,7 +365,7 @@ class People:
             moves.delete_branch(self.state, self.repository(repository), branch, self._login(login))
 
     def at_the_last_moment(self, action: Callable[[], object]) -> None:
-        """Run this within the next merge request, before it takes effect."""
+        """Run this within the next merge request, before it takes effect. It may act here, not over HTTP."""
         self.state.last_moment.append(lambda: (action(), None)[1])
 
     def _login(self, login: str) -> str:

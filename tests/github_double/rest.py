@@ -201,6 +201,8 @@ def _permitted(call: Call, known: Route) -> None:
     if not known.permission:
         return
     repository = call.repository
+    if repository.archived and known.level == "write":
+        raise RefusedError(403, "Repository was archived so is read-only.")
     if call.token is None:
         if call.method == "GET" and known.permission != "administration":
             return
@@ -839,8 +841,8 @@ def _check(call: Call) -> Answer:
 
 @route("GET /check-runs/{check_run_id}/annotations", "checks")
 def _annotations(call: Call) -> Answer:
-    _found(next((c for c in call.repository.checks if c.id == call.number("check_run_id")), None))
-    return call.page([], lambda a: a)
+    known = _found(next((c for c in call.repository.checks if c.id == call.number("check_run_id")), None))
+    return call.page(known.annotations, lambda a: call.shapes.annotation(call.repository, known, a))
 
 
 # Actions
@@ -892,7 +894,7 @@ def _job(call: Call) -> Answer:
 def _log(call: Call) -> Answer:
     jobs = (j for r in call.repository.runs for j in r.jobs)
     job = _found(next((j for j in jobs if j.id == call.number("job_id")), None))
-    if job.status != "completed":
+    if job.status != "completed" or not job.log:
         raise NOT_FOUND
     name = secrets.token_urlsafe(16)
     call.logs[name] = job.log

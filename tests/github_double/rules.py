@@ -287,6 +287,10 @@ def _lacking_reviews(repository: Repository, pull: PullRequest, asked: Protectio
     if len(counted(repository, pull, "APPROVED")) < needed:
         plural = "s are" if needed > 1 else " is"
         found.append(Lack(f"At least {needed} approving review{plural} required by reviewers with write access."))
+    if asked.last_push_approval and not any(
+        r.commit == pull.head_sha and r.login != pull.last_pusher for r in counted(repository, pull, "APPROVED")
+    ):
+        found.append(Lack("New changes require approval from someone other than the last pusher."))
     if asked.conversation_resolution and any(not t.resolved for t in pull.threads):
         found.append(Lack("All comments must be resolved."))
     return found

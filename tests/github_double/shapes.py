@@ -9,6 +9,7 @@ from github_double.moves import person
 from github_double.state import (
     LEVELS,
     Account,
+    Annotation,
     CheckRun,
     Comment,
     CommitStatus,
@@ -399,7 +400,7 @@ class Shapes:
             "updated_at": pull.updated_at,
             "closed_at": pull.closed_at or None,
             "merged_at": pull.merged_at or None,
-            "merge_commit_sha": pull.merge_commit or None,
+            "merge_commit_sha": pull.merge_commit or pull.test_merge or None,
             "author_association": self.association(repository, pull.login),
             "auto_merge": self.auto_merge(pull),
             "head": self.end(
@@ -642,11 +643,26 @@ class Shapes:
                 "title": check.title or None,
                 "summary": check.summary or None,
                 "text": check.text or None,
-                "annotations_count": 0,
+                "annotations_count": len(check.annotations),
                 "annotations_url": f"{url}/annotations",
             },
             "app": self.app(check.app),
             "pull_requests": [],
+        }
+
+    def annotation(self, repository: Repository, check: CheckRun, told: Annotation) -> Json:
+        """What a check says of a line, or of itself."""
+        return {
+            "path": told.path,
+            "blob_href": self.html(f"/{repository.full_name}/blob/{check.sha}/{told.path}"),
+            "start_line": told.line,
+            "start_column": None,
+            "end_line": told.line,
+            "end_column": None,
+            "annotation_level": told.level,
+            "title": told.title,
+            "message": told.message,
+            "raw_details": "",
         }
 
     def status(self, repository: Repository, status: CommitStatus, *, short: bool = False) -> Json:

@@ -265,6 +265,8 @@ class PullRequest:
     reviews: list[Review] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)
     commits: list[str] = field(default_factory=list)  # as of its last push, or of its end; oldest first
+    last_pusher: str = ""
+    test_merge: str = ""  # what CI tests: REST's `merge_commit_sha` until it is merged
     forced: int = 0  # how often its branch was pushed with force
     computed: str = ""  # "base head" that `mergeable` was computed for
     reads: int = 0  # how often it was asked since

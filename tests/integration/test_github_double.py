@@ -188,6 +188,17 @@ def test_dismissing_stale_reviews_takes_approvals_back_at_a_push(github: Double,
     assert client.merge(number).status == 200
 
 
+def test_the_last_pusher_cannot_approve_where_somebody_else_must(github: Double, client: Client, number: int) -> None:
+    github.protect(Protection(approvals=1, last_push_approval=True))
+    github.push_by_person("feature", {"new.py": "a = 3\n"}, "ada")
+    github.review(number, login="ada")
+    said = "New changes require approval from someone other than the last pusher."
+    assert client.merge(number).message == said
+    github.push_by_person("feature", {"new.py": "a = 4\n"}, "octo")
+    github.review(number, login="ada")
+    assert client.merge(number).status == 200
+
+
 def test_an_administrator_passes_protection_that_does_not_hold_them(
     github: Double, client: Client, number: int
 ) -> None:
@@ -522,6 +533,48 @@ def test_a_workflow_that_fails_to_start_has_a_run_and_no_check(github: Double, c
     assert (run["status"], run["conclusion"]) == ("completed", "startup_failure")
 
 
+def test_a_lost_runner_says_so_and_leaves_no_log(github: Double, client: Client, number: int) -> None:
+    github.add_workflow("ci", {"ci": "true"})
+    github.ci.lose_runner("ci")
+    github.push_by_person("feature", {"new.py": "1\n"}, "octo")
+    (check,) = client("GET", f"{REPO}/commits/{github.pull(number).head_sha}/check-runs").body["check_runs"]
+    assert check["conclusion"] == "failure"
+    assert client("GET", f"{REPO}/actions/jobs/{check['id']}/logs").status == 404
+    (told,) = client("GET", f"{REPO}/check-runs/{check['id']}/annotations").body
+    assert "lost communication with the server" in told["message"]
+
+
+def test_what_a_workflows_own_token_does_starts_no_workflow(github: Double, client: Client) -> None:
+    github.add_workflow("ci", {"ci": "true"})
+    github.repository().permissions["github-actions"] = "write"
+    everything = {"contents": "write", "pull_requests": "write"}
+    ours = Client(github, github.token("github-actions[bot]", "actions", permissions=everything))
+    github.push_by_person("feature", {"new.py": "1\n"}, "octo")
+    ours.open("feature")
+    assert github.runs() == []
+    assert ours("GET", "/user").status == 403
+    github.push_by_person("other", {"new.py": "2\n"}, "octo")
+    client.open("other")
+    assert len(github.runs()) == 1
+
+
+def test_workflows_with_paths_report_nothing_on_other_changes(github: Double, client: Client) -> None:
+    github.add_workflow("docs", {"docs": "true"}, paths=("docs/",))
+    for name in ("src", "docs"):
+        github.push_by_person(name, {f"{name}/a.txt": "1\n"}, "octo")
+        client.open(name)
+    github.settle()
+    assert [(r.branch, r.conclusion) for r in github.runs()] == [("docs", "success")]
+
+
+def test_workflows_can_run_on_pushes_too(github: Double, client: Client) -> None:
+    github.add_workflow("ci", {"ci": "test -e new.py"}, on=("push",))
+    sha = github.push_by_person("feature", {"new.py": "1\n"}, "octo")
+    github.settle()
+    (check,) = client("GET", f"{REPO}/commits/{sha}/check-runs").body["check_runs"]
+    assert check["conclusion"] == "success"
+
+
 def test_git_refuses_pushes_to_a_protected_branch_and_to_pull_request_refs(
     github: Double, client: Client, number: int, clone: Path
 ) -> None:
@@ -603,6 +656,37 @@ def test_graphql_stands_beside_rest_and_is_counted_apart(github: Double, client:
     assert (github.spent("core"), github.spent("graphql")) == (0, 1)
 
 
+def test_an_archived_repository_is_read_and_not_written(github: Double, client: Client, number: int) -> None:
+    github.repository().archived = True
+    assert client("GET", f"{REPO}/pulls/{number}").status == 200
+    refused = client("POST", f"{REPO}/issues/{number}/comments", {"body": "Hello"})
+    assert (refused.status, refused.message) == (403, "Repository was archived so is read-only.")
+    assert github._may(client.token, "acme", "widgets", write=True) == 403
+
+
+def test_protection_is_told_to_administrators_and_rules_to_all(github: Double, client: Client) -> None:
+    github.protect(Protection(contexts=("ci",), strict=True, approvals=2, conversation_resolution=True))
+    github.add_ruleset(Protection(contexts=("lint",), signatures=True))
+    told = client("GET", f"{REPO}/branches/main/protection").body
+    assert told["required_status_checks"]["contexts"] == ["ci"]
+    assert told["required_pull_request_reviews"]["required_approving_review_count"] == 2
+    ada = Client(github, github.token("ada"))
+    assert ada("GET", f"{REPO}/branches/main/protection").status == 404
+    kinds = [rule["type"] for rule in ada("GET", f"{REPO}/rules/branches/main").body]
+    assert kinds == ["required_status_checks", "required_signatures"]
+    narrow = Client(github, github.token("octo", "fine-grained", permissions={"contents": "write"}))
+    assert narrow("GET", f"{REPO}/branches/main/protection").status == 403
+
+
+def test_who_may_write_is_told_to_those_who_may(github: Double, client: Client) -> None:
+    github.state.account("coderabbitai[bot]")
+    levels = {
+        name: client("GET", f"{REPO}/collaborators/{name}/permission").body.get("permission")
+        for name in ("octo", "ada", "bob", "nobody", "coderabbitai[bot]")
+    }
+    assert levels == {"octo": "admin", "ada": "write", "bob": "read", "nobody": None, "coderabbitai[bot]": None}
+
+
 # What goes wrong
 
 
@@ -660,6 +744,16 @@ def test_git_can_fail_too(github: Double, client: Client, clone: Path, name: str
     assert github.tip("feature") == ""
     git("push", "-q", "origin", "HEAD:feature", cwd=clone)
     assert client("GET", f"{REPO}/git/ref/heads/feature").body["object"]["sha"] == github.tip("feature")
+
+
+def test_a_lost_push_has_happened_or_has_not(github: Double, clone: Path) -> None:
+    git("commit", "--allow-empty", "-qm", "Try", cwd=clone)
+    github.faults.lose_request("git push")
+    assert git("push", "-q", "origin", "HEAD:feature", cwd=clone, check=False).returncode
+    assert github.tip("feature") == ""
+    github.faults.lose_answer("git push")
+    assert git("push", "-q", "origin", "HEAD:feature", cwd=clone, check=False).returncode
+    assert github.tip("feature") == git("rev-parse", "HEAD", cwd=clone).stdout.strip()
 
 
 # Held to GitHub's own description
