@@ -300,6 +300,7 @@ def test_annotations_may_be_refused() -> None:
 def test_rulesets_require_checks() -> None:
     rules = [
         {"type": "deletion"},
+        {"type": "pull_request", "parameters": {"required_approving_review_count": 1}},
         {"type": "required_status_checks", "parameters": {"required_status_checks": [{"context": "test"}]}},
         {
             "type": "required_status_checks",

@@ -147,6 +147,15 @@ def test_an_app_whose_token_is_ours_is_known_by_its_bot() -> None:
     data = pages(pull(reviewThreads=[thread("T1", said(1, bot("tm"), f"Look\n{mark('m1')}"))]))
     found = talk(data, "tm[bot]", hears)
     assert (found.threads[0].comments, found.markers) == ((Comment("tm[bot]", "Look", ours=True),), {"m1": "T1"})
+    assert talk(data, "TM[bot]", hears) == found
+
+
+@pytest.mark.parametrize("login", ["tm", "tm[bot]", "Tm"])
+def test_what_an_app_of_ours_closed_a_person_opens_again_by_speaking(login: str) -> None:
+    closing = said(2, bot("tm"), f"Done.\n{mark('m1', resolve=True)}")
+    comments = [said(1, ADA, "Why?"), closing, said(3, ADA, "Not so")]
+    data = pages(pull(reviewThreads=[thread("T1", *comments, isResolved=True, resolvedBy={"login": login})]))
+    assert not talk(data, "tm[bot]", hears).threads[0].resolved
 
 
 def test_an_endless_remark_is_cut() -> None:
@@ -282,6 +291,7 @@ def test_a_remark_that_we_declined_stands_until_its_author_speaks_again() -> Non
     assert declined(said(3, user("bob"), "I agree", "10:06")).stands
     assert declined(said(3, ADA, "Well then", "10:04")).stands
     assert declined(said(3, EVE, "No", "10:06")).stands
+    assert declined(said(3, ADA, "Well then", "10:06", isMinimized=True)).stands
     assert not declined(said(3, ADA, "Well then", "10:06")).stands
     assert not declined(reviews=[review(3, ADA, "COMMENTED", at="10:06")]).stands
     assert not declined(reviews=[review(3, ADA, "APPROVED", at="10:06")]).stands
@@ -305,6 +315,12 @@ def test_an_approval_after_a_remark_takes_it_out_of_the_way_and_one_before_does_
     assert before.stands
     other = heard(comments=[remark], reviews=[review(2, user("bob"), "APPROVED", at="10:02")]).threads[0]
     assert other.stands
+
+
+def test_a_person_who_uses_our_account_does_not_close_the_reviewer_roles_finding_by_talking() -> None:
+    answer = ours(2, "No.", "10:05", seen=1, thread="comment-1")
+    found = heard(comments=[ours(1, "Wrong.", "10:01"), answer, said(3, ROBIN, "Hm", "10:06")])
+    assert found.threads[0].stands
 
 
 def test_our_own_remarks_at_large_are_no_persons_word() -> None:
@@ -339,6 +355,7 @@ def test_an_objection_that_was_dismissed_or_came_before_an_approval_is_over() ->
 def test_approvals_of_strangers_and_bots_count_for_nothing() -> None:
     found = heard(reviews=[review(1, EVE, "APPROVED"), review(2, RABBIT, "APPROVED")])
     assert (found.approved, found.unheard) == ((), ("eve",))
+    assert heard(reviews=[review(1, EVE, "DISMISSED")]).unheard == ()
 
 
 def test_our_own_marked_review_is_no_verdict() -> None:

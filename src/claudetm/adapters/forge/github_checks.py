@@ -99,7 +99,7 @@ def judged(reported: Iterable[Reported], required: Collection[str], told: Mappin
     red = [(n, r) for n, r in known if r.state is CheckState.FAILED]
     return Checks(
         tuple(checks),
-        {n: r.id for n, r in red if r.app and r.id},
+        {n: r.id for n, r in red if r.id},
         {n: r.run for n, r in known if r.run},
         {n: why for n, r in red if (why := _no_verdict(r, told.get(r.id, "")))},
         {n: r.link for n, r in known if r.link},

@@ -202,7 +202,7 @@ class _Listening:
     def heard(self, said: Mapping[str, Any], *, bots: bool) -> _Remark | None:
         """Return a remark if it counts. `bots`: whether those of bots do here that are named."""
         who, found = author(said), self.ours(said)
-        if said.get("isMinimized") or said.get("state") == "PENDING":
+        if said["isMinimized"]:
             return None
         if found is None and not self.hears(who):
             self.unheard[who.name] = None
@@ -247,7 +247,7 @@ class _Listening:
         """Whether a person has spoken in a thread after we closed it. What a bot says then asks for nothing."""
         closed = [i for i, r in enumerate(remarks) if r.mark and r.mark.resolve]
         by = data["resolvedBy"]
-        if not closed or not by or not same(by["login"], self.me.removesuffix("[bot]")):
+        if not closed or not by or not same(by["login"].removesuffix("[bot]"), self.me.removesuffix("[bot]")):
             return False
         return any(not r.mark and r.who.person for r in remarks[closed[-1] + 1 :])
 
@@ -312,7 +312,7 @@ def _large(name: str, first: _Remark, replies: Sequence[_Remark], words: Iterabl
     """Return the thread of what can be closed nowhere: the words of whoever began it close it."""
     ours = sorted((r for r in replies if r.mark and r.mark.thread == name), key=lambda r: r.key)
     thread = _folded(name, [first, *ours])
-    later = [w for w in words if w.thread != name and same(w.name, first.who.name) and w.after(first)]
+    later = [w for w in words if same(w.name, first.who.name) and w.after(first)]
     if not first.mark and any(w.approves or (ours and w.after(ours[-1])) for w in later):
         thread = replace(thread, blocking=False)
     return _Begun(thread, first.at, url=first.url)
