@@ -219,6 +219,13 @@ def test_a_workflows_own_token_is_warned_of_and_refused_where_checks_are_require
         fit(required, own)
 
 
+def test_a_clone_of_a_fork_alone_is_told_where_its_pull_requests_go() -> None:
+    forked = GitHub(head={"parent": {"nameWithOwner": "up/widgets"}})
+    says = "forge: acme/widgets is a fork of up/widgets, and pull requests are opened in it"
+    assert any(s.startswith(says) for s in fit(forked)[1])
+    assert not any("is a fork" in s for s in fit(forked, place=FORK)[1])
+
+
 def test_rules_that_keep_our_branches_from_being_made_are_told() -> None:
     closed = GitHub(rules={"claudetm/r1/c1": [{"type": "creation"}]})
     assert any("a ruleset restricts making branches" in s for s in fit(closed)[1])

@@ -137,8 +137,8 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
         )
     )
     forge: Forge
-    if place and opened.token:
-        forge = github.forge_of(place, opened.token, run, repository, state)
+    if place:
+        forge = github.forge_of(place, opened.token or github.token_of(place), run, repository, state)
     else:
         checks = CheckSettings(policy.checks, state.logs / "checks", policy.setup, policy.checks_timeout)
         records = ForgeJournal(state.root / "forge" / "journal.jsonl")

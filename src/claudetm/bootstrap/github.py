@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from claudetm.workflow.policy import Policy
     from claudetm.workflow.run import Run
 
-PATIENCE: Final = 20.0  # seconds
+PATIENCE: Final = 20.0  # seconds that a read is repeated for, while a run is driven
+AT_ONCE: Final = 6.0  # while somebody waits for a start
 Notice = Callable[[str], None]
 
 
@@ -140,7 +141,7 @@ def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice:
         return None
     token = token_of(place)
     try:
-        ground = survey(client_of(place, token), token, place, wanted)
+        ground = survey(client_of(place, token, AT_ONCE), token, place, wanted)
         if not wanted.dry and not ground.lent:
             remote_of(ground.hosted).try_push(user.author)
     except Unauthorised as error:
@@ -160,7 +161,7 @@ def token_again(place: Hosted) -> Token:
     """
     token = token_of(place)
     try:
-        client_of(place, token).get("/rate_limit")  # costs nothing
+        client_of(place, token, AT_ONCE).get("/rate_limit")  # costs nothing
     except Unauthorised as error:
         raise _refused(place, token) from error
     except ForgeError:
@@ -271,7 +272,8 @@ def fitted(found: Policy, ground: Ground, resolved: Resolved, notice: Notice) ->
     refuse_unchecked(found, ground, notice)
     if ground.facts.parent and not ground.hosted.forked:
         notice(
-            f"forge: {ground.facts.repository} is a fork; pull requests go to a remote named upstream, where one is"
+            f"forge: {ground.facts.repository} is a fork of {ground.facts.parent}, and pull requests are opened in "
+            "it; a remote called upstream takes them there"
         )
     if ground.facts.kept_closed:
         notice("push: a ruleset restricts making branches called claudetm/…; without leave to bypass it none is made")

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _BRANCH: Final = "claudetm/doctor/c1"
 _RESOURCES: Final = ("graphql", "core")
-_SECONDS: Final = 5.0  # for a GitHub that does not answer
 
 
 class Asked(Protocol):
@@ -53,7 +52,7 @@ class Asked(Protocol):
 def github(place: Place) -> Iterator[Finding]:
     """Say whether a run could live there. Nothing is said where pull requests live in the repository."""
     from claudetm.adapters.forge.github_place import git_host
-    from claudetm.bootstrap.github import client_of, remote_of, token_of, ways_in
+    from claudetm.bootstrap.github import AT_ONCE, client_of, remote_of, token_of, ways_in
 
     if place.outside or not place.readable or (hosted := place.hosted) is None:
         return
@@ -65,7 +64,7 @@ def github(place: Place) -> Iterator[Finding]:
         yield fail("GitHub token", f"none for {server}", f"{login}, or set {variable}, or start with --forge local")
         return
     target = place.settings["git.target_branch"] or place.user.target
-    client = client_of(hosted, token, patience=_SECONDS)
+    client = client_of(hosted, token, AT_ONCE)
 
     def push() -> None:
         remote_of(hosted).try_push(place.user.author)
