@@ -202,7 +202,7 @@ class PullRequest(Numbered):
     def merge_state_status(self) -> str:
         if self.mergeable == "UNKNOWN":
             return "UNKNOWN"
-        return rules.merge_state(self.repository.record, self.record, asking=False)
+        return rules.merge_state(self.repository.record, self.record)
 
     @property
     def review_decision(self) -> str | None:

@@ -227,10 +227,10 @@ def test_a_list_is_counted_without_bounds(hub: Hub) -> None:
 
 
 def test_a_cursor_is_good_for_the_list_that_it_came_from_only(hub: Hub) -> None:
-    hub.say(hub.pull("one"), "hello")
-    hub.say(hub.pull("two"), "hello")
-    cursor = hub.of_pull("comments(first: 1) { pageInfo { endCursor } }")["comments"]["pageInfo"]["endCursor"]
-    for number, field in ((1, "reviews"), (2, "comments")):
+    for branch in ("one", "two"):
+        hub.review(hub.pull(branch), "COMMENTED", body="hello")
+    cursor = hub.of_pull("reviews(first: 1) { pageInfo { endCursor } }")["reviews"]["pageInfo"]["endCursor"]
+    for number, field in ((1, "latestReviews"), (1, "comments"), (2, "reviews")):
         answer = hub.of_repository(
             f'pullRequest(number: {number}) {{ {field}(first: 1, after: "{cursor}") {{ totalCount }} }}'
         )
@@ -251,6 +251,12 @@ def test_the_documented_example_costs_what_is_documented() -> None:
     labels = """query($many: Int!, $less: Int = 50) { viewer { repositories(first: $many) { nodes {
       issues(first: $less) { nodes { labels(first: 60) { nodes { name } } } } } } } }"""
     assert price(labels, many=100) == (51, 305_100)
+
+
+def test_points_are_rounded_to_the_nearest_and_one_is_the_least() -> None:
+    query = """query($many: Int!) { viewer { repositories(first: $many) { nodes {
+      issues(last: 1) { totalCount } pullRequests(first: 1) { totalCount } } } } }"""
+    assert [price(query, many=many)[0] for many in (1, 70, 80, 100)] == [1, 1, 2, 2]
 
 
 def test_fragments_aliases_lists_of_nodes_and_conditions_are_priced() -> None:

@@ -82,9 +82,11 @@ def test_a_thread_of_a_review_that_was_begun_is_its_authors_alone_until_it_is_su
     answer = hub.do("addPullRequestReviewThread", "thread { line path }", "ada", **given)
     assert answer["data"]["addPullRequestReviewThread"]["thread"] == {"line": 2, "path": "work.txt"}
     both = "reviewThreads { totalCount } reviews { totalCount }"
+    latest = "latestReviews { totalCount }"
     one, none = {"totalCount": 1}, {"totalCount": 0}
     assert hub.of_pull(both) == {"reviewThreads": none, "reviews": none}
     assert hub.of_pull(both, token="ada") == {"reviewThreads": one, "reviews": one}
+    assert hub.of_pull(latest, token="ada") == {"latestReviews": none}
     hub.do("submitPullRequestReview", token="ada", pullRequestId=pull.node_id, event="COMMENT", body="All in all.")
     assert hub.of_pull(both) == {"reviewThreads": one, "reviews": one}
 
