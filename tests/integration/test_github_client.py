@@ -511,6 +511,14 @@ def test_retry_after_is_obeyed_and_nothing_is_asked_meanwhile(
     assert client.get(PULL) == {}
 
 
+def test_a_limit_that_comes_as_a_page_is_one(github: Script, client: GithubClient, clock: Clock) -> None:
+    github.says(Reply(429, b"<html>Whoa there!</html>", {"Content-Type": "text/html"}))
+    with pytest.raises(ForgeBusy, match="asks for a pause") as caught:
+        client.write("POST", "/x")
+    assert not isinstance(caught.value, Unanswered)
+    assert caught.value.until == clock.now + 60
+
+
 @pytest.mark.parametrize("status", [403, 429])
 def test_a_used_up_quota_holds_until_its_reset(
     status: int, github: Script, client: GithubClient, clock: Clock

@@ -396,15 +396,15 @@ class GithubClient:
         """Raise for everything but success."""
         if answer.status < 400:  # noqa: PLR2004 - below are no errors
             return
-        page = "text/html" in answer.headers.get("content-type", "")
-        if answer.status >= 500 or answer.status == _TIMEOUT or page:  # noqa: PLR2004 - a page is not the API's word
-            raise _NoAnswerError(f"it answered {answer.status}{' with a web page' if page else ''}")
         body: Any = {}
         with suppress(_NoAnswerError):
             body = answer.json()
         message = str(body.get("message") or "") if isinstance(body, dict) else ""
         if is_limit(answer.status, answer.headers, message):
             raise self._limits.refused(resource, answer.headers, message)
+        page = "text/html" in answer.headers.get("content-type", "")
+        if answer.status >= 500 or answer.status == _TIMEOUT or page:  # noqa: PLR2004 - a page is not the API's word
+            raise _NoAnswerError(f"it answered {answer.status}{' with a web page' if page else ''}")
         raise refusal(asked, self._host, answer.status, answer.headers, body)
 
     def _send(
