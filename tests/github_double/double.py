@@ -34,7 +34,8 @@ API = "/api/v3"
 GRAPHQL = "/api/graphql"
 _JSON = {"content-type": "application/json; charset=utf-8"}
 _LOGS = "/actions-results/"
-_client: ContextVar[tuple[str, int]] = ContextVar("client")  # whose git request this is
+_broken: ContextVar[list[str]] = ContextVar("broken")  # of a git request: holds something once it is to break off
+_NEVER_SENT = 599
 Scope = MutableMapping[str, Any]
 Send = Callable[[Scope], Awaitable[None]]
 
@@ -161,8 +162,8 @@ class Double(People):
             return effect.status
         if effect is Lost.AFTER:
             return git_http.Lost.AFTER
-        self._serving.break_off(_client.get())
-        return git_http.Lost.BEFORE
+        _broken.get().append("before")
+        return _NEVER_SENT
 
     def _pushed(self, owner: str, name: str, updates: Sequence[RefUpdate]) -> Awaitable[None]:
         return asyncio.to_thread(self._hear_push, owner, name, updates)
@@ -181,8 +182,7 @@ class Double(People):
     async def _app(self, scope: Scope, receive: Callable[[], Any], send: Send) -> None:
         path = scope["path"]
         if GitHttp.serves(path):
-            _client.set(scope["client"])
-            await self._git(scope, receive, send)
+            await self._git_answered(scope, receive, send)
             return
         body = await _whole(receive)
         headers = {k.decode().lower(): v.decode() for k, v in scope["headers"]}
@@ -194,6 +194,20 @@ class Double(People):
             self._serving.break_off(scope["client"])
         else:
             await _send(send, reply)
+
+    async def _git_answered(self, scope: Scope, receive: Callable[[], Any], send: Send) -> None:
+        broken: list[str] = []
+        _broken.set(broken)
+
+        async def sent(message: Scope) -> None:
+            if not broken:
+                await send(message)
+            elif message["type"] == "http.response.start":
+                # Without any answer git's curl tries again on a new connection, and nothing is lost.
+                headers = [(b"content-length", b"9999")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+        await self._git(scope, receive, sent)
 
     def _log(self, scope: Scope, headers: Mapping[str, str]) -> _Reply:
         """Serve a job's log from where GitHub keeps them, which refuses a token."""
