@@ -166,7 +166,7 @@ def test_a_run_s_pull_request_is_told_as_it_is_on_github_now(octo: AtGithub) -> 
     assert f"url: {octo.address(number)} checks: failed: test - test failed, required" in shown
     assert "reviews: approved by bob; 1 unresolved, 1 to answer" in shown
     assert "not listened to: eve; `claudetm config set reviews.trusted eve` has them heard" in shown
-    assert shown.endswith("waits for: a driver next: claudetm resume")
+    assert shown.endswith("waits for: a driver, which has test fixed next: claudetm resume")
     [row] = json.loads(octo("pr", "--json").stdout)
     assert (row["state"], row["approvals"], row["not_listened_to"]) == ("open", ["bob"], ["eve"])
     assert json.loads(octo("pr", str(number), "--json").stdout) == row

@@ -310,7 +310,7 @@ def test_another_forges_pull_requests_are_named_and_explain_still_tells_what_it_
     person = reviewed(tmp_path, forge="github", hosted=hosted_to_data(place))
     before = bytes_of(person.here)
     for command in (("review",), ("review", "list"), ("review", "show", "1"), ("review", "approve", "1")):
-        assert f"are reviewed where they are, and not here: go to {WEB}/1" in told(person, *command, code=1)
+        assert f"are held on GitHub, and not here: go to {WEB}/1" in told(person, *command, code=1)
     none = "There is no token for github.com: `gh auth login`, or set GH_TOKEN; `claudetm status` shows what is known"
     for words in (("pr",), ("comments",), ("stop", "--cancel", "--close")):
         assert none in told(person, *words, code=1)
@@ -348,7 +348,7 @@ def test_pr_says_what_is_not_green_and_what_it_waits_for(person: Reviewed) -> No
     person.records.checked(1, person.head, red)
     shown = told(person, "pr")
     assert "- lint failed, required: exit code 1 reviews: nothing is in the way" in shown
-    assert shown.endswith("waits for: a driver next: claudetm resume")
+    assert shown.endswith("waits for: a driver, which has lint fixed next: claudetm resume")
 
 
 def test_before_any_pull_request_that_is_said(person: Reviewed) -> None:

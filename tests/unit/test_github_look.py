@@ -22,8 +22,9 @@ from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import CheckLog
 from claudetm.workflow import events as e
 from claudetm.workflow.pull_request import Check, CheckState, Comment, PullRequestState, Thread
+from claudetm.workflow.stages import Stage
 from hosted import JOB, PLACE, pull
-from story import Story, change, plan
+from story import ROUTES, Story, change, plan, working
 
 
 @dataclass
@@ -159,7 +160,7 @@ def test_people_and_the_setting_that_has_others_heard_are_told(capsys: pytest.Ca
     trusted = shlex.join(["carol", "eve", "helper[bot]"])
     heard = f"eve, helper[bot]; `claudetm config set reviews.trusted {trusted}` has them heard"
     assert f"not listened to: {heard}" in said
-    assert "waits for: a driver next: claudetm resume" in said  # which answers the thread
+    assert "waits for: a driver, which answers what was said about it next: claudetm resume" in said
     data = pull_data(at, at.find(7))
     assert (data["approvals"], data["objections"]) == (["ada"], ["bob"])
     assert data["not_listened_to"] == ["eve", "helper[bot]"]
@@ -195,6 +196,28 @@ def test_how_it_stands_is_told(more: Mapping[str, Any], says: str, capsys: pytes
     at = looked(run(7), Fake({7: pull(**more)}))
     pr.show(at, at.find(7))
     assert says in told(capsys)
+
+
+@pytest.mark.parametrize(
+    ("stage", "more", "does"),
+    [
+        (Stage.WAITING_CI, {"checks": (Check("lint", CheckState.FAILED),)}, "has lint fixed"),
+        (Stage.WAITING_CI, {"mergeable": Mergeable.CONFLICTING}, "merges the base into it"),
+        (Stage.WAITING_CI, {"head": "h2"}, "takes what was pushed to it"),
+        (Stage.CI_FAILED, {"checks": (Check("test", CheckState.FAILED),)}, "has test fixed"),
+        (Stage.REVIEWING, {}, "has it read"),
+        (Stage.READY_TO_MERGE, {"status": "BEHIND"}, "merges the base into it"),
+        (Stage.READY_TO_MERGE, {}, "merges it"),
+    ],
+)
+def test_what_a_driver_does_next_is_told(
+    stage: Stage, more: Mapping[str, Any], does: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = working().tell(*ROUTES[stage])
+    for driver, says in ((0, f"a driver, which {does}"), (1, f"the driver, which {does} at its next look")):
+        at = looked(story, Fake({7: pull(**more)}), driver=driver)
+        pr.show(at, at.find(7))
+        assert f"waits for: {says}" in told(capsys)
 
 
 def test_an_adopted_one_that_no_change_has_yet_is_told(capsys: pytest.CaptureFixture[str]) -> None:

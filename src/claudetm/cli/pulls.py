@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from claudetm.adapters.forge.local_look import LocalLook
     from claudetm.adapters.forge.looking import Look, Seen
     from claudetm.adapters.store.directory import StateDirectory
+    from claudetm.workflow.events import Event
+    from claudetm.workflow.observe import Act
     from claudetm.workflow.run import ChangeState, Run
 
 _WIDEST: Final = 80
@@ -94,7 +96,7 @@ def look_here(number: int = 0) -> LookedHere:
     if run.forge != "local":
         urls = {c.number: c.url for c in run.changes.values() if c.url}
         where = urls.get(number, "") or ", ".join(urls.values()) or run.remote or run.forge
-        raise UsageError(f"The pull requests of this run are reviewed where they are, and not here: go to {where}")
+        raise UsageError(f"The reviews of this run are held on GitHub, and not here: go to {where}")
     found = _local(state, run)
     return LookedHere(state, run, found, found.pulls(), driver_of(state))
 
@@ -161,6 +163,7 @@ class Awaits:
 
 def awaits(looked: Looked, seen: Seen) -> Awaits | None:
     """Return what a pull request waits for, or None where it is over."""
+    from claudetm.workflow.events import ChangeBlocked
     from claudetm.workflow.observe import observe  # which loads every event there is
 
     change, pull = looked.change(seen), seen.pull
@@ -180,10 +183,32 @@ def awaits(looked: Looked, seen: Seen) -> Awaits | None:
             return Awaits(wait.why, "" if wait.next == "claudetm resume" and not wait.person else wait.next)
         case Wait() as wait:
             return Awaits(wait.why, "" if looked.driver else "claudetm resume", wait.until)
-        case _ if looked.driver:
-            return Awaits("the driver, which goes on with it at its next look")
+        case ChangeBlocked(reason=reason, next=following):
+            return Awaits(reason, following)
+        case due if looked.driver:
+            return Awaits(f"the driver, which {_task(change, due)} at its next look")
+        case due:
+            why = halt.reason if halt else f"a driver, which {_task(change, due)}"
+            return Awaits(why, halt.next if halt else "claudetm resume")
+
+
+def _task(change: ChangeState, due: Event | Act) -> str:
+    """Return what a driver does next about a pull request, as a clause without its subject."""
+    match (change.stage, type(due).__name__):
+        case (_, "ChecksFailed") | (Stage.CI_FAILED, "Act"):
+            return f"has {', '.join(getattr(due, 'failed', change.failed)) or 'its checks'} fixed"
+        case (_, "ReviewsReceived") | (Stage.ADDRESSING_REVIEWS, "Act"):
+            return "answers what was said about it"
+        case (_, "ConflictFound" | "BaseMoved") | (Stage.UPDATING_BRANCH, "Act"):
+            return "merges the base into it"
+        case (_, "HeadMoved"):
+            return "takes what was pushed to it"
+        case (Stage.REVIEWING, "Act"):
+            return "has it read"
+        case (Stage.READY_TO_MERGE, "Act"):
+            return "merges it"
         case _:
-            return Awaits(halt.reason if halt else "a driver", halt.next if halt else "claudetm resume")
+            return "goes on with it"
 
 
 def owed(awaited: Awaits | None) -> bool:
