@@ -222,11 +222,11 @@ class GithubClient:
 
     # Reading
 
-    def get(self, path: str, /, **params: Any) -> Any:
+    def get(self, path: str, **params: Any) -> Any:
         """Return what a path (from the API's root, quoted) answers, None for an empty answer."""
         return self._fetch(self._url(path, params))[0]
 
-    def pages(self, path: str, /, key: str = "", **params: Any) -> list[Any]:
+    def pages(self, path: str, key: str = "", **params: Any) -> list[Any]:
         """Return a whole list, all pages of it; `key` names it where it comes inside of an object."""
         found: list[Any] = []
         url = self._url(path, {"per_page": 100, **params})
