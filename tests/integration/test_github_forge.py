@@ -27,7 +27,7 @@ from claudetm.ports.forge import (
 )
 from claudetm.testing.forge_conformance import BRANCH, opened, read
 from claudetm.workflow.pull_request import Check, CheckState, PullRequestState
-from github_double import ci, merging, moves
+from github_double import ci, merging, moves, plumbing
 from github_double.double import Double
 from github_double.state import MergeQueue, Protection, Ruleset
 from github_world import US, GitHubForgeWorld
@@ -257,6 +257,25 @@ async def test_a_merge_of_the_base_is_taken_whoever_makes_it(world: GitHubForgeW
     world.github.merge_base_by_person(BRANCH, "eve")
     seen = await read(world, number)
     assert (seen.forward, seen.foreign, seen.behind) == (True, "", False)
+
+
+async def test_a_merge_of_the_base_that_brings_something_else_along_is_foreign(world: GitHubForgeWorld) -> None:
+    number = (await opened(world, FILE)).number
+    world.push_by_person("main", {"p.txt": "p\n"})
+    world.github.merge_base_by_person(BRANCH, "bob")
+    with world.acting():
+        tip = world.hub.tip(BRANCH)
+        parents = plumbing.read_commit(world.hub.git, tip).parents
+        evil = plumbing.tree_of(world.hub.git, world.push_by_person("evil", {"evil.txt": "e\n"}))
+        made = plumbing.write_commit(
+            world.hub.git, evil, list(parents), "Merge main", moves.person(world.github.state, "eve")
+        )
+        moves.move_branch(world.github.state, world.hub, BRANCH, made, "eve")
+    seen = await read(world, number)
+    assert (seen.forward, seen.foreign) == (
+        True,
+        f"somebody who is not listened to (eve) pushed {made[:7]} to {BRANCH}",
+    )
 
 
 async def test_a_head_that_lacks_a_merged_change_of_the_run_is_behind(world: GitHubForgeWorld) -> None:
@@ -584,6 +603,16 @@ async def test_github_no_longer_merges_by_itself_what_was_pushed_after(world: Gi
     assert world.pull(number).auto_merge is None
 
 
+async def test_a_lost_answer_to_handing_a_merge_over_or_taking_it_back_is_looked_up(world: GitHubForgeWorld) -> None:
+    number, head, base = await waiting(world)
+    world.github.faults.lose_answer("graphql enablePullRequestAutoMerge")
+    world.github.faults.lose_answer("graphql disablePullRequestAutoMerge")
+    assert await world.forge.merge(number, head, base, "squash") == MergeQueuedUp()
+    world.remark(number, "Wait!")
+    assert not (await read(world, number)).queued
+    assert await world.forge.merge(number, head, base, "squash") == Opposed()
+
+
 async def test_what_a_person_asked_github_to_merge_is_left_to_them(world: GitHubForgeWorld) -> None:
     number, _, _ = await waiting(world)
     with world.acting():
@@ -670,6 +699,22 @@ async def test_looks_are_spaced_out_with_time_and_with_the_quota(world: GitHubFo
         world.github.state.quota(US, "graphql").limit = 100
     await read(world, number)
     assert world.forge.pace(0) > 10 * before
+
+
+@pytest.mark.parametrize("limit", [5000, 1000])
+async def test_an_hour_of_looks_takes_a_fifth_of_the_quota_at_most(limit: int, world: GitHubForgeWorld) -> None:
+    number = (await opened(world, FILE)).number
+    with world.acting():
+        for resource in ("graphql", "core"):
+            world.github.state.quota(US, resource).limit = limit
+    spent, until, looks = world.github.spent(), world.time + 3600, 0
+    while world.time < until:  # nothing is ever quiet
+        world.push_by_person(BRANCH, {"n.txt": f"{looks}\n"}) if looks % 20 == 0 else None
+        await read(world, number)
+        looks += 1
+        world.time += 30 * world.forge.pace(0)
+    assert looks > 50
+    assert world.github.spent() - spent <= limit / 5
 
 
 async def test_a_touched_file_hastens_the_next_look(world: GitHubForgeWorld) -> None:

@@ -36,7 +36,8 @@ class Pace:
         try:
             return ask()
         finally:
-            used = sum(max(0, left - self._left().get(name, left)) for name, left in before.items())
+            after = self._left()
+            used = sum(max(0, left - after[window]) for window, left in before.items() if window in after)
             self._looks.append((self._clock(), used if before else _LOOK))
 
     def factor(self, quiet: float) -> float:
@@ -44,9 +45,10 @@ class Pace:
         pace = next((factor for seconds, factor in _PACES if quiet < seconds), _SLOWEST)
         return min(pace * self._stretch(), _MOST)
 
-    def _left(self) -> Mapping[str, int]:
-        found = self._client.quota().resources
-        return {name: found[name].remaining for name in _RESOURCES if name in found}
+    def _left(self) -> Mapping[tuple[str, int, float], int]:
+        """Return what is left of each hour's quota that is known; what is left of another hour says nothing."""
+        found = {name: self._client.quota().of(name) for name in _RESOURCES}
+        return {(name, of.limit, of.resets_at): of.remaining for name, of in found.items() if of}
 
     def _stretch(self) -> float:
         """Return by how much looks are to be spaced out, so that an hour of them keeps to its share."""
