@@ -363,6 +363,14 @@ async def test_a_remark_that_its_author_took_back_is_not_answered(world: GitHubF
     assert not world.comments(number)
 
 
+async def test_a_thread_that_vanishes_before_the_reply_is_let_go(world: GitHubForgeWorld) -> None:
+    number = (await opened(world, FILE)).number
+    thread = world.github.remark(number, "Why?", path="a.txt", line=2)
+    forge = world.driver(once("note:before", world.pull(number).threads.clear))
+    assert await forge.note(number, Note("m1", "Because.", thread=thread, resolve=True, seen=1)) == thread
+    assert not world.comments(number)
+
+
 async def test_a_locked_conversation_is_named(world: GitHubForgeWorld) -> None:
     number = (await opened(world, FILE)).number
     world.github.faults.refuse("POST /repos/*/comments", 403, "Unable to create comment because issue is locked.")
@@ -631,6 +639,22 @@ async def test_a_check_that_nobody_sees_is_waited_for_a_while_and_then_named(wor
         outcome = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
         refused = MergeRefused(f"{said}, for 30 minutes now", f"look at {pull.url}, then claudetm resume")
         assert outcome == (refused if later == 1 else NotYet(said))
+    assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), MergeDone)
+
+
+async def test_a_token_that_may_not_merge_is_named_and_no_rule(world: GitHubForgeWorld) -> None:
+    pull = await world.settled((await opened(world, FILE)).number)
+    world.github.faults.refuse("PUT /repos/*/merge", 403, "Resource not accessible by personal access token")
+    refused = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
+    assert isinstance(refused, MergeRefused)
+    assert "the token lacks a permission" in refused.reason
+    assert "protection" not in refused.reason
+
+
+async def test_a_refusal_that_nothing_explains_may_pass(world: GitHubForgeWorld) -> None:
+    pull = await world.settled((await opened(world, FILE)).number)
+    world.github.faults.refuse("PUT /repos/*/merge", 405, "Pull Request is not mergeable")
+    assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), NotYet)
     assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), MergeDone)
 
 

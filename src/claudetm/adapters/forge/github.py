@@ -7,6 +7,7 @@ branch        the commit it is at    re-run         the run's attempt      issue
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -146,8 +147,14 @@ class GitHubForge:
             foreign=standing.foreign,
             queued=pull.queued or bool(pull.auto_merge),
             checks=self._runs.shown(pull),
-            withheld=told.withheld or ("" if pull.target == self._target else f"it goes into {pull.target} by now"),
+            withheld=told.withheld or self._astray(pull),
         )
+
+    def _astray(self, pull: Pull) -> str:
+        """Return what somebody did to where it comes from or goes to, as a clause, or ""."""
+        if not pull.branch_there:
+            return f"its branch {pull.branch} is gone"
+        return "" if pull.target == self._target else f"it goes into {pull.target} by now"
 
     # writing
 
@@ -178,9 +185,9 @@ class GitHubForge:
             body = self._reading.pull(number).body
             return body if words.search(body) else None
 
-        if look() is not None:
-            return
         body = self._reading.pull(number).body.rstrip()
+        if words.search(body):
+            return
         asked = {"body": f"{body}\n\nCloses #{issue}\n".lstrip()}
         self._faults(f"closes:before:{number}")
         self._once.write(lambda: str(self._client.write("PATCH", f"{self._at}/pulls/{number}", asked)), look)
@@ -228,7 +235,8 @@ class GitHubForge:
         lacking = bool(base) and await self._pushes.lacking(head)
         outcome = await self._writing(self._merging.merge, Wish(number, head, base, method, self._target, lacking))
         if isinstance(outcome, MergeDone):
-            await self._tidy(await asyncio.to_thread(self._reading.pull, number))
+            with contextlib.suppress(ForgeError):  # it is merged, whatever becomes of its branch
+                await self._tidy(await asyncio.to_thread(self._reading.pull, number))
         return outcome
 
     def _remember(self, number: int, head: str) -> None:

@@ -216,7 +216,11 @@ class GithubMerging:
             return self._enqueue(pull, wish)
         if re.search(r"(merge|squash|rebase) (commits|merges) are not allowed|merge method", said):
             return self._method_refused(wish, pull)
-        passing = ("base branch was modified", "status check", "try the merge again", "head branch was modified")
+        if refused.status == 401:  # noqa: PLR2004 - Unauthorised
+            raise refused
+        if refused.status in {403, 404}:  # of the token, not of the pull request
+            return MergeRefused(str(refused), "claudetm doctor")
+        passing = ("base branch was modified", "status check", "try the merge again", "is not mergeable")
         if refused.status == 409 or any(p in said for p in passing):  # noqa: PLR2004 - Conflict
             return NotYet(f"GitHub does not merge it yet: {_line(refused.message)}")
         if "can't be rebased" in said or "cannot be rebased" in said:

@@ -7,10 +7,11 @@ next call. All of it blocks.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused
+from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, NotFound
 from claudetm.adapters.forge.github_once import Once
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_pull import Pull
@@ -69,7 +70,7 @@ class GithubNotes:
         try:
             said = self._once.write(lambda: self._send(pull, note, thread), look)
         except GithubRefused as refused:
-            if "lock" in str(refused).casefold():
+            if re.search(r"\blocked\b", str(refused)):
                 raise ForgeError(
                     f"The conversation of {pull.url} is locked, so nothing can be said there: unlock it, or give the"
                     " token's account write permission, then claudetm resume"
@@ -82,7 +83,11 @@ class GithubNotes:
         """Send a remark; return its thread, "" where only a look can tell."""
         if note.thread in pull.replies:
             path = f"{self._at}/pulls/{pull.number}/comments/{pull.replies[note.thread]}/replies"
-            self._client.write("POST", path, {"body": _body(note, note.body, thread)})
+            try:
+                self._client.write("POST", path, {"body": _body(note, note.body, thread)})
+            except NotFound:  # taken back meanwhile
+                if _thread(self._reading.pull(pull.number), note.thread):
+                    raise
             return note.thread
         if thread:
             self._comment(pull.number, _body(note, f"{_quote(thread, pull.quoted)}\n\n{note.body}", thread))

@@ -14,6 +14,8 @@ from claudetm.ports.forge import NewPullRequest
 
 _UNSEEN: Final = 60.0  # seconds for which a push may not be seen
 _SOON: Final = 10.0
+_TITLE: Final = 256  # characters that GitHub takes
+_BODY: Final = 65_536
 
 
 class GithubOpening:
@@ -46,7 +48,8 @@ class GithubOpening:
     def open(self, new: NewPullRequest, before: int) -> int:
         """Send it, and return its number; `before` is the newest that is not open any more."""
         head = f"{self._hosted.head_owner}:{new.branch}" if self._hosted.forked else new.branch
-        asked: dict[str, Any] = {"title": new.title, "body": new.body, "head": head, "base": self._target}
+        about = {"title": new.title[:_TITLE], "body": new.body[:_BODY]}
+        asked: dict[str, Any] = {**about, "head": head, "base": self._target}
         if self._hosted.forked:
             asked["maintainer_can_modify"] = True
 

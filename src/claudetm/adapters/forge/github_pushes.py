@@ -38,6 +38,7 @@ class GithubPushes:
         self._merged = merged
         self._here: set[str] = set()
         self._contained: dict[tuple[str, str], bool] = {}
+        self._forks: dict[tuple[str, str], str] = {}
 
     async def standing(self, pull: Pull) -> Standing:
         """Return how an open pull request stands."""
@@ -51,8 +52,10 @@ class GithubPushes:
         ours = await self._repository.last_push(pull.branch)
         forward = not ours or await self._contains(pull.head, ours)
         foreign = await self._foreign(pull, ours) if ours and forward and pull.head != ours else ""
-        tested = await self._repository.merge_base(pull.base, pull.head)
-        return Standing(tested, await self.lacking(pull.head), forward, foreign)
+        pair = (pull.base, pull.head)
+        if pair not in self._forks:
+            self._forks[pair] = await self._repository.merge_base(*pair)
+        return Standing(self._forks[pair], await self.lacking(pull.head), forward, foreign)
 
     async def lacking(self, head: str) -> bool:
         """Whether a change of this run was merged that the head does not contain."""
