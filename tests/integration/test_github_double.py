@@ -628,6 +628,63 @@ def test_every_list_comes_in_pages_of_a_hundred_at_most(github: Double, client: 
     assert len(client("GET", f"{REPO}/issues/{number}/comments").body) == 30
 
 
+LISTS = {
+    "/branches": "",
+    "/issues": "",
+    "/issues/1/comments": "",
+    "/pulls": "",
+    "/pulls/1/comments": "",
+    "/pulls/1/commits": "",
+    "/pulls/1/files": "",
+    "/pulls/1/reviews": "",
+    "/commits/feature/check-runs": "check_runs",
+    "/commits/feature/status": "statuses",
+    "/commits/feature/statuses": "",
+    "/actions/runs": "workflow_runs",
+    "/actions/runs/{run}/jobs": "jobs",
+    "/compare/main...feature": "commits",
+    "/rules/branches/main": "",
+}
+
+
+@pytest.fixture
+def busy(github: Double, client: Client) -> Double:
+    """Two of everything."""
+    github.add_workflow("ci", {"ci": "true", "lint": "true"})
+    github.add_ruleset(Protection(contexts=("ci",), signatures=True))
+    for name in ("feature", "other"):
+        github.push_by_person(name, {f"{name}.py": "1\n"}, "octo")
+        github.push_by_person(name, {f"{name}.txt": "1\n"}, "octo")
+        number = client.open(name)
+        github.comment(number, "Hello")
+        github.remark(1, "Hm", "ada", "feature.py", 1)
+        sha = github.pull(number).head_sha
+        told = {"state": "success", "context": name, "description": "Fine", "target_url": "https://ci.example.org"}
+        assert client("POST", f"{REPO}/statuses/{github.pull(1).head_sha}", told).status == 201
+        assert client("POST", f"{REPO}/check-runs", {"name": "x", "head_sha": sha}).status == 403  # apps' own
+    github.comment(1, "Again")
+    github.settle()
+    return github
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_every_list_is_read_whole_by_following_its_links(busy: Double, client: Client, path: str) -> None:
+    start = f"{REPO}{path.format(run=busy.runs()[0].id)}"
+
+    def entries(answer: Told) -> list[Any]:
+        return list(answer.body[LISTS[path]] if LISTS[path] else answer.body)
+
+    whole = entries(client("GET", start))
+    assert len(whole) > 1
+    url, found = f"{busy.api}{start}?per_page=1", []
+    while url:
+        answer = client.at("GET", url, None, {"authorization": f"Bearer {client.token}"})
+        found += entries(answer)
+        following = re.search(r'<([^>]+)>; rel="next"', answer.headers.get("link", ""))
+        url = following[1] if following else ""
+    assert found == whole
+
+
 def test_a_token_without_the_permission_is_told_which_one(github: Double, client: Client, number: int) -> None:
     narrow = Client(github, github.token("octo", "fine-grained", permissions={"contents": "write"}))
     refused = narrow("POST", f"{REPO}/issues/{number}/comments", {"body": "Hello"})
