@@ -19,6 +19,7 @@ from claudetm.cli.views import conclude
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import SessionReport, SessionRequest
 from claudetm.workflow.policy import Policy
+from github_double.double import Double
 from terminal import SCENARIOS, Terminal, terminal, wait_for
 from world import World, answered, honest, work
 
@@ -92,6 +93,18 @@ def interrupted(person: Terminal) -> int:
     return process.wait(60)
 
 
+def not_merged(person: Terminal) -> int:
+    with Double(person.home / "github") as github:
+        github.create_repository("acme/widgets", people={"octo": "write", "ada": "write"})
+        github.push_by_person("ada/loud", {"loud.py": "LOUD = 1\n"})
+        number = github.open_pull_by_person("ada/loud")
+        person.git("remote", "add", "origin", github.url())
+        token = github.token("octo")
+        ended = person("fix-pr", str(number), "--merge-only", GH_TOKEN=token, GITHUB_API_URL=github.api)
+    assert "no check has reported, and zero checks is not green" in " ".join(ended.stdout.split())
+    return ended.returncode
+
+
 def alike(*cases: Case) -> Case:
     """Return the case of several that end with one code."""
 
@@ -122,6 +135,7 @@ CASES: dict[str, Case] = {
     "there is nothing to show": called("status"),
     "wrong usage": called("status", "--no-such-option"),
     "`claudetm doctor` found a failure": called("doctor"),
+    "`claudetm fix-pr --merge-only` found something against the merge": not_merged,
     "Ctrl+C or SIGTERM during a run": interrupted,
     "`claudetm pause`, `claudetm stop`": alike(asked("pause"), asked("stop")),
     "a limit of sessions or of cost is reached": alike(driven(sessions=1), driven(cost_usd=0.6)),
@@ -154,8 +168,9 @@ def test_an_interrupt_of_what_only_looks_is_no_stop(tmp_path: Path) -> None:
     (person.home / "slow").mkdir()
     (person.home / "slow" / "git").write_text("#!/bin/sh\nkill -INT $PPID\nsleep 60\n")
     (person.home / "slow" / "git").chmod(0o755)
-    stopped = person("undo", PATH=f"{person.home / 'slow'}:{person.environment['PATH']}")
-    assert (stopped.returncode, stopped.stderr) == (1, "claudetm: interrupted\n")
+    for command in (("undo",), ("fix-pr", "7", "--merge-only")):
+        stopped = person(*command, PATH=f"{person.home / 'slow'}:{person.environment['PATH']}")
+        assert (stopped.returncode, stopped.stderr) == (1, "claudetm: interrupted\n")
 
 
 def test_version_and_help_are_shown_anywhere(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ class AtGithub(Terminal):
     def address(self, number: int) -> str:
         return f"{self.github.state.url}/acme/widgets/pull/{number}"
 
-    def under_way(self, number: int) -> Story:
+    def under_way(self, number: int, adopts: int = 0) -> Story:
         """Write down a run of ours whose change c1 waits for the checks of a pull request."""
         pull, state = self.github.pull(number), StateDirectory(self.state)
         state.create(self.here / ".git")
@@ -96,7 +96,14 @@ class AtGithub(Terminal):
         url, base = self.github.url(), self.github.tip()
         place = hosted_to_data(Hosted(self.github.api, "acme", "widgets", url, url, "acme"))
         began = e.RunStarted(
-            "r1", "Greet loudly", "main", base, forge="github", hosted=place, author="Octo <o@x.org>"
+            "r1",
+            "Greet loudly",
+            "main",
+            base,
+            forge="github",
+            hosted=place,
+            author="Octo <o@x.org>",
+            adopts=adopts,
         )
         story = Story(began, e.PlanProposed(plan(change("c1"))), e.PlanApproved())
         story.tell(
@@ -154,6 +161,26 @@ def test_merge_only_names_all_that_is_against_it_merges_a_green_one_by_its_head_
     assert "run this in a clone" in told(octo, "fix-pr", elsewhere, "--merge-only", code=1)
 
 
+def test_merge_only_hands_to_a_merge_queue_and_waits_for_nothing(octo: AtGithub) -> None:
+    number = octo.propose("ada/loud", {"loud.py": "LOUD = 1\n"})
+    octo.github.add_queue()
+    octo.github.hold("test")  # of what the queue makes
+    said = json.loads(octo("fix-pr", str(number), "--merge-only", "--json").stdout)
+    assert (said["merged"], said["waits_for"], said["reasons"]) == (False, "the merge queue", [])
+    again = told(octo, "fix-pr", str(number), "--merge-only")
+    assert "not merged yet: handed to the merge queue at GitHub, which merges it once it may" in again
+    assert len(octo.github.asked("graphql enqueuePullRequest")) == 1
+
+
+def test_merge_only_merges_no_commit_that_it_has_not_seen_green(octo: AtGithub) -> None:
+    github, number = octo.github, octo.propose("ada/loud", {"loud.py": "LOUD = 1\n"})
+    base = github.tip()
+    github.at_the_last_moment(lambda: github.push_by_person("ada/loud", {"loud.py": "LOUD = 2\n"}))
+    refused = told(octo, "fix-pr", str(number), "--merge-only", code=1)
+    assert f"{github.tip('ada/loud')[:10]} was pushed while it was looked at" in refused
+    assert github.tip() == base
+
+
 def test_a_run_s_pull_request_is_told_as_it_is_on_github_now(octo: AtGithub) -> None:
     github, number = octo.github, octo.propose("claudetm/r1/c1", {"loud.py": "LOUD = 1\n", "colour": "red\n"}, "octo")
     octo.under_way(number)
@@ -209,6 +236,14 @@ def test_cancel_leaves_what_is_open_and_close_closes_it_once(octo: AtGithub) -> 
     assert octo.github.pull(number).state == "closed"
     assert told(octo, "stop", "--cancel", "--close") == ""
     assert len(octo.github.asked("PATCH *")) == 1
+
+
+def test_what_was_made_elsewhere_is_not_closed_with_the_run(octo: AtGithub) -> None:
+    number = octo.propose("ada/loud", {"loud.py": "LOUD = 1\n"})
+    octo.under_way(number, adopts=number)
+    left = f"left open: #{number} {octo.address(number)}, which was made elsewhere"
+    assert told(octo, "stop", "--cancel", "--close") == f"stop: done {left}"
+    assert octo.github.pull(number).state == "open"
 
 
 # --- driven to merged -------------------------------------------------------------------------------------------

@@ -223,7 +223,7 @@ def test_what_a_driver_does_next_is_told(
 def test_an_adopted_one_that_no_change_has_yet_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     at = looked(run(adopts=9), Fake({9: pull(9)}))
     pr.show(at, at.find(9))
-    assert "stage: open, not begun" in told(capsys)
+    assert "#9: Greet loudly stage: open, not begun" in told(capsys)
 
 
 def test_logs_are_those_of_what_failed_as_the_fixer_gets_them_and_of_one_check_by_name(

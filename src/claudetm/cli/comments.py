@@ -28,7 +28,7 @@ def command(
 
 def show(looked: Looked, number: int | None = None, *, every: bool = False, as_json: bool = False) -> None:
     """Print the conversations of one pull request, or of all of them."""
-    from claudetm.cli.pulls import one_line, print_json, tell_thread, thread_data, threads
+    from claudetm.cli.pulls import heading, print_json, tell_thread, thread_data, threads
 
     shown = [looked.find(number)] if number else list(looked.pulls)
     found = list(threads(shown, every=every))
@@ -41,6 +41,6 @@ def show(looked: Looked, number: int | None = None, *, every: bool = False, as_j
     last = 0
     for seen, thread in found:
         if seen.pull.number != last:
-            print(("\n" if last else "") + one_line(f"#{seen.pull.number} {seen.change}: {seen.title}"))
+            print(("\n" if last else "") + heading(seen))
             last = seen.pull.number
         tell_thread(thread, 2, heard=thread not in seen.ignored)

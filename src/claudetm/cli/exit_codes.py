@@ -25,6 +25,7 @@ WHEN: Final[Mapping[str, ExitCode]] = {
     "there is nothing to show": ExitCode.FAILED,
     "wrong usage": ExitCode.FAILED,
     "`claudetm doctor` found a failure": ExitCode.FAILED,
+    "`claudetm fix-pr --merge-only` found something against the merge": ExitCode.FAILED,
     "Ctrl+C or SIGTERM during a run": ExitCode.STOPPED,
     "`claudetm pause`, `claudetm stop`": ExitCode.STOPPED,
     "a limit of sessions or of cost is reached": ExitCode.STOPPED,

@@ -91,6 +91,7 @@ def show(looked: Looked, seen: Seen) -> None:
     from claudetm.cli.pulls import (
         awaits,
         checks_line,
+        heading,
         merge_line,
         reviews_line,
         standing,
@@ -102,7 +103,7 @@ def show(looked: Looked, seen: Seen) -> None:
     from claudetm.workflow.pull_request import PullRequestState
 
     pull = seen.pull
-    tell(f"#{pull.number} {seen.change}: {seen.title}", hang=4)
+    tell(heading(seen), hang=4)
     tell(f"stage: {standing(looked, seen)}", 4, 2)
     tell(f"branch: {pull.branch} at {pull.head[:10]}" + (" (deleted)" if seen.gone else ""), 4, 2)
     if pull.url != pull.branch:

@@ -244,6 +244,11 @@ def print_json(data: object) -> None:
     print(redact(json.dumps(data, indent=2)))
 
 
+def heading(seen: Seen) -> str:
+    """Return its number, its change and its title; one that was adopted may have no change yet."""
+    return one_line(f"#{seen.pull.number}{f' {seen.change}' if seen.change else ''}: {seen.title}")
+
+
 def checks_line(seen: Seen) -> str:
     """Return how the checks stand, in a few words."""
     states = Counter(c.state for c in seen.pull.checks)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 def command(
     cancel: bool = typer.Option(False, "--cancel", help="Give the run up; open pull requests are listed and left."),
-    close: bool = typer.Option(False, "--close", help="With --cancel: close the run's open pull requests."),
+    close: bool = typer.Option(
+        False, "--close", help="With --cancel: close the run's open pull requests, but one that fix-pr took over."
+    ),
 ) -> None:
     """Interrupt running sessions; what they did is kept. `claudetm resume` carries on."""
     from claudetm.cli.state import find, load, send
@@ -62,5 +64,7 @@ def _tell_open(state: StateDirectory, run: Run, *, close: bool) -> None:
     look = look_of(state, run)
     for seen in look.pulls():
         if seen.pull.state is PullRequestState.OPEN:
-            stands = look.withdraw(seen.pull.number) if close else "left open"
-            print(clean(f"{stands}: #{seen.pull.number} {seen.pull.url or seen.pull.branch}"))
+            ours = seen.pull.number != run.adopts
+            stands = look.withdraw(seen.pull.number) if close and ours else "left open"
+            made = "" if ours else ", which was made elsewhere"
+            print(clean(f"{stands}: #{seen.pull.number} {seen.pull.url or seen.pull.branch}{made}"))
