@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -869,18 +870,17 @@ def test_the_users_ssh_is_taken_as_git_would(
 async def test_branches_are_pushed_and_read_by_ssh_without_a_token(world: RemoteWorld) -> None:
     """The ssh is a stand-in that runs the command here; it has no terminal to ask at."""
     ssh = world.folder / "ssh"
-    ssh.write_text(
-        "#!/bin/sh\ntest -t 0 && exit 9\n( : </dev/tty ) 2>/dev/null && exit 9\n"
-        'for last; do :; done\nexec sh -c "$last"\n'
-    )
+    sessions = world.folder / "sessions"
+    look = f"{sys.executable} -c 'import os; print(os.getsid(0))' >> {sessions}"
+    ssh.write_text(f'#!/bin/sh\n{look}\nfor last; do :; done\nexec sh -c "$last"\n')
     ssh.chmod(0o755)
     world.environment = {"GIT_SSH_COMMAND": str(ssh), "GIT_SSH_VARIANT": "ssh"}
     world.token = "never asked\n for"
-    git(world.hosted, "config", "receive.advertisePushOptions", "false")
     world.driver(url=f"git@github.com:{world.hosted}")
     head = await worked(world)
     assert await world.repository.push(BRANCH, head) == Pushed()
     assert world.there(BRANCH) == head
+    assert str(os.getsid(0)) not in sessions.read_text().split()
     ssh.write_text("#!/bin/sh\necho 'git@github.com: Permission denied (publickey).' >&2\nexit 255\n")
     with pytest.raises(RepositoryError, match="refused the ssh key"):
         await world.repository.fetch("main")
