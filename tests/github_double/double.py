@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
@@ -238,6 +239,7 @@ class Double(People):
             except ValueError:
                 return _Reply(400, _JSON, b'{"message": "Problems parsing JSON"}')
             asked = _Asked(scope, headers, payload)
+            asked.path = self._named(asked.path)
             effect = self.faults.befalls(asked.names)
             if effect is Lost.BEFORE:
                 self._note(asked, 0, 0)
@@ -252,6 +254,12 @@ class Double(People):
                 self.ticked()
             reply.cut = isinstance(effect, Truncated)
             return None if effect is Lost.AFTER else reply
+
+    def _named(self, path: str) -> str:
+        """Return the path by the repository's name, where it is by its number: as a renamed one's are sent on."""
+        found = re.fullmatch(r"/repositories/(\d+)(/.*)?", path)
+        known = (r for r in self.state.repositories.values() if found and r.id == int(found[1]))
+        return next((f"/repos/{r.full_name}{(found and found[2]) or ''}" for r in known), path)
 
     def _routed(self, asked: _Asked) -> _Reply:
         held, refused = self._holder(asked.headers)
@@ -329,8 +337,12 @@ class _Asked:
         self.operation = graphql.operation_name(payload)
         self.fields = graphql.root_fields(payload)
         self.write = graphql.is_write(payload) if self.graphql else self.method != "GET"
+
+    @property
+    def names(self) -> list[str]:
+        """How faults name it."""
         given = (self.operation, *self.fields)
-        self.names = [f"graphql {name}" for name in given] if self.graphql else [f"{self.method} {self.path}"]
+        return [f"graphql {name}" for name in given] if self.graphql else [f"{self.method} {self.path}"]
 
 
 async def _whole(receive: Callable[[], Any]) -> bytes:

@@ -116,6 +116,27 @@ class People:
         known.workflows[name] = self.state.known(made)
         return made
 
+    def rename(self, full_name: str, repository: str = "") -> None:
+        """Rename or transfer a repository; its old name leads to the new one."""
+        known = self.repository(repository)
+        with self.state.lock:
+            old, (owner, name) = known.full_name, full_name.split("/")
+            del self.state.repositories[old.casefold()]
+            known.owner, known.name = self.state.account(owner).login, name
+            self.state.repositories[full_name.casefold()] = known
+            self.state.moved |= {
+                key: full_name.casefold() for key, to in self.state.moved.items() if to == old.casefold()
+            }
+            self.state.moved[old.casefold()] = full_name.casefold()
+            self.main = full_name if self.main == old else self.main
+            new = self.state.folder / owner / f"{name}.git"
+            new.parent.mkdir(parents=True, exist_ok=True)
+            new.symlink_to(known.git)
+            for other in self.state.repositories.values():
+                other.parent = full_name if other.parent == old else other.parent
+                for pull in [p for p in other.pulls.values() if p.head_repository == old]:
+                    pull.head_repository, pull.head_owner = full_name, owner
+
     def fork(self, owner: str, repository: str = "") -> Repository:
         """Fork a repository."""
         source = self.repository(repository)

@@ -147,6 +147,8 @@ def answered(call: Call, query: str, etag: str = "") -> Answer:
     if known is None:
         call.state.violations.append(f"{asked.name}: the double does not know how to answer")
         return _error(501, "the double does not know how to answer")
+    if moved := _moved(call, query):
+        return _counted(call, moved, "core")
     limited = call.path != "/rate_limit"
     quota = call.state.quota(call.login, "core")
     if limited and not quota.remaining:
@@ -169,6 +171,18 @@ def answered(call: Call, query: str, etag: str = "") -> Answer:
     if limited and answer.status != 304:
         quota.used += 1
     return _counted(call, answer, "core")
+
+
+def _moved(call: Call, query: str) -> Answer | None:
+    """Return where the repository of the path went, which was renamed."""
+    name = "/".join(call.parameters.get(part, "") for part in ("owner", "repo"))
+    known = call.state.repository(name)
+    if name.casefold() not in call.state.moved or known is None or not rules.sees(call.token, known):
+        return None
+    rest = call.path.removeprefix(f"/repos/{name}")
+    url = f"{call.state.url}/api/v3/repositories/{known.id}{rest}" + (f"?{query}" if query else "")
+    status, said = (301, "Moved Permanently") if call.method == "GET" else (307, "Temporary Redirect")
+    return Answer(status, {"message": said, "url": url, "documentation_url": DOCS}, {"location": url})
 
 
 def _tagged(answer: Answer, etag: str) -> Answer:

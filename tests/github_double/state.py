@@ -400,6 +400,7 @@ class Workflow:
     jobs: dict[str, str]
     on: tuple[str, ...] = ("pull_request", "merge_group")
     paths: tuple[str, ...] = ()  # it runs only where one of these prefixes changed
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)  # job -> those that must have passed before
 
     @property
     def path(self) -> str:
@@ -481,6 +482,7 @@ class State:
         self.accounts: dict[str, Account] = {}  # by login in small letters
         self.tokens: dict[str, Token] = {}  # by value
         self.repositories: dict[str, Repository] = {}  # by full name in small letters
+        self.moved: dict[str, str] = {}  # full names that repositories had -> the one they have, in small letters
         self.nodes: dict[str, Any] = {}  # GraphQL's ids -> the record
         self.quotas: dict[tuple[str, str], Quota] = {}  # by account and resource
         self.violations: list[str] = []  # what no client of GitHub's may do; a test in which one did fails
@@ -549,8 +551,9 @@ class State:
     # Repositories
 
     def repository(self, full_name: str) -> Repository | None:
-        """Return the repository of that name, in any case."""
-        return self.repositories.get(full_name.casefold())
+        """Return the repository of that name, in any case, or that had it before it was renamed."""
+        key = full_name.casefold()
+        return self.repositories.get(self.moved.get(key, key))
 
     def add_repository(self, owner: str, name: str, git: Path, **more: Any) -> Repository:
         """Record a repository whose bare repository stands already. Its owner has all rights."""
@@ -558,6 +561,7 @@ class State:
         made = Repository(number, self.node("R", number), self.account(owner).login, name, git, self.now(), **more)
         made.permissions.setdefault(made.owner, "admin")
         self.repositories[made.full_name.casefold()] = self.known(made)
+        self.moved.pop(made.full_name.casefold(), None)
         return made
 
     def repository_of(self, record: Any) -> Repository:

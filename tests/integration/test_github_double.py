@@ -744,6 +744,22 @@ def test_who_may_write_is_told_to_those_who_may(github: Double, client: Client) 
     assert levels == {"octo": "admin", "ada": "write", "bob": "read", "nobody": None, "coderabbitai[bot]": None}
 
 
+def test_a_renamed_repository_is_found_by_its_old_name(github: Double, client: Client, clone: Path) -> None:
+    sha = push(clone, "feature", {"new.py": "1\n"})
+    number = client.open("feature")
+    github.rename("acme/gadgets")
+    moved = client("GET", f"{REPO}/pulls?state=all")
+    assert moved.status == 301
+    there = client.at("GET", moved.headers["location"], None, {"authorization": f"Bearer {client.token}"})
+    assert [p["number"] for p in there.body] == [number]
+    assert client("GET", f"/repos/acme/gadgets/pulls/{number}").body["head"]["sha"] == sha
+    assert client("POST", f"{REPO}/issues/{number}/comments", {"body": "Hi"}).status == 307
+    told = client.graphql('{ repository(owner: "acme", name: "widgets") { nameWithOwner } }')
+    assert told == {"data": {"repository": {"nameWithOwner": "acme/gadgets"}}}
+    assert push(clone, "feature", {"new.py": "2\n"}) == github.pull(number).head_sha
+    git("fetch", "-q", github.url(), "feature", cwd=clone)
+
+
 # What goes wrong
 
 
