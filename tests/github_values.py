@@ -110,7 +110,7 @@ def run(number: int, name: str, conclusion: str | None, status: str = "COMPLETED
         "summary": None,
         "annotations": [],
         "isRequired": False,
-        "checkSuite": {"app": {"slug": app or "github-actions"}, "workflowRun": None if app else of},
+        "checkSuite": {"status": "COMPLETED", "app": {"slug": app or "github-actions"}, "workflowRun": None if app else of},
         **more,
     }
 

@@ -197,7 +197,10 @@ class Ci:
         if "startup_failure" in forced.values():
             run.status, run.conclusion = "completed", "startup_failure"
             return
+        done = {job.name for job in run.jobs if job.conclusion in rules.PASSING}
         for name in names:
+            if {*workflow.needs.get(name, ())} - done:
+                continue  # GitHub tells of it only when its turn has come
             job = self._queued(repository, run, name)
             work = partial(self._work, repository, run, job, workflow.jobs[name], forced.get(name, ""))
             if name in self._held:
@@ -288,11 +291,29 @@ class Ci:
         check.status, check.conclusion, check.completed_at = "completed", conclusion, moment
         check.annotations += [Annotation(said)] if said else []
         latest = {j.name: j for j in run.jobs}
-        if all(j.status == "completed" for j in latest.values()):
+        waiting = self._follow(repository, run, latest)
+        if not waiting and all(j.status == "completed" for j in run.jobs):
             ends = {j.conclusion for j in latest.values()} - rules.PASSING
             run.status, run.updated_at = "completed", moment
             run.conclusion = "success" if not ends else ends.pop() if len(ends) == 1 else "failure"
         merging.tick(self.state, repository)
+
+    def _follow(self, repository: Repository, run: WorkflowRun, latest: dict[str, Job]) -> bool:
+        """Start the jobs whose turn has come; say whether there are any, also where a test keeps them back."""
+        workflow = repository.workflows[run.workflow]
+        passed = {name for name, job in latest.items() if job.conclusion in rules.PASSING}
+        due = [n for n, needs in workflow.needs.items() if n not in latest and {*needs} <= passed]
+        kept = [n for n in due if n in self._held]
+        for name in kept:
+            self._held[name].append(partial(self._kept, repository, workflow, run, name))
+        if started := [n for n in due if n not in kept]:
+            self._attempt(repository, workflow, run, started)
+        return bool(due)
+
+    def _kept(self, repository: Repository, workflow: Workflow, run: WorkflowRun, name: str) -> None:
+        """Start a job that a test has kept back."""
+        with self.state.lock:
+            self._attempt(repository, workflow, run, [name])
 
 
 def new_suite(state: State, repository: Repository, app: str, sha: str, branch: str) -> CheckSuite:

@@ -653,6 +653,12 @@ class CheckSuite:
         return [CheckRun(self._request, self._repository, one) for one in runs]
 
     @property
+    def status(self) -> str:
+        run = next((one for one in self._repository.runs if one.suite == self._record.id), None)
+        done = all(one.status == "completed" for one in self._repository.checks if one.suite == self._record.id)
+        return (run.status if run else "completed" if done else "in_progress").upper()
+
+    @property
     def workflow_run(self) -> WorkflowRun | None:
         found = next((one for one in self._repository.runs if one.suite == self._record.id), None)
         return WorkflowRun(self._request, self._repository, found) if found else None

@@ -227,3 +227,16 @@ def test_a_number_that_is_none_and_an_answer_that_does_not_come_are_two_things(g
     github.faults.fail("graphql Full", 502, times=1_000)
     with pytest.raises(ForgeBusy):
         reads.pull(number)
+
+
+def test_a_job_that_needs_another_is_waited_for_before_its_turn_comes(github: Double) -> None:
+    github.repository().workflows.clear()
+    jobs = {"build": "true", "check": "test ! -e red"}
+    github.add_workflow("CI", jobs, needs={"check": ("build",)})
+    github.hold("check")
+    number = opened(github)
+    reads = reading(github)
+    assert {c.name: c.state for c in reads.pulls([number])[number].checks} == {"build": PASSED, "CI": PENDING}
+    github.release("check")
+    github.settle()
+    assert {c.name: c.state for c in reads.pulls([number])[number].checks} == {"build": PASSED, "check": PASSED}

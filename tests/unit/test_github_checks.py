@@ -327,3 +327,27 @@ def test_a_token_that_was_revoked_is_not_one_that_lacks_a_right() -> None:
         annotations_by_rest(client, "acme/widgets", 11)
     with pytest.raises(GithubRefused):
         contexts_by_rules(client, "acme/widgets", "main")
+
+
+# --- between two jobs ---------------------------------------------------------------------------------------------
+
+
+def going_on(node: dict[str, Any]) -> dict[str, Any]:
+    return node | {"checkSuite": node["checkSuite"] | {"status": "IN_PROGRESS"}}
+
+
+def test_a_workflow_that_goes_on_is_not_green_though_every_job_of_it_that_is_told_passed() -> None:
+    found = checks(going_on(run(1, "build", "SUCCESS", workflow="CI")), run(2, "lint", "SUCCESS", workflow="Lint"))
+    assert states(found) == {"build": PASSED, "lint": PASSED, "CI": PENDING}
+    assert found.goes_on
+    assert not next(c for c in found.checks if c.name == "CI").required
+
+
+def test_while_a_job_of_it_runs_that_says_enough() -> None:
+    found = checks(going_on(run(1, "build", "SUCCESS")), going_on(run(1, "test", None, "IN_PROGRESS")))
+    assert states(found) == {"build": PASSED, "test": PENDING}
+    assert not found.goes_on
+
+
+def test_an_app_that_never_ends_its_suite_is_not_waited_for() -> None:
+    assert states(checks(going_on(run(1, "scan", "SUCCESS", app="scanner")))) == {"scan": PASSED}

@@ -51,6 +51,7 @@ class Reported:
     run: int = 0  # the workflow run's id
     link: str = ""
     required: bool = False
+    goes_on: bool = False  # its workflow has not ended
 
     @property
     def state(self) -> CheckState:
@@ -83,6 +84,7 @@ class Checks:
     runs: Mapping[str, int] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    goes_on: bool = False
 
 
 def judged(reported: Iterable[Reported], required: Collection[str], told: Mapping[int, str]) -> Checks:
@@ -96,6 +98,8 @@ def judged(reported: Iterable[Reported], required: Collection[str], told: Mappin
     known = list(zip(names, newest, strict=True))
     checks = [Check(n, r.state, r.required or r.name in required, r.summary) for n, r in known]
     checks += [Check(n, CheckState.PENDING, summary="has not reported") for n in sorted({*required} - there)]
+    more = [Check(n, CheckState.PENDING, required=False, summary=_GOES_ON) for n in _between(newest)]
+    checks += more
     red = [(n, r) for n, r in known if r.state is CheckState.FAILED]
     return Checks(
         tuple(checks),
@@ -103,7 +107,21 @@ def judged(reported: Iterable[Reported], required: Collection[str], told: Mappin
         {n: r.run for n, r in known if r.run},
         {n: why for n, r in red if (why := _no_verdict(r, told.get(r.id, "")))},
         {n: r.link for n, r in known if r.link},
+        bool(more),
     )
+
+
+_GOES_ON: Final = "the workflow goes on: a job that waits for others is told of only when its turn has come"
+
+
+def _between(reported: Sequence[Reported]) -> list[str]:
+    """Return the workflows that go on though none of their jobs does.
+
+    A job that needs others has no check run until they have ended: between the two all would look green
+    (https://github.com/lewagon/wait-on-check-action/issues/71).
+    """
+    busy = {r.run for r in reported if r.state is CheckState.PENDING}
+    return sorted({_source(r) for r in reported if r.goes_on and r.run not in busy})
 
 
 def _newest(reported: Iterable[Reported]) -> list[Reported]:
@@ -180,6 +198,7 @@ def from_context(data: Mapping[str, Any]) -> Reported:
         run.get("databaseId") or 0,
         data["detailsUrl"] or "",
         data.get("isRequired", False),
+        bool(run) and suite["status"] != "COMPLETED",
     )
 
 
@@ -247,6 +266,7 @@ def _of_actions(client: Rest, at: str, commit: str) -> Iterable[Reported]:
                 id=job["id"],
                 run=run["id"],
                 link=job["html_url"] or "",
+                goes_on=run["status"] != "completed",
             )
 
 

@@ -60,6 +60,7 @@ class Pull:
     runs: Mapping[str, int] = field(default_factory=dict)  # check -> the Actions workflow run's id
     broken: Mapping[str, str] = field(default_factory=dict)  # failed check -> why it is no verdict on the code
     links: Mapping[str, str] = field(default_factory=dict)  # check -> where a person reads it
+    goes_on: bool = False  # a workflow has not ended, though none of its jobs runs
     threads: tuple[Thread, ...] = ()  # of those who are listened to, and ours; bots' only inline ones
     replies: Mapping[str, int] = field(default_factory=dict)  # review thread -> REST id of its first comment
     resolvable: frozenset[str] = frozenset()  # review threads that we may resolve

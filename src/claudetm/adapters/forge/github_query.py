@@ -75,7 +75,7 @@ _FRAGMENTS: Final = {
   __typename
   ... on CheckRun {
     id databaseId name status conclusion detailsUrl title
-    checkSuite { app { slug } workflowRun { databaseId event workflow { id name } } }
+    checkSuite { status app { slug } workflowRun { databaseId event workflow { id name } } }
   }
   ... on StatusContext { context state description targetUrl }
 }""",

@@ -166,7 +166,7 @@ class Reading:
             held, now = self._held[number], repository[query.alias(number)]
             status = decided(now)
             moved = fingerprint(now) != held.mark or (held.decided and status and held.decided != status)
-            if moved or (number in refused) != held.told.refused:
+            if moved or held.pull.goes_on or (number in refused) != held.told.refused:
                 due.append(number)
             else:
                 told, status = replace(held.told, data=rebased(held.told.data, now)), status or held.decided
