@@ -707,6 +707,43 @@ async def test_what_a_person_merged_keeps_its_branch(world: GitHubForgeWorld) ->
     assert world.there(BRANCH) == pull.head
 
 
+async def test_what_a_person_merged_after_we_had_begun_to_keeps_its_branch(world: GitHubForgeWorld) -> None:
+    pull = await world.settled((await opened(world, FILE)).number)
+    with pytest.raises(Killed):
+        await world.driver(dying("merge:before")).merge(pull.number, pull.head, pull.base, "merge")
+    await world.merge_by_person(pull.number)
+    world.driver()
+    assert (await read(world, pull.number)).state is PullRequestState.MERGED
+    assert world.there(BRANCH) == pull.head
+
+
+async def test_a_repository_that_deletes_branches_itself_is_left_to_it(world: GitHubForgeWorld) -> None:
+    with world.acting():
+        world.hub.delete_branch_on_merge = True
+    pull = await world.settled((await opened(world, FILE)).number)
+    points: list[str] = []
+    forge = world.driver(points.append)
+    assert isinstance(await forge.merge(pull.number, pull.head, pull.base, "merge"), MergeDone)
+    assert world.there(BRANCH) == ""
+    assert not [p for p in points if p.startswith("delete:")]
+
+
+async def test_what_became_clean_while_it_was_handed_over_is_merged_at_once(world: GitHubForgeWorld) -> None:
+    number, head, base = await waiting(world)
+    strict = Protection(contexts=("test",), strict=True)
+    forge = world.driver(once("auto-merge:before", lambda: world.github.protect(strict)))
+    assert isinstance(await forge.merge(number, head, base, "squash"), MergeDone)
+    assert world.there(BRANCH) == ""
+
+
+async def test_where_git_hub_may_not_merge_later_the_rule_is_named(world: GitHubForgeWorld) -> None:
+    number, head, base = await waiting(world)
+    world.github.faults.refuse("graphql enablePullRequestAutoMerge", 403, "Resource not accessible")
+    refused = await world.forge.merge(number, head, base, "squash")
+    assert isinstance(refused, MergeRefused)
+    assert "Commits must have verified signatures" in refused.reason
+
+
 # --- waiting ----------------------------------------------------------------------------------------------------
 
 

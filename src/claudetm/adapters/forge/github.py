@@ -265,6 +265,9 @@ class GitHubForge:
         self._tidied.add(pull.number)
         if await asyncio.to_thread(self._repository.room.ref, _asked(pull.number)) != pull.head:
             return
+        by_bot = pull.by.endswith("[bot]")  # its queue; "" where that is not shown yet
+        if pull.by and not by_bot and not same(pull.by, await asyncio.to_thread(lambda: self._client.login)):
+            return
         try:
             await self._repository.delete_branch(pull.branch, pull.head)
         except (ForgeError, RepositoryError) as error:

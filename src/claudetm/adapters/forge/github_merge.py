@@ -219,7 +219,7 @@ class GithubMerging:
         if refused.status == 401:  # noqa: PLR2004 - Unauthorised
             raise refused
         if refused.status in {403, 404}:  # of the token, not of the pull request
-            return MergeRefused(str(refused), "claudetm doctor")
+            return MergeRefused(str(refused))
         passing = ("base branch was modified", "status check", "try the merge again", "is not mergeable")
         if refused.status == 409 or any(p in said for p in passing):  # noqa: PLR2004 - Conflict
             return NotYet(f"GitHub does not merge it yet: {_line(refused.message)}")
