@@ -140,6 +140,9 @@ def _carry(repository: Repository, thread: Thread, before: str, after: str) -> N
         return
     thread.line = plumbing.line_after(repository.git, before, after, thread.path, thread.line)
     thread.outdated = thread.line is None
+    if thread.start_line is not None:
+        now = plumbing.line_after(repository.git, before, after, thread.path, thread.start_line)
+        thread.start_line = now if not thread.outdated else None
     thread.commit = after if thread.line is not None else thread.commit
 
 
@@ -386,6 +389,7 @@ class Place:
     line: int | None = None
     side: Side = "RIGHT"
     commit: str = ""
+    start: int | None = None  # the first line, of several
 
 
 def remark(
@@ -399,12 +403,23 @@ def remark(
 ) -> Thread:
     """Start a thread, in a review of its own or `within` one."""
     commit, line = place.commit or pull.head_sha, place.line
+    if place.start is not None:
+        hunk_of(repository, pull, replace(place, commit=commit, line=place.start))
     hunk = hunk_of(repository, pull, replace(place, commit=commit))
     told = within or review(state, repository, pull, login, "COMMENTED", "", commit)
     known = state.new_id(long=True)
     subject: Literal["line", "file"] = "file" if line is None else "line"
     thread = Thread(
-        state.node("PRRT", known), pull.number, place.path, line, line, place.side, commit, commit, subject
+        state.node("PRRT", known),
+        pull.number,
+        place.path,
+        line,
+        line,
+        place.side,
+        commit,
+        commit,
+        subject,
+        place.start,
     )
     if commit != pull.head_sha:
         _carry(repository, thread, commit, pull.head_sha)

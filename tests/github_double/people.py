@@ -74,7 +74,7 @@ class People:
     def _bare(self, owner: str, name: str) -> Path:
         bare = self.state.folder / owner / f"{name}.git"
         bare.mkdir(parents=True)
-        plumbing.git(bare, "init", "-q", "--bare", "-b", "main", ".")
+        plumbing.git(bare, "init", "-q", "--bare", "--template=", "-b", "main", ".")
         return bare
 
     def protect(self, protection: Protection | None, branch: str = "main", repository: str = "") -> None:

@@ -550,7 +550,11 @@ def _review(call: Call) -> Answer:
 
 def _place(pull: PullRequest, body: Json) -> moves.Place:
     return moves.Place(
-        body["path"], body.get("line"), body.get("side", "RIGHT"), body.get("commit_id") or pull.head_sha
+        path=body["path"],
+        line=body.get("line"),
+        side=body.get("side", "RIGHT"),
+        commit=body.get("commit_id") or pull.head_sha,
+        start=body.get("start_line"),
     )
 
 

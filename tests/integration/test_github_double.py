@@ -423,6 +423,8 @@ def test_a_remark_outside_the_diff_is_refused_and_one_on_the_file_is_not(client:
     assert refused.status == 422
     assert refused.body["errors"][0]["message"] == "pull_request_review_thread.line must be part of the diff"
     assert client("POST", f"{REPO}/pulls/{number}/comments", remark | {"subject_type": "file"}).status == 201
+    several = remark | {"start_line": 1, "start_side": "RIGHT", "line": 2, "side": "RIGHT"}
+    assert client("POST", f"{REPO}/pulls/{number}/comments", several).body["start_line"] == 1
     first = client("POST", f"{REPO}/pulls/{number}/comments", remark | {"line": 2, "side": "RIGHT"}).body
     assert first["id"] > 2**31
     answer = client("POST", f"{REPO}/pulls/{number}/comments/{first['id']}/replies", {"body": "Because"}).body
