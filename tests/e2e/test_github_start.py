@@ -51,7 +51,7 @@ def refs_of(github: Double) -> str:
     return plumbing.git(github.path(), "for-each-ref")
 
 
-def refused(person: Terminal, github: Double, *arguments: str, **extra: Any) -> str:
+def refused(person: Terminal, github: Double, *arguments: str, pulls: int = 0, **extra: Any) -> str:
     """Return the sentence that a command is refused with: nothing is written here, and nothing at GitHub."""
     before = bytes_of(person.here, person.home)
     refs = refs_of(github)
@@ -60,7 +60,7 @@ def refused(person: Terminal, github: Double, *arguments: str, **extra: Any) -> 
     assert bytes_of(person.here, person.home) == before
     assert refs_of(github) == refs
     assert not github.asked("POST *")
-    assert not github.pulls()
+    assert len(github.pulls()) == pulls
     return ended.stderr
 
 
@@ -217,6 +217,62 @@ def test_an_issue_is_a_goal_and_the_run_remembers_it(octo: Terminal, github: Dou
     found = started(octo)
     assert found["issue"] == number
     assert found["goal"] == f"Greet loudly (issue #{number})\n\nPeople are deaf.\n\nada added:\nIn capitals."
+
+
+MEND = """
+name: mend
+sessions:
+  - role: fixer
+    subject: c1:fix
+    turns:
+      - use:
+          - Bash: {command: git rm -q red && git commit -q -m 'Mend the colour'}
+      - answer:
+          outcome: fixed
+          summary: It is green.
+          cause: It was red
+          reproduced: true
+          checks: []
+          evidence: []
+          remaining: []
+          learnings: []
+          follow_ups: []
+          blocker: null
+"""
+
+
+def test_a_pull_request_of_a_fork_that_lets_maintainers_push_is_mended_where_it_is(
+    octo: Terminal, github: Double
+) -> None:
+    github.add_workflow("ci", {"test": "test ! -e red"})
+    github.fork("bob")
+    github.push_by_person("loud", {"loud.py": "LOUD = 1\n", "red": "\n"}, "bob", repository="bob/greet")
+    closed = github.open_pull_by_person("bob:loud", "bob", "Greet loudly")
+    github.pull(closed).maintainer_can_modify = False
+    github.settle()
+    said = refused(octo, github, "fix-pr", str(closed), "--rehearse", "demo", pulls=1)
+    assert f"Pull request #{closed} comes from bob/greet, which does not let maintainers push to it" in said
+
+    github.pull(closed).maintainer_can_modify = True
+    (octo.home / "mend.yaml").write_text(MEND, encoding="utf-8")
+    ended = octo("fix-pr", str(closed), "--rehearse", str(octo.home / "mend.yaml"))
+    assert ended.returncode == 0, ended
+    assert started(octo)["hosted"]["push"] == github.url("bob/greet")
+    assert (github.pull(closed).state, github.pull(closed).merged_by) == ("closed", "octo")
+    assert github.read("loud.py") == "LOUD = 1"
+    assert [e["data"]["branch"] for e in octo.events() if e["type"] == "PullRequestAdopted"] == ["loud"]
+
+
+def test_a_workflows_own_token_is_warned_of_before_a_session_is_spent(octo: Terminal, github: Double) -> None:
+    may = {"contents": "write", "pull_requests": "write", "issues": "write", "checks": "read"}
+    own = github.token("github-actions[bot]", "actions", permissions=may)
+    inside: dict[str, Any] = {"GITHUB_ACTIONS": "true", "GH_TOKEN": "", "GITHUB_TOKEN": own}
+    ended = octo(*DRY, **inside)
+    assert ended.returncode == 0, ended
+    assert "with a workflow's GITHUB_TOKEN start no workflow" in " ".join(ended.stdout.split())
+    github.protect(Protection(contexts=("test",)))
+    said = refused(octo, github, *DRY, **inside)
+    assert "so the required checks (test) would never report: set GH_TOKEN to another token" in said
 
 
 # --- the doctor -------------------------------------------------------------------------------------------------

@@ -212,6 +212,15 @@ def test_a_workflows_own_token_is_warned_of_and_refused_where_checks_are_require
             data, errors = super().graphql(query, **variables)
             return {**data, "viewer": {"login": "github-actions[bot]"}}, errors
 
+    class App(GitHub):
+        def graphql(self, query: str, /, **variables: Any) -> tuple[Any, list[Any]]:
+            data, errors = super().graphql(query, **variables)
+            return {**data, "viewer": {"login": "our-app[bot]"}}, errors
+
+    unsaid = {"viewerPermission": "READ"}  # of an installation that says nothing
+    found, said = fit(App(unsaid, head=unsaid), own)
+    assert found.auto_merge
+    assert not any("GITHUB_TOKEN" in s for s in said)
     assert any("with a workflow's GITHUB_TOKEN start no workflow" in s for s in fit(Workflow(), own)[1])
     assert not any("GITHUB_TOKEN" in s for s in fit(Workflow())[1])
     required = Workflow(rule={"requiredStatusCheckContexts": ["test"]})

@@ -179,7 +179,7 @@ def _refused(place: Hosted, token: Token) -> ConfigError:
 def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
     """Return where the run begins. Raises ClaudetmError, in one sentence, for what would never end well."""
     target, goal, lent = wanted.target, wanted.goal, False
-    known = facts(client, place, target, f"claudetm/{wanted.run}/c1")
+    known = known_of(client, token, place, target, f"claudetm/{wanted.run}/c1")
     refuse_unseen(known, token, place)
     adopts = parse_pull(wanted.adopts, place) if wanted.adopts else 0
     if adopts:
@@ -187,7 +187,7 @@ def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
         target, goal = str(pull["base"]["ref"]), goal or goal_of_pull(pull)
         place, before = head_of(pull, place), {place.repository, pushed_to(place)}
         lent = pushed_to(place) not in before
-        known = facts(client, place, target, str(pull["head"]["ref"]))
+        known = known_of(client, token, place, target, str(pull["head"]["ref"]))
     issue = parse_issue(wanted.issue, place) if wanted.issue else 0
     if issue:
         goal = goal_of_issue(client, place, issue, goal, wanted.trusted)
@@ -196,6 +196,23 @@ def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
         refuse_unpushable(replace(known, push_permission=known.permission) if lent else known, token, place)
     refuse_unsigned(known, place, target)
     return Ground(place, known, target, known.tip, goal, token, adopts, issue, lent)
+
+
+def known_of(client: Asks, token: Token, place: Hosted, target: str, branch: str) -> Facts:
+    """Return a repository's facts. An installation's token has permissions of its own, which nothing there tells."""
+    known = facts(client, place, target, branch)
+    if token.value.startswith(_INSTALLATION):
+        return replace(known, permission="", push_permission="")
+    return known
+
+
+_INSTALLATION: Final = "ghs_"
+
+
+def is_workflows_own(token: Token, known: Facts) -> bool:
+    """Whether it is the token that a workflow of Actions was given; GitHub names its account in two ways."""
+    login = known.login and f"{known.login.removesuffix('[bot]')}[bot]"
+    return is_actions_token(token, os.environ, login)
 
 
 def refuse_unseen(known: Facts, token: Token, place: Hosted) -> None:
@@ -312,7 +329,7 @@ def _mergeable(found: Policy, ground: Ground, notice: Notice) -> Policy:
 def refuse_unchecked(found: Policy, ground: Ground, notice: Notice) -> None:
     """Raise ConfigError where nothing would ever report; say what gates a merge."""
     known = ground.facts
-    if is_actions_token(ground.token, os.environ, known.login):
+    if is_workflows_own(ground.token, known):
         if known.required:
             raise ConfigError(
                 "Pull requests opened with the GITHUB_TOKEN of a workflow start no workflow, so the required checks "

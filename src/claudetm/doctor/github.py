@@ -5,7 +5,6 @@ What a start refuses is a failure here, in the same words; a GitHub that does no
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -79,14 +78,13 @@ def examined(
     client: Asked, token: Token, hosted: Hosted, target: str, settings: Resolved, push: Callable[[], None]
 ) -> Iterator[Finding]:
     """Yield what GitHub says; `push` tries one. Raises ForgeBusy where it does not answer."""
-    from claudetm.adapters.forge.github_facts import facts
     from claudetm.adapters.forge.github_place import git_host
     from claudetm.adapters.forge.github_refusals import Unauthorised
-    from claudetm.bootstrap.github import Ground, refuse_unseen, ways_in
+    from claudetm.bootstrap.github import Ground, known_of, refuse_unseen, ways_in
 
     login, variable = ways_in(git_host(hosted.api))
     try:
-        known = facts(client, hosted, target, _BRANCH)
+        known = known_of(client, token, hosted, target, _BRANCH)
     except Unauthorised:
         renew = f"{login} again, or set {variable} to a valid one"
         yield fail("GitHub token", f"{token.source}, which {git_host(hosted.api)} refuses", renew)
@@ -104,10 +102,10 @@ def examined(
 
 
 def _token(known: Facts, token: Token) -> Iterator[Finding]:
-    from claudetm.adapters.forge.github_access import is_actions_token
+    from claudetm.bootstrap.github import is_workflows_own
 
     whose = f"{token.source}, of {known.login}" if known.login else token.source
-    if is_actions_token(token, os.environ, known.login):
+    if is_workflows_own(token, known):
         yield warn(
             "GitHub token",
             f"{whose}: a workflow's own, whose pull requests start no workflow",
