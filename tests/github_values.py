@@ -110,7 +110,11 @@ def run(number: int, name: str, conclusion: str | None, status: str = "COMPLETED
         "summary": None,
         "annotations": [],
         "isRequired": False,
-        "checkSuite": {"status": "COMPLETED", "app": {"slug": app or "github-actions"}, "workflowRun": None if app else of},
+        "checkSuite": {
+            "status": "COMPLETED",
+            "app": {"slug": app or "github-actions"},
+            "workflowRun": None if app else of,
+        },
         **more,
     }
 
@@ -241,7 +245,8 @@ class Values:
             raise GraphQLError("Could not resolve to a PullRequest", extensions={"type": "NOT_FOUND"})
         found = self.now[number]
         rollup = found["rollup"]
-        return {**found, "statusCheckRollup": None if rollup is None else _rollup(rollup)}
+        told = None if rollup is None else _rollup(rollup, found.get("rollupState", "PENDING"))
+        return {**found, "statusCheckRollup": told}
 
     def _object(self, oid: str) -> Any:
         rollup = self.commits.get(oid)
@@ -275,8 +280,8 @@ def _type(value: Any, *_: Any) -> str:
     return str(value["__typename"])
 
 
-def _rollup(checks: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"state": "PENDING", "contexts": checks}
+def _rollup(checks: list[dict[str, Any]], state: str = "PENDING") -> dict[str, Any]:
+    return {"state": state, "contexts": checks}
 
 
 def _page(

@@ -185,6 +185,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a check began": lambda p: p["rollup"].append(run(3, "docs", None, "QUEUED")),
     "a check failed": lambda p: p["rollup"][0].update(conclusion="FAILURE"),
     "a status came": lambda p: p["rollup"][1].update(state="SUCCESS"),
+    "the checks turned": lambda p: p.update(rollupState="FAILURE"),
     "no checks": lambda p: p.update(rollup=None),
     "a thread began": lambda p: p["reviewThreads"].append(thread("T2", said(8, ADA, "Hm"))),
     "a thread was resolved": lambda p: p["reviewThreads"][0].update(isResolved=True),
@@ -206,6 +207,29 @@ def test_one_is_read_in_full_where_something_happened_to_it(change: str) -> None
     assert client.operations[:2] == ["Light", "Full"]
 
 
+def test_a_thread_beyond_the_hundredth_is_noticed() -> None:
+    threads = [thread(f"T{n}", said(n, ADA, "Why?")) for n in range(100)]
+    client = Values(pull(12, reviewThreads=threads))
+    reads = reading(client)
+    reads.pull(12)
+    threads.append(thread("T100", said(100, ADA, "Why?")))
+    assert len(reads.pulls([12])[12].threads) == 101
+
+
+def test_the_oldest_are_read_again_first() -> None:
+    client, clock = fifty(), Clock()
+    reads = reading(client, clock)
+    reads.pulls(range(21, 41))
+    clock.now += 1
+    reads.pulls(range(1, 21))
+    clock.now += OLDEST
+    client.asked.clear()
+    reads.pulls(range(1, 41))
+    again = [n for n in range(1, 41) if f"p{n}: " in client.asked[1]]
+    assert len(again) == query.BATCH
+    assert again[5:] == list(range(21, 41))
+
+
 def test_a_push_to_the_base_costs_nothing_more_and_is_told() -> None:
     client = Values(*(pull(n, rollup=[run(1, "test", "SUCCESS")]) for n in (1, 2)))
     reads = reading(client)
@@ -217,12 +241,14 @@ def test_a_push_to_the_base_costs_nothing_more_and_is_told() -> None:
     found = reads.pulls([1, 2])
     assert (found[1].base, found[1].mergeable, found[1].status) == ("c" * 40, Mergeable.UNKNOWN, "UNKNOWN")
     assert found[1].checks == before[1].checks
+    client.now[1] |= {"mergeable": "MERGEABLE", "mergeStateStatus": "BEHIND"}
+    assert reads.pulls([1, 2])[1].status == "BEHIND"
     client.now[1] |= {"mergeable": "CONFLICTING", "mergeStateStatus": "DIRTY"}
     client.now[2] |= {"mergeable": "MERGEABLE", "mergeStateStatus": "CLEAN"}
     found = reads.pulls([1, 2])
     assert (found[1].mergeable, found[1].status) == (Mergeable.CONFLICTING, "DIRTY")
     assert found[2] == Pull(**{**_fields(before[2]), "base": "c" * 40})
-    assert client.operations == ["Light", "Light"]
+    assert client.operations == ["Light", "Light", "Light"]
 
 
 def _fields(of: Pull) -> dict[str, Any]:
@@ -249,14 +275,17 @@ def test_every_field_of_an_open_one_is_told() -> None:
         12,
         reviewDecision="REVIEW_REQUIRED",
         isMergeQueueEnabled=True,
-        isInMergeQueue=True,
         autoMergeRequest={"enabledAt": "2026-05-02T00:00:00Z", "enabledBy": ADA},
         rollup=[run(1, "test", "CANCELLED", isRequired=True)],
         reviewThreads=[thread("T1", said(5, ADA, "Why?"), said(6, user("robin"), f"So.\n{mark('m1')}"))],
-        reviews=[review(7, ADA, "APPROVED"), review(8, user("robin"), "CHANGES_REQUESTED")],
+        reviews=[
+            review(7, ADA, "APPROVED"),
+            review(11, user("bob"), "APPROVED"),
+            review(8, user("robin"), "CHANGES_REQUESTED"),
+        ],
         comments=[said(9, user("eve"), "Boo"), said(10, ADA, "Hello")],
     )
-    found = read(data)
+    found = read(data, **{f"{AT}/collaborators/bob/permission": {"permission": "write"}})
     assert (found.id, found.number, found.title, found.body) == ("PR12", 12, "Greet", "Why.")
     assert found.url == "https://github.com/acme/widgets/pull/12"
     assert (found.state, found.draft, found.by, found.merge_commit) == (PullRequestState.OPEN, False, "", "")
@@ -271,10 +300,10 @@ def test_every_field_of_an_open_one_is_told() -> None:
     assert (found.replies, found.markers) == ({"T1": 5}, {"m1": "T1"})
     assert found.resolvable == {"T1"}
     assert found.quoted == {"comment-10": "https://github.com/acme/widgets/pull/12#c10"}
-    assert (found.approvals, found.approved, found.objections) == (1, ("ada",), ("robin",))
+    assert (found.approvals, found.approved, found.objections) == (2, ("ada", "bob"), ("robin",))
     assert found.withheld == "a review is required by the rules of main"
     assert (found.unheard, [t.id for t in found.ignored]) == (("eve",), ["remark-9"])
-    assert (found.queue, found.queued, found.auto_merge) == (True, True, "ada")
+    assert (found.queue, found.queued, found.auto_merge) == (True, False, "ada")
     assert (found.may_auto_merge, found.deletes_branch, found.unread) == (True, False, "")
     assert found.commits == (PushedCommit(HEAD, "ada", "ada@acme.org", bot=False, listened=True, merge=False),)
 
@@ -341,6 +370,12 @@ def test_whose_commits_are_taken() -> None:
     assert [c.listened for c in trusting] == [True, True, True, True, False]
 
 
+def test_no_address_is_nobodys_and_one_in_the_queue_is_queued() -> None:
+    client = Values(pull(12, commits=[commit("1", "", "")], isInMergeQueue=True))
+    found = Reading(client, HOSTED, "main", list, "", Clock()).pull(12)
+    assert (found.commits[0].listened, found.queue, found.queued) == (False, False, True)
+
+
 def test_the_newest_fifty_commits_are_told() -> None:
     found = read(pull(12, commits=[commit(str(n)) for n in range(60)])).commits
     assert [c.id for c in found] == [str(n) for n in range(10, 60)]
@@ -386,6 +421,21 @@ def test_a_page_that_does_not_come_is_no_end_of_the_list() -> None:
 
     with pytest.raises(ForgeBusy, match="told only a part of pull request #12"):
         reading(Torn(*client.now.values())).pull(12)
+
+
+def test_a_remark_that_does_not_come_is_not_left_out_and_its_author_may_be() -> None:
+    class Torn(Values):
+        lost = "body"
+
+        def graphql(self, text: str, /, **variables: Any) -> tuple[Any, list[Any]]:
+            self.forbidden = {self.lost: "INTERNAL"} if text.startswith("query MoreRemarks") else {}
+            return super().graphql(text, **variables)
+
+    client = Torn(pull(12, reviewThreads=[thread("T1", *(said(n, ADA, "Hm") for n in range(51)))]))
+    with pytest.raises(ForgeBusy):
+        reading(client).pull(12)
+    client.lost = "author"
+    assert len(reading(client).pull(12).threads[0].comments) == 50
 
 
 # --- what is lacking ----------------------------------------------------------------------------------------------
@@ -452,7 +502,7 @@ def ruled(*contexts: str) -> dict[str, Any]:
 
 
 def test_required_checks_that_are_silent_are_pending_by_protection_and_by_rulesets() -> None:
-    found = read(pull(12, baseRef=protected("test"), rollup=None), **ruled("lint", "test"))
+    found = read(pull(12, baseRef=protected("test"), rollup=None), **ruled("lint"))
     assert [(c.name, c.state, c.summary) for c in found.checks] == [
         ("lint", PENDING, "has not reported"),
         ("test", PENDING, "has not reported"),
@@ -550,6 +600,11 @@ def test_a_right_that_comes_back_is_used() -> None:
     assert [c.name for c in reads.pull(12).checks] == ["test"]
     client.forbidden = {}
     assert [c.name for c in reads.pulls([12])[12].checks] == ["other"]
+    client.now[12]["rollup"] = None
+    client.forbidden = dict.fromkeys(("rollup", "counts", "checks"), "FORBIDDEN")
+    assert [c.name for c in reads.pull(12).checks] == ["test"]
+    client.forbidden = {}
+    assert reads.pulls([12])[12].checks == ()
 
 
 # --- what failed runs say of themselves ---------------------------------------------------------------------------

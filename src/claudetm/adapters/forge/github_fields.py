@@ -32,7 +32,6 @@ def fingerprint(data: Mapping[str, Any]) -> tuple[Any, ...]:
         data["isInMergeQueue"],
         bool(data["autoMergeRequest"]),
         (data["rollup"] or {}).get("state"),
-        counts.get("totalCount"),
         *(
             tuple(sorted((c["state"], c["count"]) for c in counts.get(kind) or () if c["count"]))
             for kind in ("checkRunCountsByState", "statusContextCountsByState")

@@ -26,7 +26,6 @@ _FRAGMENTS: Final = {
   rollup: statusCheckRollup { state }
   counts: statusCheckRollup {
     contexts {
-      totalCount
       checkRunCountsByState { state count }
       statusContextCountsByState { state count }
     }

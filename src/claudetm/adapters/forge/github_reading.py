@@ -151,7 +151,7 @@ class Reading:
             f"/repos/{self._hosted.repository}/pulls", head=label, state="all", sort="created", direction="desc"
         )
         # a `head` that GitHub does not understand lists every pull request
-        mine = [p["number"] for p in found if p["head"]["ref"] == branch and same(p["head"]["label"] or "", label)]
+        mine = [p["number"] for p in found if same(p["head"]["label"] or "", label)]
         return sorted(mine, reverse=True)
 
     # what has changed
@@ -223,7 +223,7 @@ class Reading:
     def _more_remarks(self, number: int, thread: str) -> Callable[[str], Any]:
         def ask(after: str) -> Any:
             data, errors = self._client.graphql(query.MORE_REMARKS, id=thread, after=after)
-            if errors or not data.get("node"):
+            if not data.get("node") or any(_path(e)[-1:] not in [[a] for a in _ACCOUNTS] for e in errors):
                 raise self._hole(number, errors)
             return data["node"]["comments"]
 
@@ -330,7 +330,7 @@ class Reading:
         named = {query.alias(n): n for n in numbers}
         refused: set[int] = set()
         for error in errors:
-            path = list(error.get("path") or ()) if isinstance(error, Mapping) else []
+            path = _path(error)
             number = named.get(path[1]) if len(path) > 1 else None
             if number is not None and len(path) > 2 and path[2] in _ROLLUP:  # noqa: PLR2004 - repository, pull, field
                 refused.add(number)
@@ -359,6 +359,10 @@ class Reading:
         return ForgeBusy(
             f"GitHub told only a part of pull request #{number} ({why}); it is asked again", self._clock() + _AGAIN
         )
+
+
+def _path(error: Any) -> list[Any]:
+    return list(error.get("path") or ()) if isinstance(error, Mapping) else []
 
 
 def _follow(page: dict[str, Any], ask: Callable[[str], Any]) -> None:
