@@ -237,7 +237,9 @@ def reopen(state: State, repository: Repository, pull: PullRequest, login: str) 
     if pull.merged or source is None or not tip:
         gone = f"The {pull.head_ref} branch has been deleted."
         raise invalid("PullRequest", "invalid", "state", f"state cannot be changed. {gone}")
-    if not plumbing.resolve(repository.git, tip) or not plumbing.contains(repository.git, tip, pull.head_sha):
+    if source is not repository:
+        plumbing.git(repository.git, "fetch", "-q", "--no-tags", str(source.git), tip)
+    if not plumbing.contains(repository.git, tip, pull.head_sha):
         gone = f"The {pull.head_ref} branch was force-pushed or recreated."
         raise invalid("PullRequest", "invalid", "state", f"state cannot be changed. {gone}")
     if _open_from(repository, source, pull.head_ref, pull.base_ref):

@@ -398,6 +398,13 @@ def test_a_fork_is_pushed_to_by_its_owner_and_by_maintainers_it_allows(github: D
     assert github._may(client.token, "eve", "widgets", write=True) == 200
     github.close_by_person(number)
     assert github._may(client.token, "eve", "widgets", write=True) == 403
+    later = github.push_by_person("idea", {"idea.py": "2\n"}, "eve", repository="eve/widgets")
+    github.reopen_by_person(number, "eve")
+    assert github.pull(number).head_sha == later
+    github.close_by_person(number)
+    github.push_by_person("idea", {"idea.py": "3\n"}, "eve", force=True, repository="eve/widgets")
+    with pytest.raises(RefusedError, match="Validation Failed"):
+        github.reopen_by_person(number, "eve")
 
 
 # Reviews and threads
