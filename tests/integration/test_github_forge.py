@@ -783,3 +783,25 @@ async def test_a_touched_file_hastens_the_next_look(world: GitHubForgeWorld) -> 
     await asyncio.sleep(0)
     world.hint.touch()
     await asyncio.wait_for(waiting, 10)
+
+
+async def test_a_look_from_before_our_push_is_no_forced_push(world: GitHubForgeWorld) -> None:
+    pull = await world.settled((await opened(world, FILE)).number)
+    world.github.faults.stale("graphql *", reads=3)
+    pushed = await world.push("c1", {"b.txt": "b\n"})
+    behind = await read(world, pull.number)
+    assert (behind.head, behind.forward, behind.foreign) == (pushed, True, "")
+    assert [(c.state, c.summary) for c in behind.checks] == [
+        (CheckState.PENDING, "GitHub does not show what was pushed yet")
+    ]
+    world.github.faults.clear()
+    assert {c.state for c in (await world.settled(pull.number)).checks} == {CheckState.PASSED}
+
+
+async def test_a_branch_that_was_forced_back_to_before_our_push_is_told(world: GitHubForgeWorld) -> None:
+    pull = await world.settled((await opened(world, FILE)).number)
+    await world.push("c1", {"b.txt": "b\n"})
+    with world.acting():
+        moves.move_branch(world.github.state, world.hub, pull.branch, pull.head, "ada")
+    seen = await read(world, pull.number)
+    assert (seen.head, seen.forward) == (pull.head, False)

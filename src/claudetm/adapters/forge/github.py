@@ -33,7 +33,7 @@ from claudetm.adapters.forge.github_runs import GithubRuns
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
 from claudetm.errors import ForgeError, RepositoryError
 from claudetm.ports.forge import CheckLog, MergeDone, MergeOutcome, NewPullRequest, Note
-from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
+from claudetm.workflow.pull_request import Check, CheckState, PullRequest, PullRequestState
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -136,8 +136,10 @@ class GitHubForge:
         pull = await self._taken_back(pull)
         if not pull.base:
             await self.base()  # says that it is gone
-        standing = await self._pushes.standing(pull)
         told = pull_request(pull)
+        if pushed := await self._pushes.unshown(pull):
+            return replace(told, head=pushed, conflicting=False, behind=False, checks=(_UNSHOWN,))
+        standing = await self._pushes.standing(pull)
         return replace(
             told,
             tested_base=standing.tested_base,
@@ -287,6 +289,9 @@ class GitHubForge:
 
     async def close(self) -> None:
         """Nothing runs in the background."""
+
+
+_UNSHOWN: Final = Check("push", CheckState.PENDING, summary="GitHub does not show what was pushed yet")
 
 
 def _asked(number: int) -> str:

@@ -57,6 +57,15 @@ class GithubPushes:
             self._forks[pair] = await self._repository.merge_base(*pair)
         return Standing(self._forks[pair], await self.lacking(pull.head), forward, foreign)
 
+    async def unshown(self, pull: Pull) -> str:
+        """Return our last push where GitHub tells of a head from before it, which it may do for a while; else ""."""
+        ours = await self._repository.last_push(pull.branch)
+        if not ours or pull.head == ours or not await self._has(pull.head):
+            return ""
+        if not await self._contains(ours, pull.head):
+            return ""
+        return ours if await self._repository.branch_tip(pull.branch) == ours else ""  # else somebody forced it back
+
     async def lacking(self, head: str) -> bool:
         """Whether a change of this run was merged that the head does not contain."""
         for commit in self._merged():
