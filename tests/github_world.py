@@ -30,6 +30,8 @@ US = "octo"
 class GitHubForgeWorld:
     """acme/widgets on a double, where `checks` must pass on what is up to date; octo's token, and other people."""
 
+    run_id, target = RUN, "main"
+
     def __init__(
         self, folder: Path, github: Double, *, checks: Mapping[str, str] | None = None, fork: bool = False
     ) -> None:

@@ -20,6 +20,8 @@ pytestmark = pytest.mark.anyio
 
 
 class MemoryWorld:
+    run_id, target = "r1", "main"
+
     def __init__(self) -> None:
         self.repository = MemoryRepository()
         self.forge = MemoryForge(self.repository)

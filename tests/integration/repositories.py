@@ -154,6 +154,8 @@ def once(point: str, act: Callable[[], object]) -> Callable[[str], None]:
 class LocalForgeWorld(RealWorld):
     """A local forge over a real repository."""
 
+    run_id, target = RUN, "main"
+
     def __init__(
         self,
         folder: Path,

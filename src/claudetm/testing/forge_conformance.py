@@ -27,7 +27,17 @@ RED = {"red": "a file of this name turns the checks red\n"}
 
 
 class ForgeWorld(Protocol):
-    """A forge over a repository whose main holds README.md, and what people do around it."""
+    """A forge over a repository whose target holds README.md, and what people do around it."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id: its branches are claudetm/<run>/<change>."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """The branch that is merged into."""
+        ...
 
     @property
     def forge(self) -> Forge:
@@ -76,10 +86,15 @@ class ForgeWorld(Protocol):
         ...
 
 
+def branch(world: ForgeWorld, change: str = "c1") -> str:
+    """Return a change's branch."""
+    return f"claudetm/{world.run_id}/{change}"
+
+
 async def opened(world: ForgeWorld, files: Mapping[str, str], change: str = "c1") -> PullRequest:
     """Push files and open a pull request for them."""
     head = await world.push(change, files)
-    return await world.forge.open(NewPullRequest(change, f"claudetm/r1/{change}", head, f"Do {change}", "Why."))
+    return await world.forge.open(NewPullRequest(change, branch(world, change), head, f"Do {change}", "Why."))
 
 
 async def read(world: ForgeWorld, number: int) -> PullRequest:
@@ -92,12 +107,12 @@ class ForgeConformance:
 
     async def test_a_branch_has_one_open_pull_request(self, world: ForgeWorld) -> None:
         """Opened again, it is found."""
-        assert await world.forge.find(BRANCH) is None
+        assert await world.forge.find(branch(world)) is None
         pull = await opened(world, {"a.txt": "a\n"})
-        again = await world.forge.open(NewPullRequest("c1", BRANCH, pull.head, "Another title", ""))
-        found = await world.forge.find(BRANCH)
+        again = await world.forge.open(NewPullRequest("c1", branch(world), pull.head, "Another title", ""))
+        found = await world.forge.find(branch(world))
         assert found is not None
-        assert (pull.number, pull.state, pull.branch) == (again.number, PullRequestState.OPEN, BRANCH)
+        assert (pull.number, pull.state, pull.branch) == (again.number, PullRequestState.OPEN, branch(world))
         assert (found.number, found.head) == (pull.number, pull.head)
 
     async def test_green_checks_pass(self, world: ForgeWorld) -> None:
@@ -117,7 +132,7 @@ class ForgeConformance:
     async def test_a_base_that_moved_is_behind(self, world: ForgeWorld) -> None:
         """And merging what was tested with the old one is refused."""
         pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
-        world.push_by_person("main", {"p.txt": "p\n"})
+        world.push_by_person(world.target, {"p.txt": "p\n"})
         base = await world.forge.base()
         moved = await world.settled(pull.number)
         assert (moved.behind, moved.base, moved.tested_base) == (True, base, pull.base)
@@ -144,7 +159,7 @@ class ForgeConformance:
     async def test_a_conflict_is_seen_and_not_merged(self, world: ForgeWorld) -> None:
         """The base took the other side."""
         pull = await world.settled((await opened(world, {README: "ours\n"})).number)
-        world.push_by_person("main", {README: "theirs\n"})
+        world.push_by_person(world.target, {README: "theirs\n"})
         base = await world.forge.base()
         assert (await world.settled(pull.number)).conflicting
         assert await world.forge.merge(pull.number, pull.head, base, "merge") == MergeConflict()
@@ -183,7 +198,7 @@ class ForgeConformance:
     async def test_who_pushes_at_the_last_moment_is_not_merged_without(self, world: ForgeWorld) -> None:
         """The next look finds the new head. Where the forge itself refuses the old one, it may name the new one."""
         pull = await world.settled((await opened(world, {"a.txt": "a\n"})).number)
-        await world.at_the_last_moment(lambda: world.push_by_person(BRANCH, {"p.txt": "p\n"}))
+        await world.at_the_last_moment(lambda: world.push_by_person(branch(world), {"p.txt": "p\n"}))
         outcome = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
         after = await read(world, pull.number)
         assert outcome in (Opposed(), HeadChanged(after.head))
@@ -194,8 +209,8 @@ class ForgeConformance:
         """The branch's newest is found."""
         pull = await opened(world, {"a.txt": "a\n"})
         world.close_by_person(pull.number)
-        again = await world.forge.open(NewPullRequest("c1", BRANCH, pull.head, "Once more", ""))
-        found = await world.forge.find(BRANCH)
+        again = await world.forge.open(NewPullRequest("c1", branch(world), pull.head, "Once more", ""))
+        found = await world.forge.find(branch(world))
         assert found is not None
         assert again.number == found.number != pull.number
 
@@ -213,11 +228,11 @@ class ForgeConformance:
     async def test_a_persons_push_is_told_from_a_forced_one(self, world: ForgeWorld) -> None:
         """Forward or not, the head is what it is."""
         pull = await opened(world, {"a.txt": "a\n"})
-        theirs = world.push_by_person(BRANCH, {"p.txt": "p\n"})
+        theirs = world.push_by_person(branch(world), {"p.txt": "p\n"})
         seen = await read(world, pull.number)
         assert (seen.head, seen.forward) == (theirs, True)
         other = await opened(world, {"a.txt": "a\n"}, "c2")
-        forced = world.push_by_person("claudetm/r1/c2", {"f.txt": "f\n"}, force=True)
+        forced = world.push_by_person(branch(world, "c2"), {"f.txt": "f\n"}, force=True)
         seen = await read(world, other.number)
         assert (seen.head, seen.forward) == (forced, False)
 
