@@ -363,7 +363,7 @@ def _ruleset(call: Call) -> Answer:
     told |= {
         "source": call.repository.full_name,
         "enforcement": found.enforcement,
-        "current_user_can_bypass": "never",
+        "current_user_can_bypass": "always" if call.login in found.bypass else "never",
     }
     return Answer(200, told)
 

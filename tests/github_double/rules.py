@@ -330,7 +330,7 @@ def refusal(repository: Repository, pull: PullRequest, login: str) -> str:
     bypass = own is not None and not own.enforce_admins and permission(repository, login) == "admin"
     if own is not None and not bypass and (found := lacks(repository, pull, own)):
         return found[0].sentence
-    asked = [r.rules for r in rulesets(repository, pull.base_ref)]
+    asked = [r.rules for r in rulesets(repository, pull.base_ref) if login not in r.bypass]
     sentences = [lack.sentence for rules in asked for lack in lacks(repository, pull, rules)]
     if sentences:
         return "Repository rule violations found\n\n" + "\n\n".join(dict.fromkeys(sentences)) + "\n\n"

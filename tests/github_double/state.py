@@ -104,6 +104,7 @@ class Ruleset:
     enforcement: Literal["active", "evaluate", "disabled"] = "active"
     merge_queue: bool = False
     allowed_merge_methods: tuple[str, ...] = ()  # () = as the repository allows
+    bypass: tuple[str, ...] = ()  # accounts that may merge past it
     node_id: str = ""
 
 

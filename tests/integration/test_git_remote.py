@@ -278,6 +278,15 @@ async def test_a_commit_that_only_the_host_has_is_worked_on(world: RemoteWorld) 
         await world.repository.open_worktree("c2", "claudetm/r1/c2", "0" * 40)
 
 
+async def test_a_commit_that_only_the_fork_has_is_brought_in(world: RemoteWorld) -> None:
+    fork = world.server.create("octo", world.hosted.stem, world.hosted)
+    world.driver(push_url=world.server.address("octo", world.hosted.stem))
+    theirs = git(fork, "commit-tree", f"{world.first}^{{tree}}", "-p", world.first, "-m", "Theirs")
+    git(fork, "update-ref", "refs/heads/fix", theirs)
+    async with world.repository.checkout(theirs) as folder:
+        assert git(folder, "rev-parse", "HEAD") == theirs
+
+
 # a user's clone that is behind
 
 

@@ -270,6 +270,14 @@ def test_a_read_that_changed_is_answered_anew(github: Script, client: GithubClie
     assert [a.headers.get("if-none-match") for a in github.asked] == [None, '"1"', '"2"', None]
 
 
+def test_an_answer_is_remembered_for_its_whole_address_alone(github: Script, client: GithubClient) -> None:
+    github.says(Reply(body=[1], headers={"ETag": '"open"'}), Reply(body=[2], headers={"ETag": '"all"'}), Reply(304))
+    assert client.get("/x", state="open") == [1]
+    assert client.get("/x", state="all") == [2]
+    assert client.get("/x", state="all") == [2]
+    assert [a.headers.get("if-none-match") for a in github.asked] == [None, None, '"all"']
+
+
 def test_only_so_many_answers_are_remembered(github: Script, client: GithubClient) -> None:
     github.says(*[Reply(body={}, headers={"ETag": '"x"'})] * 502, Reply(body={}), Reply(304))
     for page in range(502):
@@ -557,6 +565,21 @@ def test_a_secondary_limit_without_a_time_is_a_minute_and_doubles(
     with pytest.raises(ForgeBusy) as caught:
         client.get(PULL)
     assert caught.value.until - clock.now == 60
+
+
+def test_a_secondary_limit_holds_for_rest_and_graphql(github: Script, client: GithubClient, clock: Clock) -> None:
+    github.says(Reply(403, SECONDARY, {"Retry-After": "30"}))
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: client.get(PULL),
+        lambda: client.get("/search/issues"),
+        lambda: client.graphql("query Viewer { viewer { login } }"),
+        lambda: client.write("POST", "/x", {}),
+    )
+    for ask in asks:
+        with pytest.raises(ForgeBusy) as caught:
+            ask()
+        assert caught.value.until == clock.now + 30
+    assert len(github.asked) == 1
 
 
 def test_a_reset_that_a_wrong_clock_puts_far_away_is_not_waited_for(

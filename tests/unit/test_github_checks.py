@@ -291,6 +291,48 @@ def test_no_answer_is_not_a_refusal() -> None:
         by_rest(Values(rest={**REST, CHECKS: ForgeBusy("later", 1.0)}), "acme/widgets", HEAD)
 
 
+class Paged(Values):
+    """Tells one item to a page: whoever reads the first alone misses the rest. Keeps what lists were asked with."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.parameters: dict[str, dict[str, Any]] = {}
+
+    def get(self, path: str, **parameters: Any) -> Any:
+        found = super().get(path, **parameters)
+        return found[:1] if isinstance(found, list) else {key: value[:1] for key, value in found.items()}
+
+    def pages(self, path: str, key: str = "", **parameters: Any) -> list[Any]:
+        self.parameters[path] = parameters
+        found = super().get(path)
+        return list(found[key] if key else found)
+
+
+def test_runs_jobs_checks_statuses_and_rules_are_read_to_the_last_page() -> None:
+    statuses = [{"context": c, "state": "success", "description": None, "target_url": None} for c in ("x", "y")]
+    rules = [
+        {"type": "required_status_checks", "parameters": {"required_status_checks": [{"context": c}]}}
+        for c in ("test", "lint")
+    ]
+    rest = {**REST, STATUSES: {"statuses": statuses}, f"{AT}/rules/branches/main": rules}
+    reported, _ = by_rest(Paged(rest=rest), "acme/widgets", HEAD)
+    assert [r.name for r in reported] == ["test", "lint", "Slow", "scan", "x", "y"]
+    assert contexts_by_rules(Paged(rest=rest), "acme/widgets", "main") == ("test", "lint")
+
+
+def test_only_the_commits_own_runs_and_newest_attempts_are_asked_for() -> None:
+    client = Paged(rest=REST)
+    by_rest(client, "acme/widgets", HEAD)
+    latest = {"filter": "latest"}
+    assert client.parameters == {
+        RUNS: {"head_sha": HEAD},
+        f"{RUNS}/1/jobs": latest,
+        f"{RUNS}/2/jobs": latest,
+        CHECKS: latest,
+        STATUSES: {},
+    }
+
+
 def test_annotations_may_be_refused() -> None:
     path = f"{AT}/check-runs/11/annotations"
     assert annotations_by_rest(Values(rest={path: [{"title": "", "message": "M"}]}), "acme/widgets", 11) == "M"

@@ -337,6 +337,17 @@ def test_a_branch_of_a_fork_is_writable_where_its_owner_allows_that() -> None:
     assert read(pull(12, isCrossRepository=True, headRepository=None)).head_repository == ""
 
 
+@pytest.mark.parametrize("mergeable", list(Mergeable))
+def test_whether_it_can_be_merged_is_what_github_says_of_that_alone(mergeable: Mergeable) -> None:
+    assert read(pull(12, mergeable=mergeable.value, mergeStateStatus="BLOCKED")).mergeable is mergeable
+
+
+def test_a_branch_that_is_gone_is_told_from_a_fork_that_is() -> None:
+    assert not read(pull(12, headRef=None)).branch_there
+    gone = read(pull(12, headRepository=None))
+    assert (gone.branch_there, gone.head_repository) == (True, "")
+
+
 def test_a_base_that_is_gone_has_no_tip() -> None:
     assert read(pull(12, baseRef=None)).base == ""
 

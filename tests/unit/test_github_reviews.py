@@ -176,6 +176,11 @@ def test_our_reply_answers_and_its_marker_is_found() -> None:
     assert found.markers == {"m2": "T1"}
 
 
+def test_a_reply_goes_to_the_first_remark_of_its_thread() -> None:
+    found = heard(reviewThreads=[thread("T1", said(1, ADA, "Why?"), ours(2, "So."), said(3, ADA, "Why so?"))])
+    assert found.replies == {"T1": 1}
+
+
 def test_a_thread_is_resolved_where_github_says_so() -> None:
     assert on_line(said(1, ADA, "Why?"), isResolved=True, resolvedBy=ADA).resolved
     assert on_line(said(1, ADA, "Why?"), isResolved=True, resolvedBy=ROBIN).resolved
