@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs example format clean
+.PHONY: help demo test check mutate bench docs example format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -19,6 +19,9 @@ test: $(VENV)/.developed ## Run every test
 check: $(VENV)/.developed ## Lint, types, import contract and the fast tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy . && $(BIN)/lint-imports
 	@$(BIN)/pytest -n auto -q -m "not e2e and not crash and not bench"
+
+mutate: $(VENV)/.developed ## Break the GitHub forge in one place at a time: the suite must notice each
+	@$(BIN)/python tests/mutations/run.py
 
 bench: $(VENV)/.developed ## Measure, as ratios within one run
 	@$(BIN)/pytest -q -s -m bench tests/benchmarks

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github_client import GithubClient, Unanswered
+from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, Unanswered
 from claudetm.adapters.forge.github_once import Once
 from claudetm.adapters.forge.github_opening import GithubOpening
+from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import NewPullRequest
 from github_values import HEAD, HOSTED
 
@@ -19,16 +20,19 @@ NEW = NewPullRequest("c1", "claudetm/r1/c1", HEAD, "Do it", "Why.")
 class Listing(GithubClient):
     """A GitHub of one list, one item to a page, that does not understand `head`; the answer to a write is lost."""
 
-    def __init__(self, *there: Mapping[str, Any], happens: bool = False) -> None:
+    def __init__(self, *there: Mapping[str, Any], happens: bool = False, refusal: ForgeError | None = None) -> None:
         super().__init__(HOSTED.api, "a-token")
         self.there = list(there)
         self.happens = happens
+        self.refusal = refusal
 
     def get(self, path: str, **params: Any) -> Any:
         return self.pages(path, **params)[:1]
 
     def pages(self, path: str, key: str = "", **params: Any) -> list[Any]:  # noqa: ARG002 - as the client has it
         assert path == "/repos/acme/widgets/pulls"
+        if self.refusal:
+            raise self.refusal
         return [p for p in self.there if params["state"] in {"all", p["state"]}]
 
     def write(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -60,6 +64,12 @@ def test_a_branchs_pull_request_is_found_on_whatever_page_it_stands() -> None:
 
 def test_a_branchs_pull_request_is_found_after_it_was_closed() -> None:
     assert opening(Listing(listed(3, state="closed"))).newest(NEW.branch) == 3
+
+
+@pytest.mark.parametrize("refusal", [ForgeBusy("502", 1.0), GithubRefused("403", 403, "Resource not accessible")])
+def test_no_answer_about_a_branch_is_not_that_it_has_no_pull_request(refusal: ForgeError) -> None:
+    with pytest.raises(type(refusal)):
+        opening(Listing(refusal=refusal)).newest(NEW.branch)
 
 
 def test_a_lost_opening_is_not_taken_for_the_one_that_was_closed_before() -> None:
