@@ -41,6 +41,7 @@ class Troubled(MemoryForge):
         super().__init__(world.repository, world.fault)
         self.read_errors: list[Exception] = []
         self.open_errors: list[Exception] = []
+        self.titles: list[str] = []
         self.outcomes: list[MergeOutcome | Callable[[], MergeOutcome]] = []
         self.asked_to_merge = 0
         self.factor = 1.0
@@ -55,6 +56,7 @@ class Troubled(MemoryForge):
     async def open(self, new: NewPullRequest) -> PullRequest:
         if self.open_errors:
             raise self.open_errors.pop(0)
+        self.titles.append(new.title)
         return await super().open(new)
 
     async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
@@ -116,6 +118,14 @@ def test_a_stop_is_heard_while_a_busy_forge_is_waited_for() -> None:
         return await world.drive()
 
     assert asyncio.run(stopped()) is Ending.PAUSED
+
+
+def test_a_planned_title_closes_no_issue_and_calls_nobody() -> None:
+    changes = {"id": "c1", "title": "Greet @ada, fixes #7", "tasks": [task("Say hello")]}
+    world = World(plan=proposal(changes), begun=HOSTED)
+    forge = troubled(world)
+    assert play(world) is Ending.VERIFIED
+    assert forge.titles == ["Greet `@ada`, fixes `#7`"]
 
 
 # --- merging ----------------------------------------------------------------------------------------------------

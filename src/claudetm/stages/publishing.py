@@ -6,7 +6,7 @@ from typing import Final
 
 from claudetm.ports.forge import NewPullRequest
 from claudetm.stages.context import Context
-from claudetm.stages.description import description, template_among
+from claudetm.stages.description import description, harmless, template_among
 from claudetm.stages.pushing import Stands, push
 from claudetm.workflow.events import ChangeBlocked, PullRequestOpened
 from claudetm.workflow.limits import Wait
@@ -21,9 +21,9 @@ async def publish(ctx: Context, change: ChangeState) -> PullRequestOpened | Chan
         if not isinstance(pushed, Stands):
             return pushed
         head = pushed.head
-        found = await ctx.forge.open(
-            NewPullRequest(change.id, change.branch, head, change.plan.title, await _description(ctx, change))
-        )
+        title = harmless(change.plan.title)  # it becomes a part of the merge's message
+        about = await _description(ctx, change)
+        found = await ctx.forge.open(NewPullRequest(change.id, change.branch, head, title, about))
     return PullRequestOpened(change.id, found.number, head, found.url)
 
 
