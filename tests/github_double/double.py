@@ -279,6 +279,9 @@ class Double(People):
             state, self.ci, asked.method, asked.path, asked.query, asked.body, held, {}, self._logs, self._logs_url
         )
         answer = rest.answered(call, asked.raw_query, asked.headers.get("if-none-match", ""))
+        if asked.write and asked.path.endswith("/protection"):  # git is to hold pushes to it
+            for known in state.repositories.values():
+                self.guard(known)
         text = b"" if answer.body is None else json.dumps(answer.body).encode()
         return _Reply(answer.status, _JSON | answer.headers, text)
 

@@ -348,6 +348,47 @@ def _protection(call: Call) -> Answer:
     return Answer(200, call.shapes.protection(repository, name, own))
 
 
+@route("PUT /branches/{branch}/protection", "administration")
+def _protect(call: Call) -> Answer:
+    repository, name = _administered(call), call.parameters["branch"]
+    if not repository.tip(name):
+        raise RefusedError(404, "Branch not found")
+    body = call.body
+    checks, reviews = body["required_status_checks"] or {}, body["required_pull_request_reviews"]
+    asked = reviews or {}
+    repository.protections[name] = Protection(
+        contexts=tuple(checks.get("contexts", ())),
+        strict=checks.get("strict", False),
+        approvals=asked.get("required_approving_review_count", 0),
+        reviews=reviews is not None,
+        dismiss_stale=asked.get("dismiss_stale_reviews", False),
+        code_owners=asked.get("require_code_owner_reviews", False),
+        last_push_approval=asked.get("require_last_push_approval", False),
+        conversation_resolution=body.get("required_conversation_resolution", False),
+        linear_history=body.get("required_linear_history", False),
+        enforce_admins=bool(body["enforce_admins"]),
+        locked=body.get("lock_branch", False),
+    )
+    shown = call.shapes.protection(repository, name, repository.protections[name])
+    return Answer(200, shown)
+
+
+@route("DELETE /branches/{branch}/protection", "administration")
+def _unprotect(call: Call) -> Answer:
+    repository, name = _administered(call), call.parameters["branch"]
+    if name not in repository.protections:
+        raise RefusedError(404, "Branch not protected" if repository.tip(name) else "Branch not found")
+    del repository.protections[name]
+    return Answer(204)
+
+
+def _administered(call: Call) -> Repository:
+    """Return the repository, which is not there for those who do not administer it."""
+    if not rules.at_least(call.repository, call.login, "admin"):
+        raise NOT_FOUND
+    return call.repository
+
+
 @route("GET /rules/branches/{branch}", "metadata")
 def _rules(call: Call) -> Answer:
     repository, shapes = call.repository, call.shapes
