@@ -1,0 +1,409 @@
+"""A world of the forges' suite on a repository at GitHub that somebody cares about.
+
+Everything is called claudetm/live-<when>-<hex>/…: a main of its own, made from a commit without parents, and the
+branches that go into it. Nothing else is ever written to, and nothing of it stays open when a test is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from claudetm.adapters.forge.github import GitHubForge
+from claudetm.adapters.forge.github_access import find
+from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, NotFound
+from claudetm.adapters.forge.github_once import WAITS
+from claudetm.adapters.forge.github_place import Hosted, api_of, git_host, hosted
+from claudetm.adapters.forge.github_pull import Mergeable, Pull
+from claudetm.adapters.forge.github_reading import Reading
+from claudetm.adapters.git.clean_room import CleanRoom
+from claudetm.adapters.git.git import run
+from claudetm.adapters.git.remote import Remote
+from claudetm.adapters.git.run_repository import RunRepository, no_fault
+from claudetm.adapters.git.user_repository import inspect
+from claudetm.bootstrap.github import ways_in
+from claudetm.errors import ClaudetmError, ForgeBusy, UsageError
+from claudetm.ports.repository import Conflicted, Pushed
+from claudetm.testing.forge_conformance import ForgeConformance, ForgeWorld
+from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
+from integration.repositories import AUTHOR, commit, git, make_user, once
+
+CHECK: Final = "claudetm-live"
+LOOKS: Final = (0.5, 1.0, 1.0, 2.0, 2.0, *(3.0,) * 18)
+"""Seconds between looks at GitHub until what was done is shown: a minute in all."""
+ABANDONED: Final = 6 * 3600.0
+"""Seconds after which what a run of these tests has left is nobody's: none takes nearly as long."""
+
+_OURS: Final = re.compile(r"claudetm/(?P<run>live-(?P<when>[0-9]{10})-[0-9a-f]{8})/(?:main|c[0-9]+)")
+_UNPROCESSABLE: Final = 422
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A repository, who asks for it, and how many seconds lie between looks, the tests' and the forge's."""
+
+    hosted: Hosted
+    client: GithubClient
+    token: Callable[[], str]
+    looks: Sequence[float] = LOOKS
+    waits: Sequence[float] = WAITS
+
+    def at(self, path: str = "") -> str:
+        """Return an address of the API within the repository."""
+        return f"/repos/{self.hosted.repository}{path}"
+
+
+# --- where ------------------------------------------------------------------------------------------------------
+
+
+def place(environment: Mapping[str, str]) -> Place:
+    """Return where CLAUDETM_LIVE_REPOSITORY is. Raises ClaudetmError, which says what is to be set or allowed."""
+    name = environment.get("CLAUDETM_LIVE_REPOSITORY", "").strip()
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise UsageError(
+            "Set CLAUDETM_LIVE_REPOSITORY=owner/name to a repository at GitHub that you may push to, made for this "
+            "at best: branches and closed pull requests come and go there"
+        )
+    there = on_github(environment.get("GITHUB_API_URL", "").rstrip("/") or api_of("github.com"), name)
+    server = git_host(there.api)
+    if (token := find(server, environment)) is None:
+        login, variable = ways_in(server)
+        raise UsageError(f"There is no token for {server} to work in {name} with: {login}, or set {variable}")
+    found = Place(there, GithubClient(there.api, token.value), lambda: token.value)
+    refuse_unfit(found)
+    return found
+
+
+def on_github(api: str, name: str) -> Hosted:
+    """Return a repository of an API, as the remote of a clone would say it."""
+    parts = urlsplit(api)
+    url = f"{parts.scheme}://{git_host(api)}{f':{parts.port}' if parts.port else ''}/{name}.git"
+    found = hosted({"origin": url}, {}, api, {}, any_host=True)
+    assert found is not None, url
+    return found
+
+
+def refuse_unfit(found: Place) -> None:
+    """Raise UsageError for a repository or a token that these tests cannot work with."""
+    name = found.hosted.repository
+    try:
+        about = found.client.get(found.at())
+    except NotFound:
+        raise UsageError(f"{name} is not there, or the token may not see it: correct one of them") from None
+    if about["archived"] or not about.get("permissions", {}).get("push"):
+        raise UsageError(
+            f"Nothing can be pushed to {name} with this token: name another repository, or get write access"
+        )
+    if about.get("allow_merge_commit") is False:
+        raise UsageError(f"{name} allows no merge commits, and these tests make some: allow them in its settings")
+    with suppress(GithubRefused):
+        if found.client.get("/user")["type"] == "User":
+            return
+    raise UsageError("The token is an app's, whose remarks are no person's: set one of yours")
+
+
+# --- what is left behind: nothing -------------------------------------------------------------------------------
+
+
+def left(found: Place) -> dict[str, str]:
+    """Return the branches that these tests have made, ever, and that are there; and where they stand."""
+    refs = found.client.get(found.at("/git/matching-refs/heads/claudetm/live-"))
+    tips = {str(ref["ref"]).removeprefix("refs/heads/"): str(ref["object"]["sha"]) for ref in refs}
+    return {name: tip for name, tip in tips.items() if _OURS.fullmatch(name)}
+
+
+def clear(found: Place, run_id: str) -> None:
+    """Close the pull requests of one run and delete its branches, each of them, whatever becomes of the others."""
+    below = f"claudetm/{run_id}/"
+    assert _OURS.fullmatch(f"{below}main"), run_id
+    opened = found.client.pages(found.at("/pulls"), base=f"{below}main", state="open")
+    with ExitStack() as each:  # from its end
+        for branch in left(found):
+            if branch.startswith(below):
+                each.callback(_delete, found, branch)
+        for pull in opened:
+            each.callback(found.client.write, "PATCH", found.at(f"/pulls/{pull['number']}"), {"state": "closed"})
+
+
+def _delete(found: Place, branch: str) -> None:
+    named = found.at(f"/branches/{quote(branch, safe='')}")
+    try:
+        protected = found.client.get(named)["protected"]
+    except NotFound:
+        return
+    if protected:
+        with suppress(GithubRefused):  # of a pattern's: the branch itself has none
+            found.client.write("DELETE", f"{named}/protection")
+    try:
+        found.client.write("DELETE", found.at(f"/git/refs/heads/{quote(branch)}"))
+    except GithubRefused as refused:
+        if "does not exist" not in refused.message:  # deleted meanwhile, as its pull request was merged
+            raise
+
+
+def sweep(found: Place, now: float) -> None:
+    """Clear what runs of these tests have left that were killed long ago; `now` is in epoch seconds."""
+    named = {m["run"]: float(m["when"]) for name in left(found) if (m := _OURS.fullmatch(name))}
+    for run_id in [run_id for run_id, when in named.items() if now - when > ABANDONED]:
+        clear(found, run_id)
+
+
+@contextmanager
+def live_world(found: Place, folder: Path) -> Iterator[LiveForgeWorld]:
+    """Yield a world, and leave nothing of it behind."""
+    world = LiveForgeWorld(folder, found)
+    try:
+        world.begin()
+        yield world
+    finally:
+        clear(found, world.run_id)
+
+
+# --- the world --------------------------------------------------------------------------------------------------
+
+
+class LiveForgeWorld:
+    """The real forge on a repository at GitHub. People are the token's own account, through REST and git.
+
+    No workflow is there to report, so the world itself says how a head's one check came out.
+    """
+
+    def __init__(self, folder: Path, found: Place) -> None:
+        self.run_id = f"live-{int(time.time()):010d}-{secrets.token_hex(4)}"
+        self.target = f"claudetm/{self.run_id}/main"
+        self.place = found
+        self.folder = folder
+        self.user = make_user(folder / "user")
+        self._remote = Remote(found.hosted.url, found.hosted.push, found.token, os.environ)
+        self._room = CleanRoom(folder / "person.git", AUTHOR)
+        run(["git", "init", "--bare", "--quiet", "--template=", str(self._room.path)], self._room.git.environment())
+        self._protected = False
+
+    def begin(self) -> None:
+        """Make the main."""
+        self.first = self._written("", {"README.md": "hello\n", "live": f"{self.run_id}\n"})
+        assert not self._remote.move(self._room, f"refs/heads/{self.target}", self.first, "")
+        self._eyes = self._reading()
+        self.driver()
+
+    def _reading(self) -> Reading:
+        return Reading(self.place.client, self.place.hosted, self.target, tuple, "ada@example.org")
+
+    def driver(self, faults: Callable[[str], None] = no_fault) -> GitHubForge:
+        """Return a forge as the next driver of the run would make it, with nothing kept in memory."""
+        refs = inspect(self.user, "main").refs
+        self.repository = RunRepository(
+            self.folder / "run", refs, self.run_id, self.first, (), faults, remote=self._remote
+        )
+        self.forge = GitHubForge(
+            self.place.client,
+            self.place.hosted,
+            self.target,
+            self.repository,
+            self._reading(),
+            merged=tuple,
+            hint=self.folder / "hint",
+            logs=self.folder / "logs",
+            faults=faults,
+            waits=self.place.waits,
+        )
+        return self.forge
+
+    # what the run does
+
+    async def push(self, change: str, files: Mapping[str, str]) -> str:
+        branch = f"claudetm/{self.run_id}/{change}"
+        worktree = await self.repository.open_worktree(change, branch, await self.forge.base())
+        commit(worktree, files)
+        head = await self.repository.adopt(change)
+        assert await self.repository.push(branch, head) == Pushed()
+        await asyncio.to_thread(self._report, branch, head, git(worktree, "ls-tree", "--name-only", head))
+        return head
+
+    async def settled(self, number: int) -> PullRequest:
+        """Read it until GitHub tells of what is there now: both tips, the check, and whether they can be merged."""
+        for pause in (0.0, *self.place.looks):
+            await asyncio.sleep(pause)
+            with suppress(ForgeBusy):
+                pull = (await self.forge.read([number]))[number]
+                if await self._is_settled(pull):
+                    return pull
+        return (await self.forge.read([number]))[number]
+
+    async def _is_settled(self, pull: PullRequest) -> bool:
+        if not pull.checks or any(c.state is CheckState.PENDING for c in pull.checks):
+            return False
+        shown = await asyncio.to_thread(self._eyes.pull, pull.number)
+        if Mergeable.UNKNOWN in (shown.mergeable, shown.status):
+            return False
+        tips = await asyncio.to_thread(left, self.place)
+        base, head = (tips.get(name, "") for name in (self.target, pull.branch))
+        if (pull.base, pull.head) != (base, head):
+            return False
+        conflicting = isinstance(await self.repository.build_merge(base, head, "Try"), Conflicted)
+        behind = self._protected and not await self.repository.contains(head, base)
+        return (pull.conflicting, pull.behind) == (conflicting, behind and not conflicting)
+
+    def _report(self, branch: str, head: str, names: str) -> None:
+        """Say how the check of a head came out, and wait until its pull request, where there is one, shows it."""
+        red = "red" in names.split()
+        said = {"state": "failure" if red else "success", "description": "it is red" if red else "all is well"}
+
+        def reported() -> bool:
+            try:
+                self.place.client.write("POST", self.place.at(f"/statuses/{head}"), {"context": CHECK, **said})
+            except GithubRefused as refused:
+                if refused.status != _UNPROCESSABLE:  # it does not see the push yet
+                    raise
+                return False
+            return True
+
+        self._until(reported, f"{head[:10]} was pushed")
+        if number := self._open(branch):
+            self._shows(number, lambda pull: pull.head == head, f"{head[:10]} was pushed to {branch}")
+
+    # what is waited for
+
+    def _open(self, branch: str) -> int:
+        """Return the number of a branch's open pull request, or 0."""
+        label = f"{self.place.hosted.head_owner}:{branch}"
+        found = self.place.client.pages(self.place.at("/pulls"), head=label, state="open")
+        return next((int(p["number"]) for p in found if p["head"]["ref"] == branch), 0)
+
+    def _shows(self, number: int, seen: Callable[[Pull], bool], what: str) -> None:
+        self._until(lambda: seen(self._eyes.pull(number)), what)
+
+    def _until(self, seen: Callable[[], bool], what: str) -> None:
+        """Wait until GitHub's reads have caught up with its writes."""
+        for pause in (0.0, *self.place.looks):
+            time.sleep(pause)
+            if seen():
+                return
+        raise AssertionError(f"GitHub does not show within {sum(self.place.looks):.0f} seconds that {what}")
+
+    # what people do
+
+    def push_by_person(self, branch: str, files: Mapping[str, str], *, force: bool = False) -> str:
+        ref = f"refs/heads/{branch}"
+        at = self._remote.tip(self._room, ref, self._remote.main)
+        made = self._written(self._room.git.text("rev-parse", f"{at}^") if force else at, files)
+        with self._unprotected(branch):
+            assert not self._remote.move(self._room, ref, made, at)
+        if branch != self.target:
+            self._report(branch, made, self._room.git.text("ls-tree", "--name-only", made))
+        return made
+
+    def _written(self, parent: str, files: Mapping[str, str]) -> str:
+        """Return a new commit with these files changed; without a parent, of these alone."""
+        room = self._room.git.having(GIT_INDEX_FILE=str(self.folder / "index"))
+        room.run("read-tree", parent or "--empty")
+        for path, text in files.items():
+            blob = room.run("hash-object", "-w", "--stdin", stdin=text.encode()).text
+            room.run("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
+        parents = ("-p", parent) if parent else ()
+        return room.text("commit-tree", "-m", "A person's commit", *parents, room.text("write-tree"))
+
+    def delete_by_person(self, branch: str) -> None:
+        number = self._open(branch)
+        self.place.client.write("DELETE", self.place.at(f"/git/refs/heads/{quote(branch)}"))
+        if number:
+            self._shows(number, lambda pull: _closed(pull) and not pull.branch_there, f"{branch} was deleted")
+
+    def remark(self, number: int, body: str) -> str:
+        made = self.place.client.write("POST", self.place.at(f"/issues/{number}/comments"), {"body": body})
+        thread = f"comment-{made['id']}"
+        self._shows(number, lambda pull: any(t.id == thread for t in pull.threads), f"#{number} was spoken of")
+        return thread
+
+    def close_by_person(self, number: int) -> None:
+        self._turn(number, {"state": "closed"})
+        self._shows(number, _closed, f"#{number} was closed")
+
+    def reopen_by_person(self, number: int) -> None:
+        self._turn(number, {"state": "open"})
+        self._shows(number, lambda pull: pull.state is PullRequestState.OPEN, f"#{number} was opened again")
+
+    def _turn(self, number: int, asked: Mapping[str, Any]) -> None:
+        self.place.client.write("PATCH", self.place.at(f"/pulls/{number}"), asked)
+
+    async def merge_by_person(self, number: int) -> None:
+        await asyncio.to_thread(self._merge, number)
+
+    def _merge(self, number: int) -> None:
+        self.place.client.write("PUT", self.place.at(f"/pulls/{number}/merge"), {"merge_method": "merge"})
+        self._shows(number, lambda pull: bool(pull.merge_commit and pull.by), f"#{number} was merged")
+
+    async def at_the_last_moment(self, act: Callable[[], object]) -> None:
+        """Have a person act when all has been looked at, before the merge is asked for: of the next driver."""
+        self.driver(once("merge:before", act))
+
+    # rules
+
+    def protect(self) -> str:
+        """Require the check, on what is up to date, for this world's own main; return why not, "" where it is so."""
+        asked = {
+            "required_status_checks": {"strict": True, "contexts": [CHECK]},
+            "enforce_admins": True,
+            "required_pull_request_reviews": None,
+            "restrictions": None,
+        }
+        try:
+            self.place.client.write("PUT", self._protection, asked)
+        except GithubRefused as refused:
+            return str(refused)
+        self._protected = True
+        return ""
+
+    @property
+    def _protection(self) -> str:
+        return self.place.at(f"/branches/{quote(self.target, safe='')}/protection")
+
+    @contextmanager
+    def _unprotected(self, branch: str) -> Iterator[None]:
+        """Let a person who may do that lift the protection for a push."""
+        lifted = self._protected and branch == self.target
+        if lifted:
+            self.place.client.write("DELETE", self._protection)
+        yield
+        if lifted:
+            assert not self.protect()
+
+
+def _closed(pull: Pull) -> bool:
+    return pull.state is PullRequestState.CLOSED and bool(pull.by)
+
+
+class LiveForgeSuite(ForgeConformance):
+    """The suite of all forges. Only a rule makes GitHub itself say that a head is behind its base."""
+
+    async def test_a_base_that_moved_is_behind(self, world: ForgeWorld) -> None:
+        assert isinstance(world, LiveForgeWorld)
+        if why := world.protect():
+            pytest.skip(f"a branch cannot be protected with this token: {why}")
+        await super().test_a_base_that_moved_is_behind(world)
+
+
+def main() -> None:
+    """Say where the tests would work; exit with 1, and what to set, where they cannot."""
+    try:
+        found = place(os.environ)
+        print(f"In {found.hosted.repository} as {found.client.login}, below claudetm/live-…, about ten minutes.")
+    except ClaudetmError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
