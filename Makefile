@@ -4,10 +4,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check mutate bench docs example format clean
+.PHONY: help demo test check test-live mutate bench docs example format clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 11
 
 demo: $(VENV)/.installed ## Run the main job end to end: no account, key or network
 	@$(BIN)/claudetm demo
@@ -18,7 +18,11 @@ test: $(VENV)/.developed ## Run every test
 
 check: $(VENV)/.developed ## Lint, types, import contract and the fast tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy . && $(BIN)/lint-imports
-	@$(BIN)/pytest -n auto -q -m "not e2e and not crash and not bench"
+	@$(BIN)/pytest -n auto -q -m "not e2e and not crash and not bench and not live"
+
+test-live: $(VENV)/.developed ## Test the GitHub forge in CLAUDETM_LIVE_REPOSITORY=owner/name, and leave nothing there
+	@PYTHONPATH=tests $(BIN)/python -m live.world
+	@$(BIN)/pytest -v -rs -m live tests/live
 
 mutate: $(VENV)/.developed ## Break the GitHub forge in one place at a time: the suite must notice each
 	@$(BIN)/python tests/mutations/run.py
