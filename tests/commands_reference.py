@@ -21,7 +21,8 @@ FORGE: Final = "the journal, the local forge's records"
 LOOK: Final = "the journal, the local forge's records or GitHub"
 COMMAND: Final = "an event in the journal; where a driver lives, a file in `inbox/` that it takes"
 RUN: Final = (
-    "the journal, views and logs; the run's own repository; refs `claudetm/…` of yours; at the end your branch"
+    "the journal, views and logs; the run's own repository; with the local forge refs `claudetm/…` of yours and at"
+    " the end your branch, with GitHub branches `claudetm/…`, pull requests and remarks there"
 )
 REVIEW: Final = "the local forge's records"
 NOTHING: Final = "nothing"
@@ -42,12 +43,12 @@ NOTES: Final[Mapping[str, Note]] = {
     ),
     "start": Note(
         'claudetm start "Add a --json flag to the report command" --max-cost 5 --criteria "make test passes"',
-        "the repository, the configuration",
+        "the repository, the configuration, GitHub where the remote is there",
         RUN,
     ),
     "resume": Note("claudetm resume --max-sessions 40", "the journal, the repository, the forge", RUN),
     "pause": Note("claudetm pause", JOURNAL, COMMAND),
-    "stop": Note("claudetm stop", JOURNAL, COMMAND),
+    "stop": Note("claudetm stop", JOURNAL, f"{COMMAND}; with `--close` also its pull requests"),
     "status": Note("watch -n 5 claudetm status", "the journal, `lock`"),
     "plan": Note("claudetm plan --json", JOURNAL),
     "plan edit": Note("claudetm plan edit --file plan.yaml", JOURNAL, COMMAND),
@@ -63,7 +64,8 @@ NOTES: Final[Mapping[str, Note]] = {
     "fix-pr": Note(
         "claudetm fix-pr 7 --max-cost 5",
         "the repository, the configuration, the pull request on GitHub",
-        f"{RUN}; with `--merge-only` nothing but the merge at GitHub",
+        "the journal, views and logs; the run's own repository; at GitHub the pull request's branch, remarks and the "
+        "merge; with `--merge-only` that alone",
     ),
     "review": Note("claudetm review", FORGE),
     "review list": Note("claudetm review list", FORGE),

@@ -23,7 +23,8 @@ _WHOSE: Final = {
 }
 
 ABOUT: Final[Mapping[str, str]] = {
-    "land": "Move the target branch once everything is verified. False leaves the result on the run's own branch.",
+    "land": "Move the target branch once everything is verified. False leaves the result on the run's own branch. "
+    "With GitHub nothing is moved here: each merge is the landing.",
     "git.auto_push": "Push the branch (with the local forge into your repository, not to its remote) after each "
     "finished task. False stops the run before its first push.",
     "merge.auto": "Merge what is green and reviewed. False leaves merging to you.",
@@ -51,8 +52,9 @@ ABOUT: Final[Mapping[str, str]] = {
     "the first that the repository allows of merge, squash and rebase.",
     "checks.commands": "Commands that every merge must pass, run on the merged result. Empty: detected. On GitHub "
     "its own checks gate a merge; these are what agents run.",
-    "checks.none": "What to do where there are no checks: refuse the start, or merge untested.",
-    "checks.timeout": "How long one check may run.",
+    "checks.none": "What to do where there are no checks: refuse the start, or merge untested. On GitHub also "
+    "where none has reported within `checks.grace`: block the change, or merge.",
+    "checks.timeout": "How long one check may run; on GitHub, how long all of them are waited for after a push.",
     "checks.grace": "How long a forge has to report its first check. The local forge reports at once.",
     "checks.environment": "Names of your environment variables that set-up, checks and criteria get, such as "
     "`PIP_INDEX_URL` for a package index of your own. What they hold, whoever wrote the code that runs can read.",
