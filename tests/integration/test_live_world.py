@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -81,6 +82,22 @@ async def test_a_test_that_fails_leaves_nothing(tmp_path: Path, github: Double, 
         await fail()
     assert standing(github) == before
     assert [p.state for p in github.pulls()] == ["closed", "closed"]
+
+
+def test_whoever_interrupts_while_it_is_put_in_order_waits_for_that() -> None:
+    done = []
+
+    def interrupted(times: int) -> None:
+        with live.uninterrupted():
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+            done.append(times)
+
+    for times in (1, 2):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(times)
+    assert done == [1]
+    interrupted(0)
 
 
 async def test_what_cannot_be_closed_keeps_nothing_else_there(tmp_path: Path, github: Double, place: Place) -> None:

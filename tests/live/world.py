@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -168,7 +169,27 @@ def live_world(found: Place, folder: Path) -> Iterator[LiveForgeWorld]:
         world.begin()
         yield world
     finally:
-        clear(found, world.run_id)
+        with uninterrupted():
+            clear(found, world.run_id)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the block is over; a second one does not wait. Of the main thread."""
+    pressed: list[bool] = []
+
+    def press(_number: int, _frame: object) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(True)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 # --- the world --------------------------------------------------------------------------------------------------
