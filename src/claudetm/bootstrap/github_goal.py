@@ -1,6 +1,7 @@
 """The goal of a run that is asked for by a number: of an issue to solve, or of a pull request to bring to merged.
 
 Of an issue's remarks only those count whose authors are listened to: anybody can write there, and an agent reads it.
+What GitHub does not show to whoever hands it over is left out, too: nobody has meant that.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from claudetm.adapters.forge.github_refusals import NotFound
 from claudetm.adapters.forge.github_reviews import Author
 from claudetm.bootstrap.texts import GOAL_BYTES
 from claudetm.errors import UsageError
+from claudetm.prompts.fence import clear
 from claudetm.redact import printable
 
 
@@ -98,7 +100,8 @@ def _at(place: Hosted) -> str:
 
 
 def _bounded(first: str, parts: Sequence[str]) -> str:
-    """Return a goal of several paragraphs, no longer than one may be."""
-    whole = "\n\n".join([first, *(printable(p).strip() for p in parts if p.strip())])
+    """Return a goal of several paragraphs, without what is hidden in them, no longer than one may be."""
+    shown = (clear(printable(p)).strip() for p in parts)
+    whole = "\n\n".join([first, *filter(None, shown)])
     cut = whole.encode()[: GOAL_BYTES - len("…".encode())].decode(errors="ignore")
     return whole if len(whole.encode()) <= GOAL_BYTES else f"{cut}…"
