@@ -206,6 +206,7 @@ async def test_what_was_merged_by_hand_with_our_account_keeps_its_branch(world: 
 
 
 async def test_what_is_pushed_at_the_last_moment_is_not_queued(world: GitHubForgeWorld) -> None:
+    world.github.protect(None)
     queue = world.github.add_queue()
     pull = await ready(world)
     pushed: list[str] = []

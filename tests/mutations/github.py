@@ -14,6 +14,8 @@ _CHECKS: Final = "unit/test_github_checks.py::"
 _READING: Final = "unit/test_github_reading.py::"
 _REVIEWS: Final = "unit/test_github_reviews.py::"
 _LOOK: Final = "unit/test_github_look.py::"
+_START: Final = "unit/test_github_start.py::"
+_PLACE: Final = "unit/test_github_place.py::"
 _CLIENT: Final = "integration/test_github_client.py::"
 _LIFE: Final = "integration/test_github_forge.py::"
 _MOMENTS: Final = "integration/test_github_moments.py::"
@@ -398,6 +400,12 @@ _LOOKS: Final = _of(
         'by_rest(self._client, self._hosted.repository, data["headRefOid"])',
         'by_rest(self._client, self._hosted.repository, data["baseRef"]["target"]["oid"])',
         f"{_READING}test_where_the_rollup_is_refused_the_runs_are_asked",
+    ),
+    (
+        "a hole in a later page of a thread is the end of it",
+        'if not data.get("node") or any(',
+        'if not data.get("node") or False and any(',
+        f"{_READING}test_a_remark_that_does_not_come_is_not_left_out_and_its_author_may_be",
     ),
     (
         "a number that is none is asked for for ever",
@@ -942,6 +950,12 @@ _LOOP: Final = _of(
         f"{_LIFE}test_the_issue_is_named_once_however_the_description_says_it",
     ),
     (
+        "a look from before our push is believed",
+        "if pushed := await self._pushes.unshown(pull):",
+        'if pushed := "":',
+        f"{_LIFE}test_a_look_from_before_our_push_is_no_forced_push",
+    ),
+    (
         "another head's failures are run again",
         "pull.state is PullRequestState.OPEN and pull.head == head and",
         "pull.state is PullRequestState.OPEN and",
@@ -1022,10 +1036,76 @@ _PUSHES: Final = _of(
         f"{_LIFE}test_a_merge_of_the_base_that_brings_something_else_along_is_foreign",
     ),
     (
+        "a branch that was forced back is a look that lags",
+        "return ours if await self._repository.branch_tip(pull.branch) == ours else",
+        "return ours if True else",
+        f"{_LIFE}test_a_branch_that_was_forced_back_to_before_our_push_is_told",
+    ),
+    (
         "a forced push goes forward",
         "forward = not ours or await self._contains(pull.head, ours)",
         "forward = True",
         f"{_EVERY_FORGE}test_a_persons_push_is_told_from_a_forced_one",
+    ),
+)
+
+_BEFORE: Final = (
+    *_of(
+        f"{_FORGE}/github_facts.py",
+        (
+            "who may not push may",
+            "return not self.push_permission or self.push_permission in _MAY_PUSH",
+            "return True",
+            f"{_START}test_what_could_never_end_well_is_refused_in_one_sentence",
+        ),
+        (
+            "no answer about rules is that there are none",
+            "    except ForgeBusy:\n        raise\n",
+            "",
+            f"{_START}test_a_github_that_does_not_answer_is_never_taken_for_one_without_rules",
+        ),
+        (
+            "checks that may not be read are none",
+            'if any("statusCheckRollup" in (error.get("path") or ()) for error in errors):',
+            "if False:",
+            f"{_START}test_what_a_token_may_not_know_is_never_taken_for_forbidden",
+        ),
+        (
+            "only the first page of rules is read at the start",
+            "yield from client.pages(",
+            "yield from client.get(",
+            f"{_START}test_what_gates_a_merge_is_said",
+        ),
+        (
+            "what rulesets require is not required",
+            '(rule.get("requiredStatusCheckContexts") or ()), *listed]',
+            '(rule.get("requiredStatusCheckContexts") or ())]',
+            f"{_START}test_what_gates_a_merge_is_said",
+        ),
+    ),
+    *_of(
+        f"{_FORGE}/github_workflows.py",
+        (
+            "a workflow checks every branch",
+            'if wanted := filters.get("branches"):',
+            "if wanted := None:",
+            f"{_START}test_a_workflow_is_a_check_where_its_triggers_let_our_branches_through",
+        ),
+    ),
+    *_of(
+        f"{_FORGE}/github_place.py",
+        (
+            "a pull request of another repository is ours",
+            "if repository.casefold() != hosted.repository.casefold() or (",
+            "if (",
+            f"{_PLACE}test_a_pull_request_of_another_repository_is_refused_by_its_name",
+        ),
+        (
+            "a push address on another host is a fork",
+            "if pushed is None or pushed.host != found[origin].host:",
+            "if pushed is None:",
+            f"{_PLACE}test_a_push_address_that_leads_elsewhere_is_refused",
+        ),
     ),
 )
 
@@ -1235,6 +1315,7 @@ MUTATIONS: Final = (
     *_LOOP,
     *_RUNS,
     *_PUSHES,
+    *_BEFORE,
     *_WAITING,
     *_REST,
     *_NETWORK,
