@@ -420,7 +420,7 @@ def main() -> None:
     """Say where the tests would work; exit with 1, and what to set, where they cannot."""
     try:
         found = place(os.environ)
-        print(f"In {found.hosted.repository} as {found.client.login}, below claudetm/live-…, about ten minutes.")
+        print(f"In {found.hosted.repository} as {found.client.login}, below claudetm/live-…: some minutes.")
     except ClaudetmError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
