@@ -254,6 +254,8 @@ def pull(**other: Any) -> dict[str, Any]:
         "base": {"ref": "next"},
         "head": {"ref": "loud", "repo": repo},
         "maintainer_can_modify": False,
+        "user": {"login": "bob", "type": "User"},
+        "author_association": "MEMBER",
         **other,
     }
 
@@ -267,10 +269,16 @@ def of_bob(**other: Any) -> dict[str, Any]:
     return pull(head={"ref": "loud", "repo": repo}, **other)
 
 
+LEVELS = {
+    f"/repos/acme/widgets/collaborators/{who}/permission": {"permission": level}
+    for who, level in {"bob": "write", "eve": "read"}.items()
+}
+
+
 def adopting(
     said: str = "7", *, place: Hosted = PLACE, found: Mapping[str, Any] | None = None, **github: Any
 ) -> Ground:
-    rest = {"/repos/acme/widgets/pulls/7": dict(found or pull())}
+    rest = {"/repos/acme/widgets/pulls/7": dict(found or pull()), **LEVELS}
     return begun(GitHub(rest=rest, **github), place, adopts=said, goal="")
 
 
@@ -334,11 +342,7 @@ def issue(**other: Any) -> dict[str, Any]:
 
 def from_issue(found: Mapping[str, Any], remarks: list[dict[str, Any]] | None = None, **other: Any) -> Ground:
     at = "/repos/acme/widgets"
-    levels = {
-        f"{at}/collaborators/{who}/permission": {"permission": p}
-        for who, p in {"bob": "write", "eve": "read"}.items()
-    }
-    rest = {f"{at}/issues/3": dict(found), f"{at}/issues/3/comments": remarks or [], **levels}
+    rest = {f"{at}/issues/3": dict(found), f"{at}/issues/3/comments": remarks or [], **LEVELS}
     return begun(GitHub(rest=rest), **{"issue": "#3", "goal": "", **other})
 
 
@@ -353,6 +357,21 @@ def test_an_issue_is_the_goal_with_what_those_who_are_listened_to_added() -> Non
     assert ground.issue == 3
     assert ground.goal == (
         "Greet loudly (issue #3)\n\nPeople are deaf.\n\nbob added:\nIn capitals.\n\ncarol added:\nAnd in French."
+    )
+
+
+def test_whose_words_and_code_a_stranger_brings_is_said_before_they_do_anything() -> None:
+    assert from_issue(issue(user={"login": "bob", "type": "User"})).warning == adopting().warning == ""
+    eve = {"user": {"login": "eve", "type": "User"}, "author_association": "NONE"}
+    assert from_issue(issue(**eve)).warning == (
+        "issue #3 is by eve, who is not listened to here: agents take its text for your goal"
+    )
+    assert from_issue(issue(**eve), trusted=["eve"]).warning == ""
+    ground = adopting(found=pull(**eve))
+    assert ground.goal == "Bring pull request #7 to merged: Greet loudly"
+    assert ground.warning == (
+        "pull request #7 is by eve, who is not listened to here: read it before its code runs on this machine "
+        "(--sandbox on confines it)"
     )
 
 

@@ -15,7 +15,7 @@ from claudetm.adapters.forge.github_facts import Asks, Facts, facts, pushed_to
 from claudetm.adapters.forge.github_place import Hosted, address, git_host, hosted, parse_issue, parse_pull
 from claudetm.adapters.forge.github_refusals import Unauthorised
 from claudetm.adapters.git.git import GitFailed, identity
-from claudetm.bootstrap.github_goal import goal_of_issue, goal_of_pull, head_of, open_pull
+from claudetm.bootstrap.github_goal import goal_of_issue, goal_of_pull, head_of, open_issue, open_pull, stranger
 from claudetm.errors import ConfigError, ForgeBusy, ForgeError, UsageError
 from claudetm.workflow.run import ADOPTED
 
@@ -48,6 +48,7 @@ class Ground:
     adopts: int = 0
     issue: int = 0
     lent: bool = False  # the adopted pull request's branch is of somebody's fork, who lets maintainers push to it
+    warning: str = ""  # what the user should know of whose words and code these are
 
 
 # --- which forge ------------------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice:
     except ForgeBusy as error:
         why = str(error).partition(": it ")[0].rstrip(".")
         raise ForgeError(f"{why}: call the same again once that is over, or pass --forge local") from error
-    if sentence := unpushed(user, ground):
+    for sentence in filter(None, (unpushed(user, ground), ground.warning)):
         notice(sentence)
     return ground
 
@@ -178,24 +179,31 @@ def _refused(place: Hosted, token: Token) -> ConfigError:
 
 def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
     """Return where the run begins. Raises ClaudetmError, in one sentence, for what would never end well."""
-    target, goal, lent = wanted.target, wanted.goal, False
+    target, goal, lent, warning = wanted.target, wanted.goal, False, ""
     known = known_of(client, token, place, target, f"claudetm/{wanted.run}/c1")
     refuse_unseen(known, token, place)
     adopts = parse_pull(wanted.adopts, place) if wanted.adopts else 0
     if adopts:
         pull = open_pull(client, place, adopts)
-        target, goal = str(pull["base"]["ref"]), goal or goal_of_pull(pull)
+        if who := stranger(client, place, pull, wanted.trusted):
+            warning = (
+                f"pull request #{adopts} is by {who}, who is not listened to here: read it before its code runs on "
+                "this machine (--sandbox on confines it)"
+            )
+        target, goal = str(pull["base"]["ref"]), goal or goal_of_pull(pull, who)
         place, before = head_of(pull, place), {place.repository, pushed_to(place)}
         lent = pushed_to(place) not in before
         known = known_of(client, token, place, target, str(pull["head"]["ref"]))
     issue = parse_issue(wanted.issue, place) if wanted.issue else 0
     if issue:
+        if who := stranger(client, place, open_issue(client, place, issue), wanted.trusted):
+            warning = f"issue #{issue} is by {who}, who is not listened to here: agents take its text for your goal"
         goal = goal_of_issue(client, place, issue, goal, wanted.trusted)
     refuse_unfinishable(known, place, target)
     if not wanted.dry:
         refuse_unpushable(replace(known, push_permission=known.permission) if lent else known, token, place)
     refuse_unsigned(known, place, target)
-    return Ground(place, known, target, known.tip, goal, token, adopts, issue, lent)
+    return Ground(place, known, target, known.tip, goal, token, adopts, issue, lent, warning)
 
 
 def known_of(client: Asks, token: Token, place: Hosted, target: str, branch: str) -> Facts:

@@ -67,19 +67,32 @@ def head_of(pull: Mapping[str, Any], place: Hosted) -> Hosted:
     return replace(place, push=str(head["ssh_url" if over_ssh else "clone_url"]), head_owner=whose.partition("/")[0])
 
 
-def goal_of_pull(pull: Mapping[str, Any]) -> str:
-    """Return the goal of bringing a pull request to merged, with what its author says of it."""
+def goal_of_pull(pull: Mapping[str, Any], stranger: str = "") -> str:
+    """Return the goal of bringing a pull request to merged, with what its author says of it, unless a stranger."""
     title = " ".join(printable(str(pull["title"])).split())
-    return _bounded(f"Bring pull request #{pull['number']} to merged: {title}", [str(pull.get("body") or "")])
+    said = "" if stranger else str(pull.get("body") or "")
+    return _bounded(f"Bring pull request #{pull['number']} to merged: {title}", [said])
 
 
-def goal_of_issue(client: Asks, place: Hosted, number: int, goal: str, trusted: Sequence[str]) -> str:
-    """Return the goal that an open issue is, with what those who are listened to said below it."""
+def stranger(client: Asks, place: Hosted, made: Mapping[str, Any], trusted: Sequence[str]) -> str:
+    """Return who wrote an issue or a pull request, where that is somebody who is not listened to; else ""."""
+    who = _author(made)
+    return "" if People(client, place.repository, lambda: trusted).hears(who) else who.name or "somebody"
+
+
+def open_issue(client: Asks, place: Hosted, number: int) -> Mapping[str, Any]:
+    """Return an open issue. Raises UsageError for any other, and for a pull request."""
     issue = _asked(client, "issues", "issue", number, place)
     if "pull_request" in issue:
         raise UsageError(f"#{number} is a pull request: `claudetm fix-pr {number}` brings it to merged")
     if issue["state"] != "open":
         raise UsageError(f"Issue #{number} of {place.repository} is closed; reopen it, or say the goal yourself")
+    return dict(issue)
+
+
+def goal_of_issue(client: Asks, place: Hosted, number: int, goal: str, trusted: Sequence[str]) -> str:
+    """Return the goal that an open issue is, with what those who are listened to said below it."""
+    issue = open_issue(client, place, number)
     title = " ".join(printable(str(issue["title"])).split())
     first = f"{title} (issue #{number})"
     people = People(client, place.repository, lambda: trusted)
