@@ -15,7 +15,7 @@ from claudetm.adapters.git.run_repository import no_fault
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import HeadChanged, MergeDone, MergeQueuedUp, MergeRefused, Note, NotYet
 from claudetm.testing.forge_conformance import BRANCH, opened, read
-from claudetm.workflow.pull_request import PullRequest
+from claudetm.workflow.pull_request import CheckState, PullRequest
 from github_double.double import Double
 from github_double.state import Protection
 from github_world import US, GitHubForgeWorld
@@ -117,6 +117,14 @@ async def test_a_run_of_another_head_is_not_run_again(world: GitHubForgeWorld) -
     pull = replace(world.reading.pull(number), head="0" * 40)
     assert not GithubRuns(world.client, world.hosted, Once(()), no_fault).rerun(pull)
     assert [run.attempt for run in world.hub.runs] == [1]
+
+
+async def test_a_failure_that_looks_go_on_showing_is_pending(world: GitHubForgeWorld) -> None:
+    pull = await red(world)
+    world.github.faults.stale("graphql *", reads=9)
+    assert await world.forge.rerun_checks(pull.number, pull.head)
+    for _ in range(2):
+        assert [c.state for c in (await read(world, pull.number)).checks] == [CheckState.PENDING]
 
 
 async def test_a_run_that_cannot_be_retried_is_not_taken_for_begun(world: GitHubForgeWorld) -> None:

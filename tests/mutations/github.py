@@ -1005,7 +1005,7 @@ _RUNS: Final = _of(
         "a failure that runs again is a failure",
         "if not self.stale(pull):",
         "if True:",
-        f"{_LIFE}test_a_look_that_shows_the_failure_of_before_is_no_new_one",
+        f"{_MOMENTS}test_a_failure_that_looks_go_on_showing_is_pending",
     ),
     (
         "a re-run that cannot be has begun",
