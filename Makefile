@@ -21,7 +21,7 @@ check: $(VENV)/.developed ## Lint, types, import contract and the fast tests
 	@$(BIN)/pytest -n auto -q -m "not e2e and not crash and not bench and not live"
 
 test-live: $(VENV)/.developed ## Test the GitHub forge in CLAUDETM_LIVE_REPOSITORY=owner/name, and leave nothing there
-	@PYTHONPATH=tests $(BIN)/python -m live.world
+	@PYTHONPATH=tests $(BIN)/python -m live.place
 	@$(BIN)/pytest -v -rs -m live tests/live
 
 mutate: $(VENV)/.developed ## Break the GitHub forge in one place at a time: the suite must notice each

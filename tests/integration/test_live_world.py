@@ -16,8 +16,9 @@ from claudetm.errors import UsageError
 from claudetm.testing.forge_conformance import opened
 from github_double.double import Double
 from integration.repositories import git
-from live import world as live
-from live.world import LiveForgeSuite, LiveForgeWorld, Place
+from live import place as live
+from live.place import Place
+from live.world import LiveForgeSuite, LiveForgeWorld, live_world
 
 pytestmark = pytest.mark.anyio
 REPOSITORY = "acme/widgets"
@@ -48,7 +49,7 @@ def place(github: Double) -> Place:
 @pytest.fixture
 def world(tmp_path: Path, github: Double, place: Place) -> Iterator[LiveForgeWorld]:
     before = standing(github)
-    with live.live_world(place, tmp_path) as made:
+    with live_world(place, tmp_path) as made:
         yield made
     assert standing(github) == before
 
@@ -71,7 +72,7 @@ async def test_a_test_that_fails_leaves_nothing(tmp_path: Path, github: Double, 
     before = standing(github)
 
     async def fail() -> None:
-        with live.live_world(place, tmp_path) as world:
+        with live_world(place, tmp_path) as world:
             assert not world.protect()
             await opened(world, {"a.txt": "a\n"})
             await opened(world, {"a.txt": "a\n"}, "c2")
@@ -82,6 +83,15 @@ async def test_a_test_that_fails_leaves_nothing(tmp_path: Path, github: Double, 
         await fail()
     assert standing(github) == before
     assert [p.state for p in github.pulls()] == ["closed", "closed"]
+
+
+async def test_answers_that_are_lost_leave_nothing(tmp_path: Path, github: Double, place: Place) -> None:
+    before = standing(github)
+    with live_world(place, tmp_path) as world:
+        await opened(world, {"a.txt": "a\n"})
+        github.faults.lose_answer("PATCH /repos/*/pulls/*")
+        github.faults.lose_request("DELETE /repos/*/git/refs/*")
+    assert standing(github) == before
 
 
 def test_whoever_interrupts_while_it_is_put_in_order_waits_for_that() -> None:
@@ -132,7 +142,8 @@ async def test_what_a_killed_run_left_is_swept_when_it_is_old(tmp_path: Path, gi
 async def test_a_main_that_is_protected_takes_only_the_pushes_of_who_lifts_that(world: LiveForgeWorld) -> None:
     assert not world.protect()
     made = world._written(world.first, {"a.txt": "a\n"})
-    assert "GH006" in world._remote.move(world._room, f"refs/heads/{world.target}", made, world.first)
+    with pytest.raises(AssertionError, match="GH006"):
+        world._move(world.target, made, world.first)
     pushed = world.push_by_person(world.target, {"a.txt": "a\n"})
     assert await world.forge.base() == pushed
 
@@ -141,7 +152,7 @@ async def test_a_main_that_is_protected_takes_only_the_pushes_of_who_lifts_that(
 
 
 async def test_who_may_not_protect_a_branch_is_told_so(tmp_path: Path, github: Double) -> None:
-    with live.live_world(there(github, github.token("bob")), tmp_path) as world:
+    with live_world(there(github, github.token("bob")), tmp_path) as world:
         assert "Not Found" in world.protect()
         with pytest.raises(pytest.skip.Exception, match="cannot be protected"):
             await LiveForgeSuite().test_a_base_that_moved_is_behind(world)
@@ -156,6 +167,19 @@ def test_the_repository_and_the_token_are_found_as_a_run_finds_them(github: Doub
     found = live.place(environment(github, GITHUB_TOKEN=token))
     assert (found.hosted.repository, found.hosted.url) == (REPOSITORY, github.url())
     assert (found.token(), found.client.login) == (token, "octo")
+
+
+@pytest.mark.parametrize(
+    ("api", "url"),
+    [
+        ("https://api.github.com", "https://github.com/acme/widgets.git"),
+        ("https://api.acme.ghe.com", "https://acme.ghe.com/acme/widgets.git"),
+        ("https://ghe.example.org:8443/api/v3", "https://ghe.example.org:8443/acme/widgets.git"),
+    ],
+)
+def test_git_is_at_the_host_that_the_api_is_for(api: str, url: str) -> None:
+    found = live.on_github(api, REPOSITORY)
+    assert (found.api, found.url, found.push, found.repository) == (api, url, url, REPOSITORY)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from claudetm.errors import ClaudetmError
-from live.world import LiveForgeSuite, LiveForgeWorld, Place, live_world, place, sweep
+from live.place import Place, place, sweep
+from live.world import LiveForgeSuite, LiveForgeWorld, live_world
 
 pytestmark = [pytest.mark.live, pytest.mark.anyio, pytest.mark.timeout(900)]
 

@@ -1,32 +1,23 @@
 """A world of the forges' suite on a repository at GitHub that somebody cares about.
 
-Everything is called claudetm/live-<when>-<hex>/…: a main of its own, made from a commit without parents, and the
-branches that go into it. Nothing else is ever written to, and nothing of it stays open when a test is over.
+It has a main of its own, made from a commit without parents, and the branches that go into it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
-import secrets
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 
 from claudetm.adapters.forge.github import GitHubForge
-from claudetm.adapters.forge.github_access import find
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, NotFound
-from claudetm.adapters.forge.github_once import WAITS
-from claudetm.adapters.forge.github_place import Hosted, api_of, git_host, hosted
+from claudetm.adapters.forge.github_client import GithubRefused
 from claudetm.adapters.forge.github_pull import Mergeable, Pull
 from claudetm.adapters.forge.github_reading import Reading
 from claudetm.adapters.git.clean_room import CleanRoom
@@ -34,131 +25,15 @@ from claudetm.adapters.git.git import run
 from claudetm.adapters.git.remote import Remote
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
 from claudetm.adapters.git.user_repository import inspect
-from claudetm.bootstrap.github import ways_in
-from claudetm.errors import ClaudetmError, ForgeBusy, UsageError
+from claudetm.errors import ForgeBusy
 from claudetm.ports.repository import Conflicted, Pushed
 from claudetm.testing.forge_conformance import ForgeConformance, ForgeWorld
 from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
 from integration.repositories import AUTHOR, commit, git, make_user, once
+from live.place import Place, clear, left, new_run, uninterrupted
 
 CHECK: Final = "claudetm-live"
-LOOKS: Final = (0.5, 1.0, 1.0, 2.0, 2.0, *(3.0,) * 18)
-"""Seconds between looks at GitHub until what was done is shown: a minute in all."""
-ABANDONED: Final = 6 * 3600.0
-"""Seconds after which what a run of these tests has left is nobody's: none takes nearly as long."""
-
-_OURS: Final = re.compile(r"claudetm/(?P<run>live-(?P<when>[0-9]{10})-[0-9a-f]{8})/(?:main|c[0-9]+)")
 _UNPROCESSABLE: Final = 422
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A repository, who asks for it, and how many seconds lie between looks, the tests' and the forge's."""
-
-    hosted: Hosted
-    client: GithubClient
-    token: Callable[[], str]
-    looks: Sequence[float] = LOOKS
-    waits: Sequence[float] = WAITS
-
-    def at(self, path: str = "") -> str:
-        """Return an address of the API within the repository."""
-        return f"/repos/{self.hosted.repository}{path}"
-
-
-# --- where ------------------------------------------------------------------------------------------------------
-
-
-def place(environment: Mapping[str, str]) -> Place:
-    """Return where CLAUDETM_LIVE_REPOSITORY is. Raises ClaudetmError, which says what is to be set or allowed."""
-    name = environment.get("CLAUDETM_LIVE_REPOSITORY", "").strip()
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise UsageError(
-            "Set CLAUDETM_LIVE_REPOSITORY=owner/name to a repository at GitHub that you may push to, made for this "
-            "at best: branches and closed pull requests come and go there"
-        )
-    there = on_github(environment.get("GITHUB_API_URL", "").rstrip("/") or api_of("github.com"), name)
-    server = git_host(there.api)
-    if (token := find(server, environment)) is None:
-        login, variable = ways_in(server)
-        raise UsageError(f"There is no token for {server} to work in {name} with: {login}, or set {variable}")
-    found = Place(there, GithubClient(there.api, token.value), lambda: token.value)
-    refuse_unfit(found)
-    return found
-
-
-def on_github(api: str, name: str) -> Hosted:
-    """Return a repository of an API, as the remote of a clone would say it."""
-    parts = urlsplit(api)
-    url = f"{parts.scheme}://{git_host(api)}{f':{parts.port}' if parts.port else ''}/{name}.git"
-    found = hosted({"origin": url}, {}, api, {}, any_host=True)
-    assert found is not None, url
-    return found
-
-
-def refuse_unfit(found: Place) -> None:
-    """Raise UsageError for a repository or a token that these tests cannot work with."""
-    name = found.hosted.repository
-    try:
-        about = found.client.get(found.at())
-    except NotFound:
-        raise UsageError(f"{name} is not there, or the token may not see it: correct one of them") from None
-    if about["archived"] or not about.get("permissions", {}).get("push"):
-        raise UsageError(
-            f"Nothing can be pushed to {name} with this token: name another repository, or get write access"
-        )
-    if about.get("allow_merge_commit") is False:
-        raise UsageError(f"{name} allows no merge commits, and these tests make some: allow them in its settings")
-    with suppress(GithubRefused):
-        if found.client.get("/user")["type"] == "User":
-            return
-    raise UsageError("The token is an app's, whose remarks are no person's: set one of yours")
-
-
-# --- what is left behind: nothing -------------------------------------------------------------------------------
-
-
-def left(found: Place) -> dict[str, str]:
-    """Return the branches that these tests have made, ever, and that are there; and where they stand."""
-    refs = found.client.get(found.at("/git/matching-refs/heads/claudetm/live-"))
-    tips = {str(ref["ref"]).removeprefix("refs/heads/"): str(ref["object"]["sha"]) for ref in refs}
-    return {name: tip for name, tip in tips.items() if _OURS.fullmatch(name)}
-
-
-def clear(found: Place, run_id: str) -> None:
-    """Close the pull requests of one run and delete its branches, each of them, whatever becomes of the others."""
-    below = f"claudetm/{run_id}/"
-    assert _OURS.fullmatch(f"{below}main"), run_id
-    opened = found.client.pages(found.at("/pulls"), base=f"{below}main", state="open")
-    with ExitStack() as each:  # from its end
-        for branch in left(found):
-            if branch.startswith(below):
-                each.callback(_delete, found, branch)
-        for pull in opened:
-            each.callback(found.client.write, "PATCH", found.at(f"/pulls/{pull['number']}"), {"state": "closed"})
-
-
-def _delete(found: Place, branch: str) -> None:
-    named = found.at(f"/branches/{quote(branch, safe='')}")
-    try:
-        protected = found.client.get(named)["protected"]
-    except NotFound:
-        return
-    if protected:
-        with suppress(GithubRefused):  # of a pattern's: the branch itself has none
-            found.client.write("DELETE", f"{named}/protection")
-    try:
-        found.client.write("DELETE", found.at(f"/git/refs/heads/{quote(branch)}"))
-    except GithubRefused as refused:
-        if "does not exist" not in refused.message:  # deleted meanwhile, as its pull request was merged
-            raise
-
-
-def sweep(found: Place, now: float) -> None:
-    """Clear what runs of these tests have left that were killed long ago; `now` is in epoch seconds."""
-    named = {m["run"]: float(m["when"]) for name in left(found) if (m := _OURS.fullmatch(name))}
-    for run_id in [run_id for run_id, when in named.items() if now - when > ABANDONED]:
-        clear(found, run_id)
 
 
 @contextmanager
@@ -173,28 +48,6 @@ def live_world(found: Place, folder: Path) -> Iterator[LiveForgeWorld]:
             clear(found, world.run_id)
 
 
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is over; a second one does not wait. Of the main thread."""
-    pressed: list[bool] = []
-
-    def press(_number: int, _frame: object) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(True)
-
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
-
-
-# --- the world --------------------------------------------------------------------------------------------------
-
-
 class LiveForgeWorld:
     """The real forge on a repository at GitHub. People are the token's own account, through REST and git.
 
@@ -202,7 +55,7 @@ class LiveForgeWorld:
     """
 
     def __init__(self, folder: Path, found: Place) -> None:
-        self.run_id = f"live-{int(time.time()):010d}-{secrets.token_hex(4)}"
+        self.run_id = new_run(time.time())
         self.target = f"claudetm/{self.run_id}/main"
         self.place = found
         self.folder = folder
@@ -215,7 +68,7 @@ class LiveForgeWorld:
     def begin(self) -> None:
         """Make the main."""
         self.first = self._written("", {"README.md": "hello\n", "live": f"{self.run_id}\n"})
-        assert not self._remote.move(self._room, f"refs/heads/{self.target}", self.first, "")
+        self._move(self.target, self.first, "")
         self._eyes = self._reading()
         self.driver()
 
@@ -249,7 +102,8 @@ class LiveForgeWorld:
         worktree = await self.repository.open_worktree(change, branch, await self.forge.base())
         commit(worktree, files)
         head = await self.repository.adopt(change)
-        assert await self.repository.push(branch, head) == Pushed()
+        if (pushed := await self.repository.push(branch, head)) != Pushed():
+            raise AssertionError(f"{self.place.hosted.repository} does not take a push: {pushed}")
         await asyncio.to_thread(self._report, branch, head, git(worktree, "ls-tree", "--name-only", head))
         return head
 
@@ -317,14 +171,17 @@ class LiveForgeWorld:
     # what people do
 
     def push_by_person(self, branch: str, files: Mapping[str, str], *, force: bool = False) -> str:
-        ref = f"refs/heads/{branch}"
-        at = self._remote.tip(self._room, ref, self._remote.main)
+        at = self._remote.tip(self._room, f"refs/heads/{branch}", self._remote.main)
         made = self._written(self._room.git.text("rev-parse", f"{at}^") if force else at, files)
         with self._unprotected(branch):
-            assert not self._remote.move(self._room, ref, made, at)
+            self._move(branch, made, at)
         if branch != self.target:
             self._report(branch, made, self._room.git.text("ls-tree", "--name-only", made))
         return made
+
+    def _move(self, branch: str, new: str, old: str) -> None:
+        if refused := self._remote.move(self._room, f"refs/heads/{branch}", new, old):
+            raise AssertionError(f"{self.place.hosted.repository} does not take a push to {branch}: {refused}")
 
     def _written(self, parent: str, files: Mapping[str, str]) -> str:
         """Return a new commit with these files changed; without a parent, of these alone."""
@@ -398,8 +255,8 @@ class LiveForgeWorld:
         if lifted:
             self.place.client.write("DELETE", self._protection)
         yield
-        if lifted:
-            assert not self.protect()
+        if lifted and (why := self.protect()):
+            raise AssertionError(why)
 
 
 def _closed(pull: Pull) -> bool:
@@ -414,17 +271,3 @@ class LiveForgeSuite(ForgeConformance):
         if why := world.protect():
             pytest.skip(f"a branch cannot be protected with this token: {why}")
         await super().test_a_base_that_moved_is_behind(world)
-
-
-def main() -> None:
-    """Say where the tests would work; exit with 1, and what to set, where they cannot."""
-    try:
-        found = place(os.environ)
-        print(f"In {found.hosted.repository} as {found.client.login}, below claudetm/live-…: some minutes.")
-    except ClaudetmError as error:
-        print(error, file=sys.stderr)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
