@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from fnmatch import fnmatchcase
@@ -78,10 +78,19 @@ class Faults:
         """Answer with a proxy's page, without any effect."""
         self._rules.append(_Rule(what, Instead(status, _HTML, {"content-type": "text/html"}), times))
 
-    def refuse(self, what: str, status: int, message: str, times: int = 1, **headers: str) -> None:
+    def refuse(
+        self,
+        what: str,
+        status: int,
+        message: str,
+        times: int = 1,
+        errors: Sequence[Mapping[str, str]] = (),
+        **headers: str,
+    ) -> None:
         """Answer with an error in JSON, without any effect; headers' underscores are hyphens."""
         told = {name.replace("_", "-"): value for name, value in headers.items()}
-        body = json.dumps({"message": message, "documentation_url": "https://docs.github.com/rest"})
+        said = {"message": message, "documentation_url": "https://docs.github.com/rest"}
+        body = json.dumps(said | ({"errors": [*errors]} if errors else {}))
         self._rules.append(_Rule(what, Instead(status, body, {"content-type": "application/json"} | told), times))
 
     def throttle(self, what: str, *, retry_after: int | None = None, status: int = 403, times: int = 1) -> None:

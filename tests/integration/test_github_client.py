@@ -1049,3 +1049,15 @@ def test_the_token_is_in_no_text(github: Script, client: GithubClient, caplog: p
     assert "oauth token removed" in caplog.text
     assert TOKEN not in "".join([*texts, caplog.text])
     assert TOKEN not in redact(f"an agent says {TOKEN}")
+
+
+@pytest.mark.parametrize("graphql", [False, True])
+def test_a_write_that_was_submitted_too_quickly_is_a_limit(
+    graphql: bool, github: Script, client: GithubClient, clock: Clock
+) -> None:
+    said = {"type": "UNPROCESSABLE", "message": "was submitted too quickly"}
+    told = {"data": None} if graphql else {"message": "Validation Failed"}
+    github.says(Reply(200 if graphql else 422, {**told, "errors": [said]}))
+    with pytest.raises(ForgeBusy) as caught:
+        client.mutate("mutation M { x }") if graphql else client.write("POST", "/x", {})
+    assert caught.value.until == clock.now + 60

@@ -58,6 +58,7 @@ from claudetm.adapters.forge.github_refusals import (
     graphql_refusal,
     is_graphql_limit,
     refusal,
+    words,
 )
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.redact import learn
@@ -399,7 +400,7 @@ class GithubClient:
         body: Any = {}
         with suppress(_NoAnswerError):
             body = answer.json()
-        message = str(body.get("message") or "") if isinstance(body, dict) else ""
+        message = words(body)
         if is_limit(answer.status, answer.headers, message):
             raise self._limits.refused(resource, answer.headers, message)
         page = "text/html" in answer.headers.get("content-type", "")

@@ -124,9 +124,11 @@ class Limits:
 
 def is_limit(status: int, headers: Mapping[str, str], message: str) -> bool:
     """Tell whether a refusal is for a limit, not for a missing permission. GitHub answers both with 403."""
+    said = message.lower()
+    if is_haste(said):
+        return True
     if status not in {403, 429}:
         return False
-    said = message.lower()
     return (
         status == 429  # noqa: PLR2004 - too many requests
         or "retry-after" in headers
@@ -134,6 +136,11 @@ def is_limit(status: int, headers: Mapping[str, str], message: str) -> bool:
         or "rate limit" in said
         or "abuse detection" in said
     )
+
+
+def is_haste(said: str) -> bool:
+    """Tell whether a refusal (in small letters) is of a write that came too soon after others: a 422 of whatever."""
+    return "submitted too quickly" in said
 
 
 def hour(at: float) -> str:

@@ -14,6 +14,7 @@ from claudetm.ports.forge import NewPullRequest
 
 _UNSEEN: Final = 60.0  # seconds for which a push may not be seen
 _SOON: Final = 10.0
+_UNSEEN_FIELDS: Final = {("head", "invalid"), ("head_sha", "missing_field"), ("base_sha", "missing_field")}
 _TITLE: Final = 256  # characters that GitHub takes
 _BODY: Final = 65_536
 
@@ -85,6 +86,11 @@ class GithubOpening:
                     f"GitHub does not see the push of {new.branch} yet.", time.time() + _SOON
                 ) from refused
             del self._unseen_since[new.branch]
+            if _empty(refused):
+                raise ForgeError(
+                    f"GitHub sees no commit in {new.branch} that {self._target} lacks: look at both in"
+                    f" {self._hosted.push}, then claudetm resume"
+                ) from refused
             raise ForgeError(
                 f"GitHub does not see {new.branch} in {self._hosted.push}, where it was pushed: check that this is"
                 f" {self._hosted.repository} or a fork of it, then claudetm resume"
@@ -98,6 +104,10 @@ def _exists(refused: GithubRefused) -> bool:
 
 
 def _unseen(refused: GithubRefused) -> bool:
-    """Whether it was refused as GitHub does not see the branch, which it may not yet."""
-    errors = [e for e in refused.errors if isinstance(e, Mapping)]
-    return any(e.get("field") == "head" and e.get("code") == "invalid" for e in errors)
+    """Whether it was refused as GitHub does not see the branch, or not what was pushed, which it may not yet."""
+    errors = [(e.get("field"), e.get("code")) for e in refused.errors if isinstance(e, Mapping)]
+    return _empty(refused) or not {*errors}.isdisjoint(_UNSEEN_FIELDS)
+
+
+def _empty(refused: GithubRefused) -> bool:
+    return "No commits between" in str(refused)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from claudetm.adapters.forge.github_limits import is_haste
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.redact import printable, redact
 
@@ -48,8 +49,7 @@ class Unanswered(ForgeBusy):
 def refusal(asked: str, host: str, status: int, headers: Mapping[str, str], body: Any) -> GithubRefused:
     """Return the error for a 4xx; `asked` names the request, headers' names are in lower case."""
     answer = body if isinstance(body, Mapping) else {}
-    errors = answer.get("errors")
-    errors = errors if isinstance(errors, list) else [errors] if errors else []
+    errors = _errors(answer)
     message = str(answer.get("message") or "")
     parts = (
         status,
@@ -58,7 +58,7 @@ def refusal(asked: str, host: str, status: int, headers: Mapping[str, str], body
         errors,
         str(answer.get("documentation_url") or ""),
     )
-    said = _shown("; ".join(filter(None, [message, *map(_detail, errors)])) or f"status {status}")
+    said = _shown(words(body) or f"status {status}")
     if status == 401:  # noqa: PLR2004
         return Unauthorised(
             f"{host} refuses the token ({said}): log in again with `gh auth login --hostname {host}`, or set "
@@ -84,6 +84,17 @@ def refusal(asked: str, host: str, status: int, headers: Mapping[str, str], body
             *parts,
         )
     return GithubRefused(f"{host} refused {asked} with {status}: {said}", *parts)
+
+
+def words(body: Any) -> str:
+    """Return all that an error's body says: its message, and what it says of each thing that is wrong."""
+    answer = body if isinstance(body, Mapping) else {}
+    return "; ".join(filter(None, [str(answer.get("message") or ""), *map(_detail, _errors(answer))]))
+
+
+def _errors(answer: Mapping[str, Any]) -> list[Any]:
+    errors = answer.get("errors")
+    return errors if isinstance(errors, list) else [errors] if errors else []
 
 
 def graphql_refusal(asked: str, host: str, errors: Sequence[Any]) -> GithubRefused:
@@ -112,7 +123,7 @@ def is_graphql_limit(error: Mapping[str, Any]) -> bool:
     """Tell whether one of GraphQL's errors is a limit: it comes with status 200, as RATE_LIMITED or RATE_LIMIT."""
     said = str(error.get("message") or "").lower()
     named = any(code.upper().startswith("RATE_LIMIT") for code in graphql_codes(error))
-    return named or said.startswith("api rate limit") or "secondary rate limit" in said
+    return named or said.startswith("api rate limit") or "secondary rate limit" in said or is_haste(said)
 
 
 def _needed(headers: Mapping[str, str], message: str) -> str:

@@ -1,0 +1,80 @@
+"""The forge where GitHub is behind itself: what was written a moment ago and is not shown, refused or decided yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from claudetm.errors import ForgeBusy, ForgeError
+from claudetm.ports.forge import NewPullRequest, Note
+from claudetm.testing.forge_conformance import BRANCH
+from github_double.double import Double
+from github_world import GitHubForgeWorld
+
+pytestmark = pytest.mark.anyio
+FILE = {"a.txt": "one\ntwo\nthree\n"}
+HASTE = [{"resource": "PullRequest", "code": "custom", "message": "was submitted too quickly"}]
+NO_COMMITS = [
+    {"resource": "PullRequest", "field": "head_sha", "code": "missing_field"},
+    {"resource": "PullRequest", "field": "base_sha", "code": "missing_field"},
+    {"resource": "PullRequest", "code": "custom", "message": f"No commits between main and {BRANCH}"},
+]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def github(tmp_path: Path) -> Iterator[Double]:
+    with Double(tmp_path / "github") as made:
+        yield made
+
+
+@pytest.fixture
+def world(tmp_path: Path, github: Double) -> GitHubForgeWorld:
+    return GitHubForgeWorld(tmp_path, github)
+
+
+# --- opening ----------------------------------------------------------------------------------------------------
+
+
+async def proposed(world: GitHubForgeWorld) -> NewPullRequest:
+    return NewPullRequest("c1", BRANCH, await world.push("c1", FILE), "Do it", "Why.")
+
+
+async def test_a_push_whose_commits_are_not_seen_yet_is_asked_for_again(world: GitHubForgeWorld) -> None:
+    new = await proposed(world)
+    world.github.faults.refuse("POST /repos/*/pulls", 422, "Validation Failed", times=3, errors=NO_COMMITS)
+    with pytest.raises(ForgeBusy, match=f"GitHub does not see the push of {BRANCH} yet"):
+        await world.forge.open(new)
+    assert (await world.forge.open(new)).head == new.head
+    assert len(world.hub.pulls) == 1
+
+
+async def test_commits_that_github_never_sees_are_said_after_a_while(world: GitHubForgeWorld) -> None:
+    new = await proposed(world)
+    world.github.faults.refuse("POST /repos/*/pulls", 422, "Validation Failed", times=4, errors=NO_COMMITS)
+    with pytest.raises(ForgeBusy):
+        await world.forge.open(new)
+    world.time += 60
+    with pytest.raises(ForgeError, match=f"GitHub sees no commit in {BRANCH} that main lacks") as caught:
+        await world.forge.open(new)
+    assert not isinstance(caught.value, ForgeBusy)
+
+
+@pytest.mark.parametrize("what", ["POST /repos/*/pulls", "POST /repos/*/comments"])
+async def test_a_write_that_came_too_soon_after_others_is_not_sent_again_but_waited_with(
+    what: str, world: GitHubForgeWorld
+) -> None:
+    new = await proposed(world)
+    number = (await world.forge.open(new)).number if "comments" in what else 0
+    world.github.faults.refuse(what, 422, "Validation Failed", times=9, errors=HASTE)
+    before = len(world.github.asked(what))
+    note = Note("m1", "This is wrong.", path="a.txt", line=1)
+    with pytest.raises(ForgeBusy, match="GitHub asks for a pause"):
+        await (world.forge.note(number, note) if number else world.forge.open(new))
+    assert len(world.github.asked(what)) == before + 1
