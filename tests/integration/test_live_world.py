@@ -13,8 +13,10 @@ import pytest
 
 from claudetm.adapters.forge.github_client import GithubClient, GithubRefused
 from claudetm.errors import UsageError
-from claudetm.testing.forge_conformance import opened
+from claudetm.testing.forge_conformance import opened, read
+from claudetm.workflow.pull_request import PullRequestState
 from github_double.double import Double
+from github_double.faults import FOREVER
 from integration.repositories import git
 from live import place as live
 from live.place import Place
@@ -146,6 +148,18 @@ async def test_a_main_that_is_protected_takes_only_the_pushes_of_who_lifts_that(
         world._move(world.target, made, world.first)
     pushed = world.push_by_person(world.target, {"a.txt": "a\n"})
     assert await world.forge.base() == pushed
+
+
+async def test_what_people_did_is_waited_for_until_github_shows_it(world: LiveForgeWorld, github: Double) -> None:
+    number = (await opened(world, {"a.txt": "a\n"})).number
+    github.faults.stale("graphql *", 3)
+    github.faults.stale("GET /repos/*/pulls/*", 2)
+    world.close_by_person(number)
+    assert (await read(world, number)).state is PullRequestState.CLOSED
+    github.faults.stale("graphql *", FOREVER)
+    with pytest.raises(AssertionError, match="does not show within 0 seconds that #1 was opened again"):
+        world.reopen_by_person(number)
+    github.faults.clear()
 
 
 # --- whom it works for ------------------------------------------------------------------------------------------

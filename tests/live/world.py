@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import pytest
@@ -26,12 +26,14 @@ from claudetm.adapters.git.remote import Remote
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
 from claudetm.adapters.git.user_repository import inspect
 from claudetm.errors import ForgeBusy
+from claudetm.ports.forge import MergeOutcome, NewPullRequest, Note, NotYet
 from claudetm.ports.repository import Conflicted, Pushed
 from claudetm.testing.forge_conformance import ForgeConformance, ForgeWorld
 from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
 from integration.repositories import AUTHOR, commit, git, make_user, once
 from live.place import Place, clear, left, new_run, uninterrupted
 
+T = TypeVar("T")
 CHECK: Final = "claudetm-live"
 _UNPROCESSABLE: Final = 422
 
@@ -46,6 +48,39 @@ def live_world(found: Place, folder: Path) -> Iterator[LiveForgeWorld]:
     finally:
         with uninterrupted():
             clear(found, world.run_id)
+
+
+class DrivenForge(GitHubForge):
+    """The forge as the loop calls it: again in a while, where it says that GitHub is behind or not done."""
+
+    looks: Sequence[float] = ()
+
+    async def _again(self, call: Callable[[], Awaitable[T]]) -> T:
+        for pause in self.looks:
+            try:
+                told = await call()
+            except ForgeBusy:
+                await asyncio.sleep(pause)
+                continue
+            if not isinstance(told, NotYet):
+                return told
+            await asyncio.sleep(pause)
+        return await call()
+
+    async def read(self, numbers: Sequence[int]) -> Mapping[int, PullRequest]:
+        return await self._again(lambda: super(DrivenForge, self).read(numbers))
+
+    async def find(self, branch: str) -> PullRequest | None:
+        return await self._again(lambda: super(DrivenForge, self).find(branch))
+
+    async def open(self, new: NewPullRequest) -> PullRequest:
+        return await self._again(lambda: super(DrivenForge, self).open(new))
+
+    async def note(self, number: int, note: Note) -> str:
+        return await self._again(lambda: super(DrivenForge, self).note(number, note))
+
+    async def merge(self, number: int, head: str, base: str, method: str) -> MergeOutcome:
+        return await self._again(lambda: super(DrivenForge, self).merge(number, head, base, method))
 
 
 class LiveForgeWorld:
@@ -81,7 +116,7 @@ class LiveForgeWorld:
         self.repository = RunRepository(
             self.folder / "run", refs, self.run_id, self.first, (), faults, remote=self._remote
         )
-        self.forge = GitHubForge(
+        self.forge = DrivenForge(
             self.place.client,
             self.place.hosted,
             self.target,
@@ -93,6 +128,7 @@ class LiveForgeWorld:
             faults=faults,
             waits=self.place.waits,
         )
+        self.forge.looks = self.place.looks
         return self.forge
 
     # what the run does
@@ -111,11 +147,10 @@ class LiveForgeWorld:
         """Read it until GitHub tells of what is there now: both tips, the check, and whether they can be merged."""
         for pause in (0.0, *self.place.looks):
             await asyncio.sleep(pause)
-            with suppress(ForgeBusy):
-                pull = (await self.forge.read([number]))[number]
-                if await self._is_settled(pull):
-                    return pull
-        return (await self.forge.read([number]))[number]
+            pull = (await self.forge.read([number]))[number]
+            if await self._is_settled(pull):
+                break
+        return pull
 
     async def _is_settled(self, pull: PullRequest) -> bool:
         if not pull.checks or any(c.state is CheckState.PENDING for c in pull.checks):
@@ -157,8 +192,10 @@ class LiveForgeWorld:
         found = self.place.client.pages(self.place.at("/pulls"), head=label, state="open")
         return next((int(p["number"]) for p in found if p["head"]["ref"] == branch), 0)
 
-    def _shows(self, number: int, seen: Callable[[Pull], bool], what: str) -> None:
-        self._until(lambda: seen(self._eyes.pull(number)), what)
+    def _shows(self, number: int, seen: Callable[[Pull], bool], what: str, state: str = "open") -> None:
+        """Wait until both GraphQL and REST show what was done."""
+        at = self.place.at(f"/pulls/{number}")
+        self._until(lambda: self.place.client.get(at)["state"] == state and seen(self._eyes.pull(number)), what)
 
     def _until(self, seen: Callable[[], bool], what: str) -> None:
         """Wait until GitHub's reads have caught up with its writes."""
@@ -197,7 +234,9 @@ class LiveForgeWorld:
         number = self._open(branch)
         self.place.client.write("DELETE", self.place.at(f"/git/refs/heads/{quote(branch)}"))
         if number:
-            self._shows(number, lambda pull: _closed(pull) and not pull.branch_there, f"{branch} was deleted")
+            self._shows(
+                number, lambda pull: _closed(pull) and not pull.branch_there, f"{branch} was deleted", "closed"
+            )
 
     def remark(self, number: int, body: str) -> str:
         made = self.place.client.write("POST", self.place.at(f"/issues/{number}/comments"), {"body": body})
@@ -207,7 +246,7 @@ class LiveForgeWorld:
 
     def close_by_person(self, number: int) -> None:
         self._turn(number, {"state": "closed"})
-        self._shows(number, _closed, f"#{number} was closed")
+        self._shows(number, _closed, f"#{number} was closed", "closed")
 
     def reopen_by_person(self, number: int) -> None:
         self._turn(number, {"state": "open"})
@@ -221,7 +260,7 @@ class LiveForgeWorld:
 
     def _merge(self, number: int) -> None:
         self.place.client.write("PUT", self.place.at(f"/pulls/{number}/merge"), {"merge_method": "merge"})
-        self._shows(number, lambda pull: bool(pull.merge_commit and pull.by), f"#{number} was merged")
+        self._shows(number, lambda pull: bool(pull.merge_commit and pull.by), f"#{number} was merged", "closed")
 
     async def at_the_last_moment(self, act: Callable[[], object]) -> None:
         """Have a person act when all has been looked at, before the merge is asked for: of the next driver."""
