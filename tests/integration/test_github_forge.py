@@ -25,6 +25,7 @@ from claudetm.ports.forge import (
     NotYet,
     Opposed,
 )
+from claudetm.stages.checks import same_failure
 from claudetm.testing.forge_conformance import BRANCH, opened, read
 from claudetm.workflow.pull_request import Check, CheckState, PullRequestState
 from github_double import ci, merging, moves, plumbing
@@ -470,6 +471,34 @@ async def test_what_fails_on_the_base_by_itself_is_told(world: GitHubForgeWorld)
     assert "it is red" in found["test"].text
     assert await world.forge.failing_at(broken, ["other"]) == {}
     assert await world.forge.failing_at(world.first, ["test"]) == {}
+
+
+async def test_a_workflow_on_pushes_and_on_pull_requests_is_one_check_on_both_sides(world: GitHubForgeWorld) -> None:
+    world.hub.workflows["CI"].on = ("pull_request", "push")
+    broken = world.push_by_person("main", {"red": "x\n"})
+    world.github.ci.hold("test")
+    opening = await opened(world, FILE)
+    (check,) = opening.checks
+    world.github.ci.release("test")
+    pull = await world.settled(opening.number)
+    assert (
+        [(c.name, c.state) for c in pull.checks] == [(check.name, CheckState.FAILED)] == [("test", CheckState.FAILED)]
+    )
+    ours = await world.forge.check_log(pull.number, "test")
+    theirs = await world.forge.failing_at(broken, ["test"])
+    assert theirs is not None
+    assert same_failure("test", ours, theirs["test"])
+
+
+async def test_of_jobs_of_one_name_each_log_that_says_something_else_is_read(world: GitHubForgeWorld) -> None:
+    world.hub.workflows["CI"].on = ("pull_request", "push")
+    with world.acting():
+        world.github.add_workflow("Nightly", {"test": "echo none of the night either; test ! -e red"})
+    pull = await world.settled((await opened(world, {"red": "x\n"})).number)
+    text = (await world.forge.check_log(pull.number, "test")).text
+    assert text.count("\nit is red\n") == 1
+    assert text.count("\nnone of the night either\n") == 1
+    assert "--- another job that is called test (whole: " in text
 
 
 async def test_what_runs_on_the_base_is_waited_for(world: GitHubForgeWorld) -> None:

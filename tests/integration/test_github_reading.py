@@ -63,7 +63,7 @@ def test_a_red_one_names_its_job_and_its_run(github: Double) -> None:
     found = reading(github).pull(number)
     (run,) = github.runs("test")
     assert [(c.name, c.state) for c in found.checks] == [("test", FAILED)]
-    assert (found.failed_jobs, found.runs) == ({"test": run.jobs[0].id}, {"test": run.id})
+    assert (found.failed_jobs, found.runs) == ({"test": (run.jobs[0].id,)}, {"test": (run.id,)})
     assert found.broken == {}
 
 
@@ -190,7 +190,7 @@ def test_a_fine_grained_token_reads_runs_where_the_rollup_is_refused(github: Dou
     rights = {"contents": "write", "pull_requests": "write", "issues": "write", "actions": "read", "metadata": "read"}
     found = reading(github, github.token("octo", "fine-grained", permissions=rights)).pull(number)
     assert [(c.name, c.state) for c in found.checks] == [("test", FAILED)]
-    assert found.failed_jobs == {"test": github.runs("test")[0].jobs[0].id}
+    assert found.failed_jobs == {"test": (github.runs("test")[0].jobs[0].id,)}
     assert "check runs" in found.unread
     blind = {k: v for k, v in rights.items() if k != "actions"}
     found = reading(github, github.token("octo", "fine-grained", permissions=blind)).pull(number)
@@ -202,7 +202,7 @@ def test_the_checks_of_the_base_by_itself(github: Double) -> None:
     number = opened(github, files={"red": "x"})
     reads = reading(github)
     assert reads.base_checks(github.tip()) == {}
-    assert reads.base_checks(github.tip(BRANCH)) == {"test": (FAILED, github.runs("test")[0].jobs[0].id)}
+    assert reads.base_checks(github.tip(BRANCH)) == {"test": (FAILED, (github.runs("test")[0].jobs[0].id,))}
     github.report_check(number, "slow", "")
     assert reads.base_checks(github.tip(BRANCH)) is None
 

@@ -252,7 +252,7 @@ _VERDICTS: Final = _of(
     ),
     (
         "a required check that never reported is not missed",
-        "for n in sorted({*required} - there)]",
+        "for n in sorted({*required} - {*named})]",
         "for n in ()]",
         (
             f"{_CHECKS}test_a_required_check_that_has_not_reported_is_pending "
@@ -261,9 +261,21 @@ _VERDICTS: Final = _of(
     ),
     (
         "what the rules name is not required",
-        "r.required or r.name in required",
-        "r.required",
+        "n.required or n.name in required",
+        "n.required",
         f"{_CHECKS}test_a_check_is_required_by_its_own_word_or_by_the_rules_plain_name",
+    ),
+    (
+        "a check is called by what set it off",
+        "named.setdefault(one.name, [])",
+        'named.setdefault(f"{one.name} ({one.event})", [])',
+        f"{_CHECKS}test_a_check_is_called_by_its_own_name_whatever_else_reports",
+    ),
+    (
+        "a check that runs twice ends with the first",
+        "(CheckState.PENDING, CheckState.FAILED, CheckState.PASSED) if s in states",
+        "(CheckState.FAILED, CheckState.PASSED, CheckState.PENDING) if s in states",
+        f"{_CHECKS}test_what_runs_on_pushes_and_on_pull_requests_is_one_check_that_ends_with_both",
     ),
     (
         "the oldest attempt counts",
@@ -1130,9 +1142,15 @@ _REST: Final = (
         f"{_FORGE}/github_logs.py",
         (
             "a job's log is asked for by its run",
-            "pull.failed_jobs.get(check, 0)",
-            "pull.runs.get(check, 0)",
+            "pull.failed_jobs.get(check, ())",
+            "pull.runs.get(check, ())",
             f"{_LIFE}test_the_fixer_gets_the_failed_steps_log_and_the_whole_is_kept",
+        ),
+        (
+            "of two jobs of one name only one is read",
+            "for job in jobs[:_JOBS])",
+            "for job in jobs[:1])",
+            f"{_LIFE}test_of_jobs_of_one_name_each_log_that_says_something_else_is_read",
         ),
         (
             "a log is kept with the secrets in it",

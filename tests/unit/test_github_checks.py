@@ -88,8 +88,8 @@ def test_a_summary_is_one_line_of_bounded_length() -> None:
 
 def test_jobs_runs_and_addresses_are_known_by_the_checks_name() -> None:
     found = checks(run(1, "test", "FAILURE"), run(2, "lint", "SUCCESS"), run(3, "scan", "FAILURE", app="scanner"))
-    assert found.failed_jobs == {"test": 1, "scan": 3}
-    assert found.runs == {"test": 10, "lint": 20}
+    assert found.failed_jobs == {"test": (1,), "scan": (3,)}
+    assert found.runs == {"test": (10,), "lint": (20,)}
     assert found.links == {n: f"https://github.com/acme/widgets/runs/{i}" for i, n in enumerate(states(found), 1)}
 
 
@@ -99,32 +99,53 @@ def test_jobs_runs_and_addresses_are_known_by_the_checks_name() -> None:
 def test_the_newest_of_several_runs_counts_wherever_it_stands() -> None:
     assert states(checks(run(7, "test", "SUCCESS"), run(3, "test", "FAILURE"))) == {"test": PASSED}
     found = checks(run(3, "test", "SUCCESS"), run(7, "test", "FAILURE"))
-    assert (states(found), found.failed_jobs) == ({"test": FAILED}, {"test": 7})
+    assert (states(found), found.failed_jobs) == ({"test": FAILED}, {"test": (7,)})
 
 
-def test_jobs_of_one_name_in_two_workflows_stay_apart() -> None:
-    found = checks(
-        run(1, "test", "FAILURE"), run(2, "test", "SUCCESS", workflow="Nightly"), run(3, "lint", "SUCCESS")
-    )
-    assert states(found) == {"CI / test": FAILED, "Nightly / test": PASSED, "lint": PASSED}
-    assert found.failed_jobs == {"CI / test": 1}
+def test_a_check_is_called_by_its_own_name_whatever_else_reports() -> None:
+    first = run(1, "test", "FAILURE")
+    alone = checks(first)
+    twice = checks(first, run(2, "test", "FAILURE", event="push"))
+    thrice = checks(first, run(2, "test", "FAILURE", event="push"), run(3, "test", "SUCCESS", workflow="Nightly"))
+    assert states(alone) == states(twice) == states(thrice) == {"test": FAILED}
+    assert (alone.failed_jobs, twice.failed_jobs) == ({"test": (1,)}, {"test": (1, 2)})
 
 
-def test_what_set_a_workflow_off_tells_its_jobs_apart() -> None:
-    found = checks(run(1, "test", "FAILURE"), run(2, "test", "SUCCESS", event="push"))
-    assert states(found) == {"CI / test (pull_request)": FAILED, "CI / test (push)": PASSED}
+def test_what_runs_on_pushes_and_on_pull_requests_is_one_check_that_ends_with_both() -> None:
+    both = [run(1, "test", None, "IN_PROGRESS", event="push"), run(2, "test", "FAILURE", title="3 failed")]
+    assert states(checks(*both)) == {"test": PENDING}
+    both[0] |= {"status": "COMPLETED", "conclusion": "SUCCESS"}
+    found = checks(*both)
+    assert found.checks == (Check("test", FAILED, required=False, summary="failure: 3 failed"),)
+    assert (found.failed_jobs, found.runs) == ({"test": (2,)}, {"test": (20,)})
+    assert found.links == {"test": "https://github.com/acme/widgets/runs/2"}
+    both[1] |= {"conclusion": "SUCCESS"}
+    assert states(checks(*both)) == {"test": PASSED}
 
 
-def test_two_workflows_that_call_themselves_the_same_stay_apart() -> None:
+def test_of_jobs_of_one_name_in_two_workflows_the_summary_tells_which_is_red() -> None:
+    other = run(2, "test", "FAILURE", workflow="Nightly")
+    found = checks(run(1, "test", "SUCCESS"), other, run(3, "lint", "SUCCESS"))
+    assert [(c.name, c.summary) for c in found.checks] == [("test", "Nightly: failure"), ("lint", "success")]
+    assert (found.failed_jobs, found.runs) == ({"test": (2,)}, {"test": (20,), "lint": (30,)})
+
+
+def test_two_workflows_that_call_themselves_the_same_do_not_hide_each_other() -> None:
     other = run(2, "test", "SUCCESS")
     other["checkSuite"]["workflowRun"]["workflow"]["id"] = "W-other"
-    found = checks(run(1, "test", "FAILURE"), other)
-    assert states(found) == {"CI / test (pull_request)": FAILED, "CI / test (pull_request) #2": PASSED}
+    assert states(checks(run(1, "test", "FAILURE"), other)) == {"test": FAILED}
 
 
-def test_a_status_and_a_check_of_another_app_with_the_same_name_stay_apart() -> None:
+def test_neither_do_a_status_and_a_check_of_another_app() -> None:
     found = checks(status("build", "SUCCESS"), run(1, "build", "FAILURE", app="circle"))
-    assert states(found) == {"status / build": PASSED, "circle / build": FAILED}
+    assert found.checks == (Check("build", FAILED, required=False, summary="circle: failure"),)
+
+
+def test_of_two_that_are_red_the_one_that_says_something_comes_first() -> None:
+    found = checks(run(1, "test", "CANCELLED"), run(2, "test", "FAILURE", event="push"))
+    assert (found.failed_jobs, found.broken) == ({"test": (2, 1)}, {})
+    found = checks(run(1, "test", "CANCELLED"), run(2, "test", "CANCELLED", event="push"))
+    assert (found.failed_jobs, found.broken) == ({"test": (1, 2)}, {"test": "it was cancelled"})
 
 
 # --- what is required ---------------------------------------------------------------------------------------------
@@ -139,7 +160,7 @@ def test_a_check_is_required_by_its_own_word_or_by_the_rules_plain_name() -> Non
         required=("lint",),
     )
     required = {c.name: c.required for c in found.checks}
-    assert required == {"test": True, "CI / lint": True, "Nightly / lint": True, "docs": False}
+    assert required == {"test": True, "lint": True, "docs": False}
 
 
 def test_a_required_check_that_has_not_reported_is_pending() -> None:
@@ -251,7 +272,7 @@ def test_runs_and_jobs_stand_in_for_a_rollup_that_is_refused() -> None:
         Check("scan", PASSED, required=False, summary="success: Title"),
         Check("ci/x", PENDING, required=False, summary="pending"),
     )
-    assert (found.failed_jobs, found.runs) == ({"test": 11}, {"test": 1, "lint": 1, "Slow": 2})
+    assert (found.failed_jobs, found.runs) == ({"test": (11,)}, {"test": (1,), "lint": (1,), "Slow": (2,)})
     assert found.links["test"] == "https://x/j11"
     assert found.links["scan"] == "https://x/c9"
     assert found.links["ci/x"] == "https://x/s"
@@ -263,12 +284,17 @@ def test_a_run_that_waits_for_approval_has_no_job_and_is_there() -> None:
     assert found == Check("CI", PENDING, required=False, summary="a person must approve the run at https://x/2")
 
 
-def test_jobs_of_two_workflows_and_events_stay_apart_by_rest_too() -> None:
+def test_jobs_of_two_workflows_and_events_are_told_apart_by_rest_too() -> None:
     runs = [workflow_run(1), workflow_run(3, workflow_id=6), workflow_run(4, event="push")]
     jobs = {f"{RUNS}/{n}/jobs": {"jobs": [job(n * 11, "test", c)]} for n, c in ((3, "success"), (4, "skipped"))}
     client = Values(rest={**REST, RUNS: {"workflow_runs": runs}, **jobs})
     found = judged(by_rest(client, "acme/widgets", HEAD)[0], (), {})
-    assert [c.state for c in found.checks if "test" in c.name] == [FAILED, PASSED, PASSED]
+    assert found.runs["test"] == (1,)
+    runs[0] |= {"workflow_id": 6, "event": "push"}  # 4 is newer, 3 of another workflow
+    jobs |= {f"{RUNS}/1/jobs": {"jobs": [job(11, "test", "success")]}}
+    client = Values(rest={**REST, RUNS: {"workflow_runs": runs}, **jobs})
+    found = judged(by_rest(client, "acme/widgets", HEAD)[0], (), {})
+    assert found.runs["test"] == (3, 1, 4)
 
 
 def test_what_one_part_refuses_another_may_tell() -> None:
@@ -383,6 +409,11 @@ def test_a_workflow_that_goes_on_is_not_green_though_every_job_of_it_that_is_tol
     assert states(found) == {"build": PASSED, "lint": PASSED, "CI": PENDING}
     assert found.goes_on
     assert not next(c for c in found.checks if c.name == "CI").required
+
+
+def test_a_workflow_that_is_called_like_its_job_is_told_from_it() -> None:
+    found = checks(going_on(run(1, "build", "SUCCESS", workflow="build")))
+    assert states(found) == {"build": PASSED, "build (workflow)": PENDING}
 
 
 def test_while_a_job_of_it_runs_that_says_enough() -> None:

@@ -231,7 +231,7 @@ def test_logs_are_those_of_what_failed_as_the_fixer_gets_them_and_of_one_check_b
 ) -> None:
     checks = (Check("test", CheckState.PASSED), Check("lint", CheckState.FAILED))
     fake = Fake(
-        {7: pull(checks=checks, links={"test": JOB, "lint": JOB}, failed_jobs={"lint": 911}, runs={"lint": 81})}
+        {7: pull(checks=checks, links={"test": JOB, "lint": JOB}, failed_jobs={"lint": (911,)}, runs={"lint": (81,)})}
     )
     at = looked(run(7), fake)
     pr.show_logs(at, at.find(7))

@@ -293,7 +293,7 @@ def test_every_field_of_an_open_one_is_told() -> None:
     assert (found.head_repository, found.branch_there, found.writable) == ("acme/widgets", True, True)
     assert (found.mergeable, found.status) == (Mergeable.MERGEABLE, "CLEAN")
     assert found.checks == (Check("test", FAILED, required=True, summary="cancelled"),)
-    assert (found.failed_jobs, found.runs) == ({"test": 1}, {"test": 10})
+    assert (found.failed_jobs, found.runs) == ({"test": (1,)}, {"test": (10,)})
     assert found.broken == {"test": "it was cancelled"}
     assert found.links == {"test": "https://github.com/acme/widgets/runs/1"}
     assert [t.id for t in found.threads] == ["T1", "comment-10"]
@@ -567,7 +567,7 @@ def test_where_the_rollup_is_refused_the_runs_are_asked(part: str) -> None:
     client.forbidden = {part: "FORBIDDEN"}
     found = reading(client).pull(12)
     assert [(c.name, c.state) for c in found.checks] == [("test", FAILED)]
-    assert (found.failed_jobs, found.unread) == ({"test": 11}, "")
+    assert (found.failed_jobs, found.unread) == ({"test": (11,)}, "")
     assert found.broken == {"test": "its runner was lost: The hosted runner encountered an error"}
 
 
@@ -753,7 +753,7 @@ def test_the_pull_requests_of_a_branch_are_found_in_any_state_the_newest_first()
 def test_checks_of_a_commit_by_itself() -> None:
     client = Values()
     client.commits[BASE] = [run(1, "test", "FAILURE"), run(2, "lint", "SUCCESS"), status("ci/x", "ERROR")]
-    assert reading(client).base_checks(BASE) == {"test": (FAILED, 1), "lint": (PASSED, 0), "ci/x": (FAILED, 0)}
+    assert reading(client).base_checks(BASE) == {"test": (FAILED, (1,)), "lint": (PASSED, ()), "ci/x": (FAILED, ())}
 
 
 def test_a_commits_checks_are_read_to_the_last_page() -> None:
@@ -768,7 +768,7 @@ def test_a_commits_pending_check_leaves_it_open_unless_another_is_asked_for() ->
     reads = reading(client)
     assert reads.base_checks(BASE) is None
     assert reads.base_checks(BASE, ["slow"]) is None
-    assert reads.base_checks(BASE, ["test"]) == {"test": (FAILED, 1)}
+    assert reads.base_checks(BASE, ["test"]) == {"test": (FAILED, (1,))}
 
 
 def test_a_commit_that_nothing_reports_at_has_no_checks() -> None:
@@ -780,4 +780,4 @@ def test_a_commits_checks_come_from_the_runs_where_its_rollup_is_refused() -> No
     client = Values(rest=at_base)
     client.commits[BASE] = [run(1, "other", "SUCCESS")]
     client.forbidden = {"checks": "FORBIDDEN"}
-    assert reading(client).base_checks(BASE) == {"test": (FAILED, 11)}
+    assert reading(client).base_checks(BASE) == {"test": (FAILED, (11,))}

@@ -227,8 +227,8 @@ class GitHubForge:
         if found is None:
             since = self._running_since.setdefault(commit, self._once.clock())
             return None if self._once.clock() - since < RUNS_MOST else {}
-        red = {name: job for name, (state, job) in found.items() if state is CheckState.FAILED and name in checks}
-        return {n: self._logs.of_job(n, job) if job else CheckLog(how="failure") for n, job in red.items()}
+        red = {name: jobs for name, (state, jobs) in found.items() if state is CheckState.FAILED and name in checks}
+        return {n: self._logs.of_jobs(n, jobs) if jobs else CheckLog(how="failure") for n, jobs in red.items()}
 
     # merging
 

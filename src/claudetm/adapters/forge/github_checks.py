@@ -80,35 +80,91 @@ class Checks:
     """The fields are those of `Pull` of the same names."""
 
     checks: tuple[Check, ...] = ()
-    failed_jobs: Mapping[str, int] = field(default_factory=dict)
-    runs: Mapping[str, int] = field(default_factory=dict)
+    failed_jobs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    runs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     goes_on: bool = False
 
 
 def judged(reported: Iterable[Reported], required: Collection[str], told: Mapping[int, str]) -> Checks:
-    """Return the checks of a head: the newest of each, and required ones that have not reported.
+    """Return the checks of a head: the newest of each, one for each name, and required ones that have not reported.
 
     `required` are plain names; `told` has what failed check runs say of themselves, by their ids.
     """
     newest = _newest(reported)
-    names = _names(newest)
-    there = {r.name for r in newest}
-    known = list(zip(names, newest, strict=True))
-    checks = [Check(n, r.state, r.required or r.name in required, r.summary) for n, r in known]
-    checks += [Check(n, CheckState.PENDING, summary="has not reported") for n in sorted({*required} - there)]
-    more = [Check(n, CheckState.PENDING, required=False, summary=_GOES_ON) for n in _between(newest)]
-    checks += more
-    red = [(n, r) for n, r in known if r.state is CheckState.FAILED]
+    named: dict[str, list[Reported]] = {}
+    for one in newest:
+        named.setdefault(one.name, []).append(one)
+    known = [_Named(name, tuple(alike), told) for name, alike in named.items()]
+    checks = [Check(n.name, n.state, n.required or n.name in required, n.summary) for n in known]
+    checks += [Check(n, CheckState.PENDING, summary="has not reported") for n in sorted({*required} - {*named})]
+    more = [f"{n} (workflow)" if n in named or n in required else n for n in _between(newest)]
+    checks += [Check(n, CheckState.PENDING, required=False, summary=_GOES_ON) for n in more]
+    red = [n for n in known if n.state is CheckState.FAILED]
     return Checks(
         tuple(checks),
-        {n: r.id for n, r in red if r.id},
-        {n: r.run for n, r in known if r.run},
-        {n: why for n, r in red if (why := _no_verdict(r, told.get(r.id, "")))},
-        {n: r.link for n, r in known if r.link},
+        {n.name: jobs for n in red if (jobs := n.ids)},
+        {n.name: runs for n in known if (runs := n.runs)},
+        {n.name: why for n in red if (why := n.broken)},
+        {n.name: link for n in known if (link := n.link)},
         bool(more),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """All that reports under one name, as one check: so the rules that require it take it, and so it stays called.
+
+    A workflow that runs on pushes and on pull requests reports it twice, and so do two workflows with a job of that
+    name. It has ended when all of them have.
+    """
+
+    name: str
+    alike: tuple[Reported, ...]
+    told: Mapping[int, str]
+
+    @property
+    def state(self) -> CheckState:
+        states = {r.state for r in self.alike}
+        return next(s for s in (CheckState.PENDING, CheckState.FAILED, CheckState.PASSED) if s in states)
+
+    @property
+    def deciding(self) -> list[Reported]:
+        """Those by which it stands as it does; first those that say something, and that ran what would be merged."""
+        those = [r for r in self.alike if r.state is self.state]
+        return sorted(those, key=lambda r: (bool(self._why(r)), r.event == "push"))
+
+    @property
+    def required(self) -> bool:
+        return any(r.required for r in self.alike)
+
+    @property
+    def summary(self) -> str:
+        """How it stands, and, where several workflows or apps report it, of which that is."""
+        several = len({_source(r) for r in self.alike}) > 1
+        return "; ".join(dict.fromkeys(f"{_source(r)}: {r.summary}" if several else r.summary for r in self.deciding))
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(r.id for r in self.deciding if r.id)
+
+    @property
+    def runs(self) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(r.run for r in self.deciding if r.run))
+
+    @property
+    def broken(self) -> str:
+        """Why it says nothing about the code, where none of those that are red does."""
+        whys = [self._why(r) for r in self.deciding]
+        return "; ".join(dict.fromkeys(whys)) if all(whys) else ""
+
+    @property
+    def link(self) -> str:
+        return next((r.link for r in self.deciding if r.link), "")
+
+    def _why(self, one: Reported) -> str:
+        return _no_verdict(one, self.told.get(one.id, "")) if one.state is CheckState.FAILED else ""
 
 
 _GOES_ON: Final = "the workflow goes on: a job that waits for others is told of only when its turn has come"
@@ -132,24 +188,6 @@ def _newest(reported: Iterable[Reported]) -> list[Reported]:
         if key not in newest or newest[key].id < one.id:
             newest[key] = one
     return list(newest.values())
-
-
-def _names(reported: Sequence[Reported]) -> list[str]:
-    """Return a name for each: its own, and where several have that, with what sets it apart."""
-    names: list[str] = []
-    for one in reported:
-        alike = [r for r in reported if r.name == one.name]
-        name = one.name
-        if len(alike) > 1:
-            name = f"{_source(one)} / {name}"
-        if len([r for r in alike if _source(r) == _source(one)]) > 1 and one.event:
-            name += f" ({one.event})"
-        count = 2
-        while name in names:
-            name = f"{name.removesuffix(f' #{count - 1}')} #{count}"
-            count += 1
-        names.append(name)
-    return names
 
 
 def _source(one: Reported) -> str:

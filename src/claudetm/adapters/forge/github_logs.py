@@ -25,6 +25,7 @@ MOST: Final = 2 * 1024 * 1024
 _HEAD: Final = 64 * 1024
 _TAIL: Final = 192 * 1024
 _ANNOTATIONS: Final = 50
+_JOBS: Final = 4  # of one name, whose logs are read
 _STAMP: Final = re.compile(r"^\ufeff?(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ?)?", re.MULTILINE)
 _STEP: Final = re.compile(
     r"^(?=##\[group\]Run )|^(?=Post job cleanup\.$|Cleaning up orphan processes$)", re.MULTILINE
@@ -71,11 +72,21 @@ class CheckLogs:
 
     def of(self, pull: Pull, check: str) -> CheckLog:
         """Return what a failed check of a pull request wrote, or says of itself."""
-        run, no_verdict = pull.failed_jobs.get(check, 0), pull.broken.get(check, "")
-        if run:
-            return self.of_job(check, run, no_verdict)
+        runs, no_verdict = pull.failed_jobs.get(check, ()), pull.broken.get(check, "")
+        if runs:
+            return self.of_jobs(check, runs, no_verdict)
         summary = next((c.summary for c in pull.checks if c.name == check), "")
         return of_status(check, summary, pull.links.get(check, ""), no_verdict)
+
+    def of_jobs(self, check: str, jobs: Sequence[int], no_verdict: str = "") -> CheckLog:
+        """Return what the jobs of one name wrote: the first one's, and of the others what that does not hold."""
+        first, *rest = (self.of_job(check, job, no_verdict) for job in jobs[:_JOBS])
+        for log in rest:
+            if not _lines(log.text) <= _lines(first.text):
+                where = f" (whole: {log.path})" if log.path else ""
+                text = f"{first.text.rstrip()}\n\n--- another job that is called {check}{where}:\n{log.text}"
+                first = replace(first, text=text)
+        return first
 
     def of_job(self, check: str, job: int, no_verdict: str = "") -> CheckLog:
         """Return what an Actions job wrote; where there is no log, what the check says of itself."""
@@ -124,6 +135,11 @@ class CheckLogs:
         except GithubRefused:
             return ()
         return [f"{n['path']}:{n['start_line']}: {n.get('message') or ''}" for n in notes[:_ANNOTATIONS]]
+
+
+def _lines(text: str) -> set[str]:
+    """Return the lines of a log less their numbers: durations and ids are of one run alone."""
+    return {re.sub(r"\d+", "", line).strip() for line in text.splitlines()}
 
 
 def of_status(check: str, description: str, link: str, no_verdict: str = "") -> CheckLog:

@@ -56,8 +56,8 @@ class Pull:
     mergeable: Mergeable
     status: str  # mergeStateStatus
     checks: tuple[Check, ...]
-    failed_jobs: Mapping[str, int] = field(default_factory=dict)  # failed check -> its check run, or job
-    runs: Mapping[str, int] = field(default_factory=dict)  # check -> the Actions workflow run's id
+    failed_jobs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # failed check -> its check runs (jobs)
+    runs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # check -> Actions runs by which it so stands
     broken: Mapping[str, str] = field(default_factory=dict)  # failed check -> why it is no verdict on the code
     links: Mapping[str, str] = field(default_factory=dict)  # check -> where a person reads it
     goes_on: bool = False  # a workflow has not ended, though none of its jobs runs

@@ -43,6 +43,7 @@ _SHUT: Final = frozenset({"FORBIDDEN", "INSUFFICIENT_SCOPES"})
 _ACCOUNTS: Final = frozenset({"author", "user", "resolvedBy"})
 """An account that is not to be seen is nobody's; who is nobody is not listened to."""
 
+_Ids = tuple[int, ...]
 _T = TypeVar("_T")
 
 
@@ -284,8 +285,8 @@ class Reading:
             return []
         return [node for node in data["nodes"] if node]
 
-    def base_checks(self, commit: str, names: Collection[str] = ()) -> dict[str, tuple[CheckState, int]] | None:
-        """Return how the checks of a commit by itself came out, with the check runs' ids (0: none) of the red ones.
+    def base_checks(self, commit: str, names: Collection[str] = ()) -> dict[str, tuple[CheckState, _Ids]] | None:
+        """Return how the checks of a commit by itself came out, with the check runs' ids of the red ones.
 
         None while one is pending, of those that are named if any are; empty where nothing reports there.
         """
@@ -295,7 +296,7 @@ class Reading:
         states = {c.name: c.state for c in found.checks if not names or c.name in names}
         if CheckState.PENDING in states.values():
             return None
-        return {name: (state, found.failed_jobs.get(name, 0)) for name, state in states.items()}
+        return {name: (state, found.failed_jobs.get(name, ())) for name, state in states.items()}
 
     def _of_commit(self, commit: str) -> list[Reported]:
         nodes: list[Any] = []

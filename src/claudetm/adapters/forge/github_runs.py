@@ -32,8 +32,9 @@ class GithubRuns:
     def rerun(self, pull: Pull) -> bool:
         """Run what failed once more; False where nothing of it can."""
         red = [c.name for c in pull.checks if c.state is CheckState.FAILED and c.name in pull.runs]
-        begun = {run for run in dict.fromkeys(pull.runs[name] for name in red) if self._begin(run, pull)}
-        jobs = frozenset(pull.failed_jobs[n] for n in red if pull.runs[n] in begun and n in pull.failed_jobs)
+        begun = {run for run in dict.fromkeys(r for name in red for r in pull.runs[name]) if self._begin(run, pull)}
+        again = [n for n in red if not begun.isdisjoint(pull.runs[n])]
+        jobs = frozenset(job for n in again for job in pull.failed_jobs.get(n, ()))
         self._again[pull.number] = (self._once.clock() + LAG, jobs)
         return bool(begun)
 
@@ -79,14 +80,15 @@ class GithubRuns:
     def stale(self, pull: Pull) -> bool:
         """Whether it is shown as it failed before a re-run."""
         until, jobs = self._again.get(pull.number, (0.0, frozenset[int]()))
-        return self._once.clock() <= until and not jobs.isdisjoint(pull.failed_jobs.values())
+        red = {job for failed in pull.failed_jobs.values() for job in failed}
+        return self._once.clock() <= until and not jobs.isdisjoint(red)
 
     def shown(self, pull: Pull) -> tuple[Check, ...]:
         """Return the checks, where one that runs again and is still shown as it failed before is pending."""
         if not self.stale(pull):
             return pull.checks
         _, jobs = self._again[pull.number]
-        stale = {name for name, job in pull.failed_jobs.items() if job in jobs}
+        stale = {name for name, failed in pull.failed_jobs.items() if not jobs.isdisjoint(failed)}
         if not stale:
             del self._again[pull.number]
         return tuple(replace(c, state=CheckState.PENDING, summary="") if c.name in stale else c for c in pull.checks)
