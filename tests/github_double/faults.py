@@ -97,7 +97,7 @@ class Faults:
         """Meet the secondary limit, which may say for how long."""
         told = {} if retry_after is None else {"retry_after": str(retry_after)}
         message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
-        self.refuse(what, status, message, times, **told)
+        self.refuse(what, status, message, times, (), **told)
 
     def truncate(self, what: str, times: int = 1) -> None:
         """Let the answer end in its middle."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,37 @@ async def test_a_write_that_came_too_soon_after_others_is_not_sent_again_but_wai
     with pytest.raises(ForgeBusy, match="GitHub asks for a pause"):
         await (world.forge.note(number, note) if number else world.forge.open(new))
     assert len(world.github.asked(what)) == before + 1
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_pull_request_that_looks_show_a_moment_later_is_looked_for(
+    lost: bool, world: GitHubForgeWorld
+) -> None:
+    new = await proposed(world)
+    if lost:
+        world.github.faults.lose_answer("POST /repos/*/pulls")
+    world.github.faults.stale("graphql *", reads=2)
+    assert (await world.forge.open(new)).head == new.head
+
+
+async def test_a_pull_request_that_looks_do_not_show_yet_is_no_missing_one(world: GitHubForgeWorld) -> None:
+    new = await proposed(world)
+    world.github.faults.stale("graphql *", reads=99)
+    asks: tuple[Callable[[], Coroutine[Any, Any, object]], ...] = (
+        lambda: world.forge.open(new),
+        lambda: world.forge.find(BRANCH),
+        lambda: world.forge.read([1]),
+        lambda: world.forge.note(1, Note("m1", "This is wrong.")),
+    )
+    for ask in asks:
+        with pytest.raises(ForgeBusy, match="GitHub does not show pull request #1 yet"):
+            await ask()
+    world.github.faults.clear()
+    assert (await world.forge.open(new)).number == 1
+    assert len(world.hub.pulls) == 1
+
+
+async def test_a_number_that_nobody_told_is_of_no_pull_request(world: GitHubForgeWorld) -> None:
+    with pytest.raises(ForgeError, match="There is no pull request #9 in acme/widgets") as caught:
+        await world.forge.read([9])
+    assert not isinstance(caught.value, ForgeBusy)

@@ -27,7 +27,7 @@ from claudetm.adapters.forge.github_pace import Pace
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_pull import Pull
 from claudetm.adapters.forge.github_pushes import GithubPushes
-from claudetm.adapters.forge.github_reading import Reading
+from claudetm.adapters.forge.github_reading import Reading, Unshown
 from claudetm.adapters.forge.github_reviews import same
 from claudetm.adapters.forge.github_runs import GithubRuns
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
@@ -123,7 +123,18 @@ class GitHubForge:
         return await self._one(number) if number else None
 
     async def _one(self, number: int) -> PullRequest:
-        return await self._told(await asyncio.to_thread(self._reading.pull, number))
+        """Return one that REST has just told of: GraphQL may show it a moment later."""
+        self._reading.expect(number)
+        found = await asyncio.to_thread(self._once.found, lambda: self._shown(number))
+        if found is None:
+            found = await asyncio.to_thread(self._reading.pull, number)  # says what is wrong
+        return await self._told(found)
+
+    def _shown(self, number: int) -> Pull | None:
+        try:
+            return self._reading.pull(number)
+        except Unshown:
+            return None
 
     async def _told(self, pull: Pull) -> PullRequest:
         """Return the port's value: what GitHub tells, and what only git knows."""

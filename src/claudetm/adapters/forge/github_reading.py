@@ -35,6 +35,10 @@ from claudetm.workflow.pull_request import CheckState, PullRequestState
 OLDEST: Final = 600.0
 """Seconds after which a pull request is read in full though nothing says that it changed, and rules are read anew."""
 
+UNSHOWN: Final = 300.0
+"""Seconds for which a number that REST has told may be unknown to GraphQL."""
+
+_SOON: Final = 10.0
 _AGAIN: Final = 30.0  # seconds until an answer with a hole in it is asked for again
 _MOST_IDS: Final = 100
 _ROLLUP: Final = frozenset({"rollup", "counts", "checks"})
@@ -45,6 +49,10 @@ _ACCOUNTS: Final = frozenset({"author", "user", "resolvedBy"})
 
 _Ids = tuple[int, ...]
 _T = TypeVar("_T")
+
+
+class Unshown(ForgeBusy):
+    """A pull request is there, as was heard elsewhere, and looks do not show it yet."""
 
 
 class Client(Protocol):
@@ -109,6 +117,7 @@ class Reading:
         self._listen = Listen(self._people.hears, author_email)
         self._held: dict[int, _Held] = {}
         self._rules: dict[str, tuple[float, tuple[str, ...]]] = {}
+        self._expected: dict[int, float] = {}  # number -> when it was heard of elsewhere
         self._said: dict[int, str] = {}  # what failed check runs say of themselves; it does not change
         self._lock = threading.RLock()
 
@@ -139,6 +148,11 @@ class Reading:
                 return self.pulls([number])[number]
             self._read([number])
             return self._held[number].pull
+
+    def expect(self, number: int) -> None:
+        """Know that there is one of this number: where a look does not find it, it is not shown yet."""
+        with self._lock:
+            self._expected[number] = self._clock()
 
     def forget(self, number: int) -> None:
         """Read it in full at the next look, whatever tells that nothing has changed."""
@@ -345,6 +359,8 @@ class Reading:
     def _unreadable(self, number: int, error: Any, errors: Sequence[Any]) -> ForgeError:
         """Return the error for a hole: waiting mends none that GitHub made on purpose."""
         kind, why = (error.get("type"), error.get("message")) if isinstance(error, Mapping) else ("", "")
+        if kind == "NOT_FOUND" and self._clock() - self._expected.get(number, float("-inf")) < UNSHOWN:
+            return Unshown(f"GitHub does not show pull request #{number} yet.", self._clock() + _SOON)
         if kind == "NOT_FOUND":
             return ForgeError(f"There is no pull request #{number} in {self._hosted.repository}.")
         if kind in _SHUT:
