@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,7 +73,7 @@ class GitHubForgeWorld:
         remote = Remote(self.hosted.url, self.hosted.push, lambda: self.token, os.environ)
         found = inspect(self.user, "main").refs
         self.repository = RunRepository(self.folder / "run", found, RUN, self.first, (), faults, remote=remote)
-        self.client = GithubClient(self.hosted.api, self.token, spacing=0.0, sleep=lambda _: None)
+        self.client = self.connected()
         self.reading = Reading(self.client, self.hosted, "main", lambda: self.trusted, "octo@example.org")
         self.forge = GitHubForge(
             self.client,
@@ -81,14 +81,25 @@ class GitHubForgeWorld:
             "main",
             self.repository,
             self.reading,
-            merged=lambda: self.merged,
+            merged=self.landed,
             hint=self.hint,
             logs=self.logs,
             faults=faults,
             waits=(0.0, 0.0, 0.0),
-            clock=lambda: self.time,
+            clock=self.now,
         )
         return self.forge
+
+    def connected(self) -> GithubClient:
+        return GithubClient(self.hosted.api, self.token, spacing=0.0, sleep=lambda _: None)
+
+    def landed(self) -> Sequence[str]:
+        """Return the commits by which this run's changes were merged."""
+        return self.merged
+
+    def now(self) -> float:
+        """Return the forge's time."""
+        return self.time
 
     # what the run does
 

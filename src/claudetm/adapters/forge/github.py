@@ -19,6 +19,7 @@ from typing import Final, ParamSpec, TypeVar
 from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, Unauthorised
 from claudetm.adapters.forge.github_logs import CheckLogs
 from claudetm.adapters.forge.github_look import pull_request
+from claudetm.adapters.forge.github_meant import Meant
 from claudetm.adapters.forge.github_merge import GithubMerging, Wish, opposed
 from claudetm.adapters.forge.github_notes import GithubNotes
 from claudetm.adapters.forge.github_once import WAITS, Once
@@ -77,9 +78,10 @@ class GitHubForge:
         self._faults = faults
         self._once = Once(waits, clock)
         self._pushes = GithubPushes(repository, target, merged)
-        self._notes = GithubNotes(client, hosted, reading, self._once, faults)
+        meant = Meant(repository)
+        self._notes = GithubNotes(client, hosted, reading, self._once, faults, meant)
         self._merging = GithubMerging(client, hosted, reading, self._once, self._remember, faults)
-        self._runs = GithubRuns(client, hosted, self._once, faults)
+        self._runs = GithubRuns(client, hosted, self._once, faults, meant)
         self._logs = CheckLogs(client, hosted, logs)
         self._paces = Pace(client, clock)
         self._opening = GithubOpening(client, hosted, target, self._once)
@@ -108,6 +110,7 @@ class GitHubForge:
 
     async def read(self, numbers: Sequence[int]) -> Mapping[int, PullRequest]:
         """Return pull requests as they are now, all with one or two requests."""
+        await asyncio.to_thread(self._runs.told, numbers)
         for number in self._runs.awaited:
             self._reading.forget(number)
         pulls = await asyncio.to_thread(self._paces.look, lambda: self._reading.pulls(numbers))
@@ -143,6 +146,8 @@ class GitHubForge:
                 await self._tidy(pull)
             return pull_request(pull)
         if self._runs.stale(pull):  # one that failed again as quickly looks as if nothing had changed
+            pull = await asyncio.to_thread(self._reading.pull, pull.number)
+        if await self._writing(self._notes.complete, pull):
             pull = await asyncio.to_thread(self._reading.pull, pull.number)
         pull = await self._taken_back(pull)
         if not pull.base:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, NotFound
+from claudetm.adapters.forge.github_meant import Meant
 from claudetm.adapters.forge.github_once import Once
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_pull import Pull
@@ -35,26 +36,50 @@ class GithubNotes:
     """Remarks and replies on the pull requests of one repository."""
 
     def __init__(
-        self, client: GithubClient, hosted: Hosted, reading: Reading, once: Once, faults: Callable[[str], None]
+        self,
+        client: GithubClient,
+        hosted: Hosted,
+        reading: Reading,
+        once: Once,
+        faults: Callable[[str], None],
+        meant: Meant,
     ) -> None:
-        """Take what asks GitHub, where, and how it is read."""
+        """Take what asks GitHub, where, how it is read, and what keeps the threads that are to be resolved."""
         self._client = client
         self._at = f"/repos/{hosted.repository}"
         self._reading = reading
         self._once = once
         self._faults = faults
+        self._meant = meant
+        self._whole: set[str] = set()  # markers of replies that nothing is to follow any more
         self._said: dict[tuple[int, str], str] = {}  # what a look may not show yet: (number, marker) -> thread
 
     def write(self, number: int, note: Note) -> str:
         """Write a remark, or find it by its marker; return its thread's id."""
         pull = self._reading.pull(number)
         thread = pull.markers.get(note.marker, self._said.get((number, note.marker)))
+        if note.resolve:
+            self._meant.keep(_key(note.marker))
         if thread is None:
             thread = self._say(pull, note)
             self._said[number, note.marker] = thread
         if note.resolve and thread:
             self._resolve(number, thread, note)
+        if note.resolve:
+            self._meant.drop(_key(note.marker))
         return thread
+
+    def complete(self, pull: Pull) -> bool:
+        """Resolve the threads that were to be resolved with our reply in them; return whether there are any."""
+        left = {t.id: t for t in pull.threads if not t.resolved and t.id in pull.replies and t.comments[-1].ours}
+        markers = [m for m, thread in pull.markers.items() if thread in left and m not in self._whole]
+        meant = [m for m in markers if self._meant.has(_key(m))]
+        for marker in meant:
+            thread = left[pull.markers[marker]]
+            self._resolve(pull.number, thread.id, Note(marker, "", thread.id, seen=len(thread.comments)))
+            self._meant.drop(_key(marker))
+        self._whole.update(markers)
+        return bool(meant)
 
     def _say(self, pull: Pull, note: Note) -> str:
         thread = _thread(pull, note.thread)
@@ -139,6 +164,10 @@ class GithubNotes:
             return True if thread and thread.resolved is resolved else None
 
         self._once.write(lambda: bool(self._client.mutate(mutation, thread=name)), look)
+
+
+def _key(marker: str) -> str:
+    return f"resolve {marker}"
 
 
 def _thread(pull: Pull, name: str) -> Thread | None:

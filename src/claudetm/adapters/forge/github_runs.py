@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from claudetm.adapters.forge.github_client import GithubClient, GithubRefused
+from claudetm.adapters.forge.github_meant import Meant
 from claudetm.adapters.forge.github_once import Once
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_pull import Pull
@@ -21,12 +22,21 @@ LAG: Final = 90.0
 class GithubRuns:
     """The runs of one repository's workflows."""
 
-    def __init__(self, client: GithubClient, hosted: Hosted, once: Once, faults: Callable[[str], None]) -> None:
-        """Take what asks GitHub, and where."""
+    def __init__(
+        self,
+        client: GithubClient,
+        hosted: Hosted,
+        once: Once,
+        faults: Callable[[str], None],
+        meant: Meant | None = None,
+    ) -> None:
+        """Take what asks GitHub, and where, and what keeps the re-runs that nobody has written down yet."""
         self._client = client
         self._at = f"/repos/{hosted.repository}/actions/runs"
         self._once = once
         self._faults = faults
+        self._meant = meant
+        self._untold: dict[int, list[str]] = {}  # number -> re-runs that whoever asked for them writes down next
         self._again: dict[int, tuple[float, frozenset[int]]] = {}  # number -> until when, which jobs
 
     def rerun(self, pull: Pull) -> bool:
@@ -38,11 +48,20 @@ class GithubRuns:
         self._again[pull.number] = (self._once.clock() + LAG, jobs)
         return bool(begun)
 
+    def told(self, numbers: Iterable[int]) -> None:
+        """Forget the re-runs of this driver: whoever asked for them has written that down, and looks again."""
+        for key in [key for number in numbers for key in self._untold.pop(number, ())]:
+            if self._meant:
+                self._meant.drop(key)
+
     def _begin(self, run: int, pull: Pull) -> bool:
         before = self._about(run)
         if before.get("head_sha") != pull.head:
             return False
-        if before.get("status") != "completed":
+        attempt, untold = int(before.get("run_attempt") or 1), self._untold.setdefault(pull.number, [])
+        earlier = _key(run, attempt - 1)
+        if before.get("status") != "completed" or (self._meant and self._meant.has(earlier)):
+            untold.append(earlier)  # a driver that died had it run again, and may not have seen how that ended
             return True
 
         def look() -> bool | None:
@@ -52,6 +71,9 @@ class GithubRuns:
 
         # one that could not be started has no job that failed
         which = "rerun" if before.get("conclusion") == "startup_failure" else "rerun-failed-jobs"
+        untold.append(_key(run, attempt))
+        if self._meant:
+            self._meant.keep(_key(run, attempt))
         self._faults(f"rerun:before:{run}")
         try:
             self._once.write(lambda: self._client.write("POST", f"{self._at}/{run}/{which}") or True, look)
@@ -92,6 +114,10 @@ class GithubRuns:
         if not stale:
             del self._again[pull.number]
         return tuple(replace(c, state=CheckState.PENDING, summary="") if c.name in stale else c for c in pull.checks)
+
+
+def _key(run: int, attempt: int) -> str:
+    return f"rerun {run} after {attempt}"
 
 
 _log: Final = logging.getLogger(__name__)

@@ -69,6 +69,10 @@ class CleanRoom:
         """Let a ref of ours stand at the commit."""
         self.git.run("update-ref", "--no-deref", ref, commit)
 
+    def forget(self, ref: str) -> None:
+        """Let a ref of ours be no more."""
+        self.git.run("update-ref", "--no-deref", "-d", ref)
+
     def ref(self, name: str) -> str:
         """Return where a ref stands, or ""."""
         return self.git.run("rev-parse", "--verify", "-q", name, accept=(0, 1)).text
