@@ -702,7 +702,7 @@ async def test_a_run_that_could_not_be_started_is_started_once_more(world: GitHu
     number = (await opened(world, FILE)).number
     (run,) = world.hub.runs
     red = (Check("CI", CheckState.FAILED),)  # as REST tells it, where the rollup is refused
-    pull = replace(world.reading.pull(number), checks=red, runs={"CI": run.id})
+    pull = replace(world.reading.pull(number), checks=red, runs={"CI": (run.id,)})
     assert GithubRuns(world.client, world.hosted, Once(()), no_fault).rerun(pull)
     await asyncio.to_thread(world.github.settle)
     assert (run.attempt, run.conclusion) == (2, "success")

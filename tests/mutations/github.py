@@ -145,9 +145,15 @@ _SAID: Final = _of(
     ),
     (
         "what was minimised is heard",
-        'if said["isMinimized"]:',
+        'if said["isMinimized"] and found is None:',
         "if False:",
         f"{_REVIEWS}test_what_was_minimised_or_is_a_draft_was_not_said",
+    ),
+    (
+        "what we said and somebody hides was not said",
+        'if said["isMinimized"] and found is None:',
+        'if said["isMinimized"]:',
+        f"{_REVIEWS}test_what_we_said_was_said_whoever_hides_it",
     ),
     (
         "what is a draft yet is heard",

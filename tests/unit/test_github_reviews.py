@@ -133,6 +133,34 @@ def test_what_was_minimised_or_is_a_draft_was_not_said() -> None:
     assert found == Talk()
 
 
+def test_what_we_said_was_said_whoever_hides_it() -> None:
+    hidden: dict[str, Any] = {"isMinimized": True}
+    reply = ours(4, "Done.", resolve=True, seen=1, thread="comment-3")
+    found = heard(
+        reviewThreads=[thread("T1", said(1, ADA, "Why?"), {**ours(2, "So.", seen=1), **hidden})],
+        comments=[said(3, ADA, "Rename it"), {**reply, **hidden}, {**ours(5, "A finding."), **hidden}],
+    )
+    assert [(t.id, t.unanswered, t.resolved) for t in found.threads] == [
+        ("T1", False, False),
+        ("comment-3", False, True),
+        ("comment-5", True, False),
+    ]
+    assert found.markers == {"m2": "T1", "m4": "comment-3", "m5": "comment-5"}
+    by_hand = heard(comments=[said(6, ROBIN, "By hand", **hidden)])
+    assert by_hand == Talk()
+
+
+def test_a_thread_that_a_person_spoke_in_since_is_known_to_be_shut_on_github() -> None:
+    def shut(*comments: dict[str, Any]) -> frozenset[str]:
+        data = thread("T1", said(1, ADA, "Why?"), ours(2, "Done.", resolve=True), *comments)
+        return heard(reviewThreads=[{**data, "isResolved": True, "resolvedBy": ROBIN}]).shut
+
+    assert shut() == frozenset()
+    assert shut(said(3, ADA, "Not so")) == {"T1"}
+    assert shut(said(3, ADA, "Not so"), ours(4, "It is.", seen=3)) == {"T1"}
+    assert shut(said(3, ADA, "Not so"), ours(4, "Done.", resolve=True, seen=3)) == frozenset()
+
+
 def test_the_tokens_account_without_a_marker_is_a_person() -> None:
     assert on_line(said(1, ROBIN, "I wrote this by hand")).comments == (Comment("robin", "I wrote this by hand"),)
 

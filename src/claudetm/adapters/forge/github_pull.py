@@ -64,6 +64,7 @@ class Pull:
     threads: tuple[Thread, ...] = ()  # of those who are listened to, and ours; bots' only inline ones
     replies: Mapping[str, int] = field(default_factory=dict)  # review thread -> REST id of its first comment
     resolvable: frozenset[str] = frozenset()  # review threads that we may resolve
+    shut: frozenset[str] = frozenset()  # review threads that GitHub shows as resolved and a person spoke in since
     quoted: Mapping[str, str] = field(default_factory=dict)  # review or comment thread -> its address
     markers: Mapping[str, str] = field(default_factory=dict)  # marker of a remark of ours -> its thread
     approvals: int = 0  # people's, on record now

@@ -1,7 +1,8 @@
 """What people, bots and we have said about a pull request on GitHub, as threads. Pure: GraphQL's values in, ours out.
 
 A remark is ours where the token's own account wrote it and it ends in our marker; without one, a person used that
-account. Who is not listened to is not shown, gates nothing and is named; what is minimised or a draft was not said.
+account. Who is not listened to is not shown, gates nothing and is named; what is minimised and not ours, or a draft,
+was not said.
 """
 
 from __future__ import annotations
@@ -124,6 +125,7 @@ class Talk:
     threads: tuple[Thread, ...] = ()
     replies: Mapping[str, int] = field(default_factory=dict)
     resolvable: frozenset[str] = frozenset()
+    shut: frozenset[str] = frozenset()
     quoted: Mapping[str, str] = field(default_factory=dict)
     markers: Mapping[str, str] = field(default_factory=dict)
     approved: tuple[str, ...] = ()
@@ -148,6 +150,7 @@ def talk(data: Mapping[str, Any], me: str, hears: Hears) -> Talk:
         tuple(t.thread for t in begun),
         {t.thread.id: t.reply for t in begun if t.reply},
         frozenset(t.thread.id for t in begun if t.resolvable),
+        frozenset(t.thread.id for t in begun if t.shut),
         {t.thread.id: t.url for t in begun if t.url},
         listening.markers,
         approved,
@@ -182,6 +185,7 @@ class _Begun:
     at: str
     reply: int = 0
     resolvable: bool = False
+    shut: bool = False
     url: str = ""
 
 
@@ -202,8 +206,8 @@ class _Listening:
     def heard(self, said: Mapping[str, Any], *, bots: bool) -> _Remark | None:
         """Return a remark if it counts. `bots`: whether those of bots do here that are named."""
         who, found = author(said), self.ours(said)
-        if said["isMinimized"]:
-            return None
+        if said["isMinimized"] and found is None:
+            return None  # what we said was said, whoever hides it
         if found is None and not self.hears(who):
             self.unheard[who.name] = None
             self._ignore(said, who)
@@ -241,7 +245,8 @@ class _Listening:
         line = data["line"] or data["originalLine"] or 0
         thread = _folded(data["id"], remarks, data["path"], line)
         thread = replace(thread, resolved=data["isResolved"] and not self._spoken_since(data, remarks))
-        return _Begun(thread, remarks[0].at, number(all_of_it[0]), bool(data["viewerCanResolve"]))
+        shut = bool(data["isResolved"]) and not thread.resolved
+        return _Begun(thread, remarks[0].at, number(all_of_it[0]), bool(data["viewerCanResolve"]), shut)
 
     def _spoken_since(self, data: Mapping[str, Any], remarks: Sequence[_Remark]) -> bool:
         """Whether a person has spoken in a thread after we closed it. What a bot says then asks for nothing."""
