@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -162,11 +162,11 @@ class Driver:
         return bool(change_id) and (change is None or change.settled)
 
     def _handler(self, change_id: str) -> Awaitable[e.Event | Wait]:
-        run = self.context.run
+        context = replace(self.context, waiting=self.on_wait)
         if not change_id:
-            return RUN_HANDLERS[run.phase](self.context)
-        change = run.changes[change_id]
-        return CHANGE_HANDLERS[change.stage](self.context, change)
+            return RUN_HANDLERS[context.run.phase](context)
+        change = context.run.changes[change_id]
+        return CHANGE_HANDLERS[change.stage](context, change)
 
     async def _conclude(self, change_id: str, task: asyncio.Future[e.Event | Wait], look: _Look) -> None:
         look.stale = True

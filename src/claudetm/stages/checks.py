@@ -17,6 +17,7 @@ from claudetm.prompts.answers import Answer, FixerAnswer
 from claudetm.prompts.briefs import FailedCheck, FixerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
+from claudetm.stages.patience import patiently, said
 from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.working import unfinished_business, unproven
@@ -55,6 +56,8 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ch
         return ChangeBlocked(
             change.id, f"the same failure came back after {SAME_FAILURE - 1} fixes: {names}", "claudetm logs"
         )
+    if cause := await _left(ctx, change):
+        return await _push(ctx, change, cause, print_of)
     result = await _session(ctx, change, failed)
     match result:
         case Wait():
@@ -110,6 +113,15 @@ def _failed(name: str, log: CheckLog, at_base: CheckLog | None) -> FailedCheck:
     return FailedCheck(name, log.text, log.path, log.command, log.how, on_base)
 
 
+async def _left(ctx: Context, change: ChangeState) -> str:
+    """Return what a session told of a fix that lies in the worktree, proven and not pushed; "" where none does."""
+    told = said(ctx, f"{change.id}:fix", "fixed")
+    if not told:
+        return ""
+    await prepare(ctx, change)
+    return "" if await unproven(ctx, change, change.head) else told.removeprefix("fixed; ")
+
+
 async def _session(
     ctx: Context, change: ChangeState, failed: tuple[FailedCheck, ...]
 ) -> FixerAnswer | Wait | Blocked:
@@ -152,7 +164,7 @@ async def _judge(
     now = ctx.clock.now()
     match answer.outcome:
         case "fixed":
-            return await _push(ctx, change, answer, print_of)
+            return await _push(ctx, change, answer.cause, print_of)
         case "unfinished":
             return Wait(now, f"the fix is unfinished: {answer.summary}")
         case "flaky" | "not_ours":
@@ -165,11 +177,10 @@ async def _judge(
             assert_never(answer.outcome)
 
 
-async def _push(
-    ctx: Context, change: ChangeState, answer: FixerAnswer, print_of: str
-) -> FixPushed | ChangeBlocked | Wait:
-    pushed = await push(ctx, change, await ctx.repository.adopt(change.id))
-    return FixPushed(change.id, pushed.head, answer.cause, print_of) if isinstance(pushed, Stands) else pushed
+async def _push(ctx: Context, change: ChangeState, cause: str, print_of: str) -> FixPushed | ChangeBlocked | Wait:
+    fix = await ctx.repository.adopt(change.id)
+    pushed = await patiently(ctx, lambda: push(ctx, change, fix))
+    return FixPushed(change.id, pushed.head, cause, print_of) if isinstance(pushed, Stands) else pushed
 
 
 def fingerprint(failed: tuple[FailedCheck, ...]) -> str:

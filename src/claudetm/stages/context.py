@@ -14,17 +14,21 @@ from claudetm.ports.forge import Forge
 from claudetm.ports.repository import Repository
 from claudetm.prompts.render import Prompts
 from claudetm.workflow.events import Event
+from claudetm.workflow.limits import Wait
 from claudetm.workflow.pull_request import PullRequest
 from claudetm.workflow.run import Run
 
 
-def _ignore(_progress: Progress) -> None:
+def _ignore(_shown: Progress | Wait) -> None:
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The ports of one run. `record` makes an event durable; `stop` is set when sessions shall end now."""
+    """The ports of one run. `record` makes an event durable; `stop` is set when sessions shall end now.
+
+    `progress` and `waiting` show what happens.
+    """
 
     run: Run
     agent: Agent
@@ -37,6 +41,7 @@ class Context:
     record: Callable[[Event], Awaitable[object]]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     progress: Callable[[Progress], None] = _ignore
+    waiting: Callable[[Wait], None] = _ignore
 
     async def pull(self, number: int) -> PullRequest:
         """Read one pull request anew."""

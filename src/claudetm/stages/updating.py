@@ -12,6 +12,7 @@ from claudetm.prompts.answers import Answer, UpdaterAnswer, parse
 from claudetm.prompts.briefs import UpdaterBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
+from claudetm.stages.patience import patiently, said
 from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.worktree import keep, prepare, tidy
@@ -39,7 +40,7 @@ async def update(ctx: Context, change: ChangeState) -> BranchUpdated | ChangeBlo
 
 
 async def _push(ctx: Context, change: ChangeState, commit: str, base: str) -> BranchUpdated | ChangeBlocked | Wait:
-    pushed = await push(ctx, change, commit)
+    pushed = await patiently(ctx, lambda: push(ctx, change, commit))
     return BranchUpdated(change.id, pushed.head, base) if isinstance(pushed, Stands) else pushed
 
 
@@ -50,6 +51,8 @@ async def _resolve(
     path = await prepare(ctx, change)
     subject = f"{change.id}:update"
     await ctx.repository.bring(change.id, base)
+    if said(ctx, subject, "resolved") and not await _shortfall(ctx, change, base):  # and not pushed
+        return await _push(ctx, change, await ctx.repository.adopt(change.id), base)
     await keep(ctx, change, "before the base is merged in")
 
     async def objection(given: Mapping[str, Any]) -> str:
