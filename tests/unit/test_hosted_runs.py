@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from claudetm.engine.loop import Ending
 from claudetm.errors import ForgeBusy, ForgeError
+from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.ports.forge import (
     CheckLog,
     MergeOutcome,
@@ -19,8 +21,8 @@ from claudetm.ports.forge import (
 )
 from claudetm.testing.memory import GREEN, RED, MemoryForge
 from claudetm.workflow.policy import Policy
-from claudetm.workflow.pull_request import PullRequest, PullRequestState
-from world import World, play, proposal, task
+from claudetm.workflow.pull_request import Check, PullRequest, PullRequestState
+from world import Play, World, answered, honest, play, proposal, subject_of, task
 
 HOSTED = {"forge": "github", "hosted": {"owner": "acme", "name": "widgets"}}
 ONE = proposal({"id": "c1", "title": "Greet", "tasks": [task("Say hello")]})
@@ -126,6 +128,108 @@ def test_a_planned_title_closes_no_issue_and_calls_nobody() -> None:
     forge = troubled(world)
     assert play(world) is Ending.VERIFIED
     assert forge.titles == ["Greet `@ada`, fixes `#7`"]
+
+
+# --- a pull request that a person opens before the work is done -------------------------------------------------
+
+
+class Early:
+    """Ada opens a pull request from the branch while its last task is worked on, and may do more with it."""
+
+    def __init__(self, then: str) -> None:
+        self.then = then
+        self.world = World(begun=HOSTED, play=self.play)
+
+    async def play(self, world: World, request: SessionRequest) -> SessionReport:
+        if subject_of(request.prompt) == "c1.t2":
+            branch = "claudetm/r1/c1"
+            forge, tip = world.forge, world.repository.branches[branch]
+            one = (await forge.open(NewPullRequest("c1", branch, tip, "Ada's", ""))).number
+            if self.then == "merges":
+                await forge.merge_by_person(one)
+            elif self.then == "closes":
+                forge.close_by_person(one)
+        return await honest(world, request)
+
+
+def test_a_pull_request_that_somebody_opened_early_gets_the_rest_of_the_work() -> None:
+    world = Early("leaves it open").world
+    assert play(world) is Ending.VERIFIED
+    assert {"c1.t1.txt", "c1.t2.txt"} <= set(world.tree())
+    assert world.forge.merges == [1]
+    assert "HeadMoved" not in world.events
+
+
+def test_what_somebody_merged_before_the_work_was_done_is_followed_by_the_rest() -> None:
+    world = Early("merges").world
+    assert play(world) is Ending.VERIFIED
+    assert {"c1.t1.txt", "c1.t2.txt"} <= set(world.tree())
+    assert world.forge.merges == [1, 2]
+
+
+def test_what_somebody_closed_before_the_work_was_done_is_a_veto() -> None:
+    world = Early("closes").world
+    assert play(world) is Ending.BLOCKED
+    assert "pull request #1 was closed unmerged" in str(world.run.halt)
+    assert "c1.t2.txt" not in world.repository.nodes[world.repository.branches["claudetm/r1/c1"]].tree
+
+
+# --- what is said -----------------------------------------------------------------------------------------------
+
+
+def saying(text: str) -> Play:
+    """Let the responder answer every thread with this."""
+
+    async def says(world: World, request: SessionRequest) -> SessionReport:
+        report = await honest(world, request)
+        if request.role is Role.RESPONDER:
+            replies = [{**r, "text": text} for r in (report.answer or {})["replies"]]
+            return replace(report, answer={**(report.answer or {}), "replies": replies})
+        return report
+
+    return says
+
+
+def test_replies_and_findings_close_no_issue_and_call_nobody() -> None:
+    world = hosted()
+    world.policy = Policy(poll_seconds=30.0)
+    finding = {"path": "c1.t1.txt", "line": 1, "severity": "blocking", "confidence": "high"}
+    finding |= {"claim": "@bob wrote this.", "failure": "It fixes #8."}
+    answers = saying("As @ada wants; closes #7.")
+
+    async def finds(world: World, request: SessionRequest) -> SessionReport:
+        if request.role is Role.REVIEWER and not world.forge.notes:
+            return answered({"findings": [finding], "earlier": [], "examined": ["everything"]})
+        return await answers(world, request)
+
+    world.play = finds
+    assert play(world) is Ending.VERIFIED
+    (thread,) = world.forge.pulls[1].threads.values()
+    said = [c.body for c in thread.comments]
+    assert said[0] == "`@bob` wrote this.\n\nIt fixes `#8`."
+    assert said[1].startswith("As `@ada` wants; closes `#7`.\n\nFixed in ")
+
+
+def test_a_remark_is_answered_though_others_were_taken_back_before_it() -> None:
+    world = hosted()
+
+    def checks(pull: PullRequest) -> tuple[Check, ...]:
+        threads = world.forge.pulls[pull.number].threads
+        if not threads:
+            name = world.forge.remark(pull.number, "Louder.")
+            for more in ("Please.", "Now."):
+                world.forge.remark(pull.number, more, thread=name)
+        name = next(iter(threads))
+        said = threads[name].comments
+        if len(said) == 4 and said[0].body == "Louder.":  # ours is the last; two of hers go, and a new one comes
+            threads[name] = replace(threads[name], comments=said[2:])
+            world.forge.remark(pull.number, "And softer.", thread=name)
+        return GREEN
+
+    world.forge.checks = checks
+    assert play(world) is Ending.VERIFIED
+    (thread,) = world.forge.pulls[1].threads.values()
+    assert [c.author for c in thread.comments] == ["ada", "claudetm", "ada", "claudetm"]
 
 
 # --- merging ----------------------------------------------------------------------------------------------------

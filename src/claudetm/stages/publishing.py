@@ -4,27 +4,45 @@ from __future__ import annotations
 
 from typing import Final
 
+from claudetm.errors import RepositoryError
 from claudetm.ports.forge import NewPullRequest
 from claudetm.stages.context import Context
 from claudetm.stages.description import description, harmless, template_among
 from claudetm.stages.pushing import Stands, push
 from claudetm.workflow.events import ChangeBlocked, PullRequestOpened
 from claudetm.workflow.limits import Wait
+from claudetm.workflow.pull_request import PullRequest, PullRequestState
 from claudetm.workflow.run import ChangeState
 
 
 async def publish(ctx: Context, change: ChangeState) -> PullRequestOpened | ChangeBlocked | Wait:
-    """Push the change's head and open its pull request."""
-    head, found = change.head, await ctx.forge.find(change.branch)
-    if found is None:
-        pushed = await push(ctx, change, change.head)
-        if not isinstance(pushed, Stands):
-            return pushed
-        head = pushed.head
+    """Push the change's head and open its pull request, unless somebody has opened or closed one."""
+    found = await ctx.forge.find(change.branch)
+    if found and await _over(ctx, change, found):
+        return PullRequestOpened(change.id, found.number, change.head, found.url)
+    pushed = await push(ctx, change, change.head)
+    if not isinstance(pushed, Stands):
+        return pushed
+    if found is None or found.state is not PullRequestState.OPEN:
         title = harmless(change.plan.title)  # it becomes a part of the merge's message
         about = await _description(ctx, change)
-        found = await ctx.forge.open(NewPullRequest(change.id, change.branch, head, title, about))
-    return PullRequestOpened(change.id, found.number, head, found.url)
+        found = await ctx.forge.open(NewPullRequest(change.id, change.branch, pushed.head, title, about))
+    return PullRequestOpened(change.id, found.number, pushed.head, found.url)
+
+
+async def _over(ctx: Context, change: ChangeState, found: PullRequest) -> bool:
+    """Whether a pull request says what becomes of the change: it was closed, or merged with all of the work.
+
+    Tasks are pushed as they finish, so a person may have opened and merged one before the last.
+    """
+    if found.state is not PullRequestState.MERGED:
+        return found.state is PullRequestState.CLOSED
+    await ctx.repository.branch_tip(change.branch)  # brings what somebody has pushed there
+    try:
+        return await ctx.repository.contains(found.head, change.head)
+    except RepositoryError:  # it was merged with that, and the branch is gone
+        pushed = await ctx.repository.last_push(change.branch)
+        return bool(pushed) and await ctx.repository.contains(pushed, change.head)
 
 
 async def _description(ctx: Context, change: ChangeState) -> str:

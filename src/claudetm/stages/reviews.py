@@ -19,6 +19,8 @@ from claudetm.prompts.bounds import SHOWN
 from claudetm.prompts.briefs import EarlierFinding, ResponderBrief, ReviewerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
+from claudetm.stages.description import harmless
+from claudetm.stages.patience import patiently
 from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.working import nothing_shown
@@ -94,10 +96,19 @@ async def _post(ctx: Context, change: ChangeState, answer: ReviewerAnswer) -> in
         where = change.head[:12] if blocking else finding.severity
         text = "\n\n".join(filter(None, (finding.claim, finding.failure, _MEANT.get(finding.severity))))
         note = Note(
-            f"finding:{change.id}:{where}:{said}", text, path=finding.path, line=finding.line, blocking=blocking
+            f"finding:{change.id}:{where}:{said}",
+            harmless(text),
+            path=finding.path,
+            line=finding.line,
+            blocking=blocking,
         )
-        await ctx.forge.note(change.number, note)
+        await _say(ctx, change, note)
     return len(answer.findings)
+
+
+async def _say(ctx: Context, change: ChangeState, note: Note) -> None:
+    """Write what a session has led to; a forge that is busy is waited for."""
+    await patiently(ctx, lambda: ctx.forge.note(change.number, note))
 
 
 async def _reopen(ctx: Context, change: ChangeState, pull: PullRequest, answer: ReviewerAnswer) -> int:
@@ -106,8 +117,8 @@ async def _reopen(ctx: Context, change: ChangeState, pull: PullRequest, answer: 
     again = [t for t in pull.threads if t.id in there and t.blocking and t.fixed_in]
     for thread in again:
         marker = f"unfixed:{thread.id}:{change.head[:12]}"
-        body = unfixed(thread.comments[0].body, change.head[:12])
-        await ctx.forge.note(change.number, Note(marker, body, thread.id, reopen=True))
+        body = unfixed(harmless(thread.comments[0].body), change.head[:12])
+        await _say(ctx, change, Note(marker, body, thread.id, reopen=True))
     return len(again)
 
 
@@ -219,7 +230,7 @@ async def _answer(
             change.id, f"the responder asks: {' '.join(asked)}", 'claudetm say "…", then claudetm resume'
         )
     fix = await ctx.repository.adopt(change.id)
-    pushed = await push(ctx, change, fix)
+    pushed = await patiently(ctx, lambda: push(ctx, change, fix))
     if not isinstance(pushed, Stands):
         return pushed
     await _reply(ctx, change, threads, answer, fix)
@@ -240,7 +251,14 @@ async def _reply(
         if (thread := known.get(reply.thread_id)) is None:
             continue
         resolve = reply.outcome == "fixed" or (reply.outcome == "declined" and _is_ours(thread))
-        text = fixed(reply.text, head) if reply.outcome == "fixed" else reply.text
-        seen = len(thread.comments)
-        note = Note(f"reply:{thread.id}:{seen}", text, thread.id, resolve=resolve, seen=seen)
-        await ctx.forge.note(change.number, note)
+        text = harmless(reply.text)
+        text = fixed(text, head) if reply.outcome == "fixed" else text
+        note = Note(_replied(thread), text, thread.id, resolve=resolve, seen=len(thread.comments))
+        await _say(ctx, change, note)
+
+
+def _replied(thread: Thread) -> str:
+    """Return the key of a reply: by what it answers, as a count goes back when somebody takes a remark back."""
+    said = thread.theirs
+    what = hashlib.sha256(f"{said.author}\n{said.body}".encode() if said else b"").hexdigest()[:16]
+    return f"reply:{thread.id}:{len(thread.comments)}:{what}"
