@@ -232,6 +232,29 @@ async def test_the_issue_is_named_once_however_the_description_says_it(world: Gi
     assert world.pull(number).body == "What.\n\nfixes: #12\n\nCloses #1\n"
 
 
+async def test_an_issue_that_no_merge_closed_is_closed_once(world: GitHubForgeWorld) -> None:
+    issue = world.github.open_issue("Greet people")
+    world.github.faults.lose_answer("PATCH /repos/*/issues/*")
+    assert await world.forge.close_issue(issue) == ""
+    assert await world.forge.close_issue(issue) == ""
+    assert (world.hub.issues[issue].state, world.hub.issues[issue].state_reason) == ("closed", "completed")
+    assert len(world.github.asked("PATCH /repos/*/issues/*")) == 1
+
+
+async def test_an_issue_that_somebody_opened_again_stays_open(world: GitHubForgeWorld) -> None:
+    issue = world.github.open_issue("Greet people")
+    world.hub.issues[issue].state_reason = "reopened"
+    assert await world.forge.close_issue(issue) == "somebody has opened it again"
+    assert world.hub.issues[issue].state == "open"
+
+
+async def test_an_issue_that_is_not_ours_to_close_is_told(world: GitHubForgeWorld) -> None:
+    issue = world.github.open_issue("Greet people")
+    world.github.faults.refuse("PATCH /repos/*/issues/*", 403, "Must have admin rights to Repository.")
+    assert "Must have admin rights to Repository" in await world.forge.close_issue(issue)
+    assert world.hub.issues[issue].state == "open"
+
+
 # --- what was pushed --------------------------------------------------------------------------------------------
 
 
