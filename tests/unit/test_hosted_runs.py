@@ -271,7 +271,33 @@ def test_the_last_change_to_be_merged_closes_the_issue() -> None:
 def test_without_an_issue_none_is_closed() -> None:
     world = hosted()
     assert play(world) is Ending.VERIFIED
-    assert world.forge.closing == {}
+    assert (world.forge.closing, world.forge.closed) == ({}, [])
+
+
+def test_the_issue_is_closed_at_the_end_where_people_merged_the_changes_themselves() -> None:
+    world = World(plan=TWO, policy=Policy(self_review=False, auto_merge=False), begun={**HOSTED, "issue": 9})
+    for number in (1, 2):
+        assert play(world) is Ending.PAUSED
+        asyncio.run(world.forge.merge_by_person(number))
+    assert play(world) is Ending.VERIFIED
+    assert (world.forge.closing, world.forge.closed) == ({}, [9])
+    assert world.run.landed == "merged into main"
+
+
+def test_an_issue_that_stays_open_is_told() -> None:
+    world = hosted(issue=9)
+    world.forge.stays_open = "somebody has opened it again"
+    assert play(world) is Ending.VERIFIED
+    assert world.run.landed == "merged into main; issue #9 is still open: somebody has opened it again"
+
+
+def test_an_issue_that_nothing_was_merged_for_is_left_alone() -> None:
+    world = hosted(issue=9)
+    world.plan, world.holds_before = {**ONE, "outcome": "nothing_to_do", "changes": []}, True
+    world.plan["evidence"] = ["README.md:1"]
+    assert play(world) is Ending.VERIFIED
+    assert world.forge.closed == []
+    assert world.run.landed == "nothing to land; issue #9 is left to you"
 
 
 def test_what_is_verified_is_not_landed_where_it_was_merged_elsewhere() -> None:

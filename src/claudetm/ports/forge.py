@@ -153,6 +153,10 @@ class Forge(Protocol):
         """Have the merge of a pull request close an issue. Nothing where the forge has no issues."""
         ...
 
+    async def close_issue(self, issue: int) -> str:
+        """Close an issue that no merge has closed; return why it stays open, as a clause, or ""."""
+        ...
+
     def pace(self, quiet: float) -> float:
         """Return how much longer than usual to leave between looks, as a factor, after so many quiet seconds."""
         ...

@@ -158,9 +158,10 @@ async def _land(ctx: Context) -> GoalVerified | Wait:
     run = ctx.run
     note = "" if run.policy.verify else f", {NOT_VERIFIED}"
     if run.verify_commit == run.base:
-        return GoalVerified(run.verify_commit, f"nothing to land{note}")
+        return GoalVerified(run.verify_commit, f"nothing to land{note}{await _issue(ctx)}")
     if run.hosted:  # what is merged at a forge elsewhere is there
-        return GoalVerified(run.verify_commit, f"merged into {run.target}{note}", "git pull")
+        landed = f"merged into {run.target}{note}{await _issue(ctx)}"
+        return GoalVerified(run.verify_commit, landed, "git pull")
     if not run.policy.land:
         return GoalVerified(run.verify_commit, f"left on its branch (land: false){note}", _merge_command(run.id))
     match await ctx.repository.land(run.verify_commit, run.target):
@@ -168,6 +169,21 @@ async def _land(ctx: Context) -> GoalVerified | Wait:
             return GoalVerified(run.verify_commit, f"{run.target} {_LANDED[how]}{note}")
         case NotLanded(reason, command):
             return GoalVerified(run.verify_commit, f"{run.target} was left alone: {reason}{note}", command)
+
+
+async def _issue(ctx: Context) -> str:
+    """Close the issue that the run is for, where no merge has; return what is to be said of it, or "".
+
+    A forge closes it with a merge into its default branch that says so: not where people merged the changes in an
+    order of their own, or where the last one came to nothing.
+    """
+    issue, changes = ctx.run.issue, ctx.run.changes.values()
+    if not issue:
+        return ""
+    if not any(c.stage is Stage.MERGED for c in changes):
+        return f"; issue #{issue} is left to you"
+    why = await ctx.forge.close_issue(issue)
+    return f"; issue #{issue} is still open: {why}" if why else ""
 
 
 _LANDED: Final = {

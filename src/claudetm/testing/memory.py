@@ -404,6 +404,8 @@ class MemoryForge:
         self.notes: dict[str, str] = {}  # marker -> thread
         self.merges: list[int] = []
         self.closing: dict[int, int] = {}  # pull request -> the issue that its merge closes
+        self.closed: list[int] = []  # issues that were to be closed at the end
+        self.stays_open = ""  # why they are not
         self.reads = 0
         self.faults = faults
         self.woken = asyncio.Event()
@@ -562,6 +564,11 @@ class MemoryForge:
     async def closes(self, number: int, issue: int) -> None:
         """Remember it."""
         self.closing[number] = issue
+
+    async def close_issue(self, issue: int) -> str:
+        """Remember it; return what the test says."""
+        self.closed.append(issue)
+        return self.stays_open
 
     def pace(self, quiet: float) -> float:  # noqa: ARG002 - the port's
         """Look as often as usual."""

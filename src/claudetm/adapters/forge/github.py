@@ -32,7 +32,7 @@ from claudetm.adapters.forge.github_reading import Reading, Unshown
 from claudetm.adapters.forge.github_reviews import same
 from claudetm.adapters.forge.github_runs import GithubRuns
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
-from claudetm.errors import ForgeError, RepositoryError
+from claudetm.errors import ForgeBusy, ForgeError, RepositoryError
 from claudetm.ports.forge import CheckLog, MergeDone, MergeOutcome, NewPullRequest, Note
 from claudetm.workflow.pull_request import Check, CheckState, PullRequest, PullRequestState
 
@@ -86,6 +86,7 @@ class GitHubForge:
         self._paces = Pace(client, clock)
         self._opening = GithubOpening(client, hosted, target, self._once)
         self._tidied: set[int] = set()
+        self._untidy: list[Pull] = []  # whose branches could not be deleted, as nobody answered
         self._running_since: dict[str, float] = {}  # a commit of the base whose checks run
 
     async def _writing(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -101,6 +102,9 @@ class GitHubForge:
 
     async def base(self) -> str:
         """Return the tip of the branch that pull requests merge into."""
+        left, self._untidy = self._untidy, []
+        for pull in left:
+            await self._tidy(pull)
         tip = await self._repository.fetch(self._target)
         if not tip:
             raise ForgeError(
@@ -211,6 +215,30 @@ class GitHubForge:
         self._once.write(lambda: str(self._client.write("PATCH", f"{self._at}/pulls/{number}", asked)), look)
         self._faults(f"closes:after:{number}")
 
+    async def close_issue(self, issue: int) -> str:
+        """Close an issue that no merge has closed; return why it stays open, as a clause, or ""."""
+        return await self._writing(self._close, issue)
+
+    def _close(self, issue: int) -> str:
+        path = f"{self._at}/issues/{issue}"
+
+        def closed() -> bool | None:
+            return True if self._client.get(path)["state"] == "closed" else None
+
+        try:
+            there = self._client.get(path)
+            if there["state"] == "closed":
+                return ""
+            if there.get("state_reason") == "reopened":
+                return "somebody has opened it again"
+            asked = {"state": "closed", "state_reason": "completed"}
+            self._faults(f"issue:before:{issue}")
+            self._once.write(lambda: bool(self._client.write("PATCH", path, asked)), closed)
+            self._faults(f"issue:after:{issue}")
+        except GithubRefused as refused:  # the work is merged, whatever becomes of it
+            return str(refused).rstrip(".")
+        return ""
+
     # checks
 
     async def rerun_checks(self, number: int, head: str) -> bool:
@@ -289,6 +317,9 @@ class GitHubForge:
         try:
             await self._repository.delete_branch(pull.branch, pull.head)
         except (ForgeError, RepositoryError) as error:
+            if isinstance(error, ForgeBusy):
+                self._tidied.discard(pull.number)
+                self._untidy.append(pull)
             _log.info("%s is merged, and its branch %s stays: %s", pull.url, pull.branch, error)
 
     # waiting

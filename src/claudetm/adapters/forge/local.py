@@ -340,6 +340,10 @@ class LocalForge:
     async def closes(self, number: int, issue: int) -> None:
         """Nothing: there are no issues here."""
 
+    async def close_issue(self, issue: int) -> str:  # noqa: ARG002 - the port's
+        """Nothing: there are no issues here."""
+        return ""
+
     def pace(self, quiet: float) -> float:  # noqa: ARG002 - the port's
         """Look as often as usual: it costs nothing."""
         return 1.0
