@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ class Hours(FakeClock):
     """Time that passes when somebody sleeps, and what happens in it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(time.time())  # git's own limits go by that
         self.meanwhile: Callable[[], object] = lambda: None
         self.failure: BaseException | None = None
 
@@ -87,7 +88,7 @@ async def honest(world: GithubRun, request: SessionRequest) -> SessionReport:
         case Role.REVIEWER:
             return answered({"findings": [], "earlier": [], "examined": ["everything"]})
         case Role.RESPONDER:
-            world.work(request, {"review.txt": f"{world.threads_in(request)}\n"})
+            world.work(request, {f"review-{thread}.txt": "done\n" for thread in world.threads_in(request)})
             replies = [{"thread_id": t, "outcome": "fixed", "text": "Done."} for t in world.threads_in(request)]
             return answered({"replies": replies, "checks": []})
         case Role.UPDATER:

@@ -1,12 +1,13 @@
-"""kill -9 in a whole run on GitHub, at every record and around every write: resumed, it comes to the same end.
+"""kill -9 in a whole run on GitHub, at every record and around every write, and each write lost: the end is the same.
 
-A change with a red check, a remark of a person's who writes the description anew, a squash and an issue to close.
+A change with a red check, remarks of a person's who writes the description anew, a squash and an issue to close.
 Engine, forge and git are real; the driver's death is an exception.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from claudetm.engine.loop import Ending
 from github_double.double import Double
 from github_run import GithubRun, Hours, Killed
 
@@ -24,23 +26,34 @@ WRITES = [
     "rerun:before:",
     "push:before:claudetm/r1/c1 again",
     "push:before:claudetm/r1/c1 once more",
-    "note:before:reply:",
+    "note:before:reply:PRRT",
+    "note:before:reply:comment",
     "resolve:before:reply:",
     "closes:before:",
     "merge:before:",
     "delete:before:claudetm/r1/c1",
 ]
+LOST = {  # where it is about to happen, and what it is
+    "push": ("push:before", "git push"),
+    "create": ("open:before", "POST /repos/*/pulls"),
+    "rerun": ("rerun:before", "POST /repos/*/rerun-failed-jobs"),
+    "reply": ("note:before:reply:PRRT", "POST /repos/*/replies"),
+    "comment": ("note:before:reply:comment", "POST /repos/*/issues/*/comments"),
+    "resolve": ("resolve:before", "graphql resolveReviewThread"),
+    "body": ("closes:before", "PATCH /repos/*/pulls/*"),
+    "merge": ("merge:before", "PUT /repos/*/merge"),
+    "delete": ("delete:before", "git push"),
+}
 END = {
     "pull requests": [("claudetm/r1/c1", "MERGED", "octo")],
     "remarks": [["And strangers?", "Done."]],
     "resolved": ["octo"],
-    "conversation": [],
+    "conversation": ["And on Sundays?", "> And on Sundays?"],
     "branches": ["main"],
     "commits of main": 2,
-    "files": ["README.md", "c1.t1.txt", "fix.txt", "review.txt", "src/app.py"],
+    "files": ["README.md", "c1.t1.txt", "fix.txt", "review-PRRT", "review-comment", "src/app.py"],
     "attempts": [2, 1, 1],
     "issue": ("closed", "completed"),
-    "merges": 1,
     "once": {"TaskFinished": 1, "PullRequestOpened": 1, "PullRequestMerged": 1},
     "last": "GoalVerified",
 }
@@ -58,9 +71,10 @@ def world(tmp_path: Path) -> Iterator[GithubRun]:
 
 
 def remark(world: GithubRun) -> None:
-    """Let bob say something about a line, and write the description anew, which forgets the issue."""
+    """Let bob say something about a line, and at large, and write the description anew, which forgets the issue."""
     world.only.body = "They like it."
     world.github.remark(world.only.number, "And strangers?", "bob", "c1.t1.txt", 1)
+    world.github.comment(world.only.number, "And on Sundays?", "bob")
 
 
 def end(world: GithubRun) -> dict[str, Any]:
@@ -70,13 +84,15 @@ def end(world: GithubRun) -> dict[str, Any]:
         "pull requests": [(p.head_ref, p.status, p.merged_by) for p in pulls],
         "remarks": [[c.body.split("\n")[0] for c in t.comments] for p in pulls for t in p.threads],
         "resolved": [t.resolved_by for p in pulls for t in p.threads],
-        "conversation": [c.body for p in pulls for c in world.comments(p.number)],
+        "conversation": [c.body.split("\n")[0] for p in pulls for c in world.comments(p.number)],
         "branches": world.hosted_git("for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines(),
         "commits of main": int(world.hosted_git("rev-list", "--count", "main")),
-        "files": world.hosted_git("ls-tree", "-r", "--name-only", "main").splitlines(),
+        "files": [
+            re.sub(r"(review-[a-zA-Z]+).*", r"\1", name)
+            for name in world.hosted_git("ls-tree", "-r", "--name-only", "main").splitlines()
+        ],
         "attempts": [r.attempt for r in hub.runs if r.event == "pull_request"],
         "issue": (hub.issues[1].state, hub.issues[1].state_reason),
-        "merges": sum(r.status == 200 for r in world.github.asked("PUT /repos/*/merge")),
         "once": {name: world.count(name) for name in END["once"]},  # type: ignore[attr-defined]
         "last": world.events[-1],
     }
@@ -112,6 +128,26 @@ def test_killed_at_a_write_and_resumed_once(write: str, when: str, world: Github
     world.points = Deadly()
     asyncio.run(world.to_the_end())
     assert world.count("DriverStarted") == 2, f"{write} was never reached"
+    check(world, write)
+
+
+@pytest.mark.parametrize("lost", ["answer", "request"])
+@pytest.mark.parametrize("write", LOST)
+def test_a_write_that_is_lost_happens_once_and_the_run_goes_on_by_itself(
+    write: str, lost: str, world: GithubRun
+) -> None:
+    point, what = LOST[write]
+    faults = world.github.faults
+    lose = faults.lose_answer if lost == "answer" else faults.lose_request
+
+    class Losing(list[str]):
+        def append(self, passed: str) -> None:
+            super().append(passed)
+            if passed.startswith(point) and sum(p.startswith(point) for p in self) == 1:
+                lose(what)
+
+    world.points = Losing()
+    assert asyncio.run(world.drive()) is Ending.VERIFIED, world.run.halt
     check(world, write)
 
 
