@@ -49,7 +49,7 @@ _CODE: Final = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 _CLOSING: Final = re.compile(
     r"\b((?:close[sd]?|fix(?:e[sd])?|resolve[sd]?)\s*:?\s+)([\w./-]*#\d+|https?://\S+/issues/\d+)", re.IGNORECASE
 )
-_MENTION: Final = re.compile(r"(?<![\w`/.])@[A-Za-z0-9][\w./-]*")
+_MENTION: Final = re.compile(r"(?<![\w`/.])@[A-Za-z0-9](?:[\w./-]*\w)?")
 
 
 def harmless(text: str) -> str:
