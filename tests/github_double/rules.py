@@ -1,6 +1,6 @@
 """What follows from what GitHub knows: who may do what, what is required of a pull request, and what it lacks.
 
-Nothing here changes anything but the count of how often `mergeable` was asked.
+Nothing here changes anything but the counts of how often something was asked that takes GitHub a while.
 """
 
 from __future__ import annotations
@@ -350,7 +350,12 @@ def merge_state(repository: Repository, pull: PullRequest, *, asking: bool = Tru
         return "DRAFT"
     missing = lacks(repository, pull, demands(repository, pull.base_ref))
     if missing:
-        return "BEHIND" if all(lack.behind for lack in missing) else "BLOCKED"
+        behind = all(lack.behind for lack in missing)
+        pull.blocked = 0 if behind else repository.slow_state
+        return "BEHIND" if behind else "BLOCKED"
+    if pull.blocked:
+        pull.blocked -= asking
+        return "BLOCKED"
     return "CLEAN" if rollup(repository, pull.head_sha) in {None, "SUCCESS"} else "UNSTABLE"
 
 

@@ -84,7 +84,7 @@ class Protection:
     conversation_resolution: bool = False
     signatures: bool = False
     linear_history: bool = False
-    enforce_admins: bool = True
+    enforce_admins: bool = False
     locked: bool = False
 
     @property
@@ -271,6 +271,7 @@ class PullRequest:
     forced: int = 0  # how often its branch was pushed with force
     computed: str = ""  # "base head" that `mergeable` was computed for
     reads: int = 0  # how often it was asked since
+    blocked: int = 0  # how often it is told to be blocked still
 
     @property
     def status(self) -> Literal["OPEN", "CLOSED", "MERGED"]:
@@ -432,6 +433,7 @@ class Repository:
     allow_update_branch: bool = True
     delete_branch_on_merge: bool = False
     has_issues: bool = True
+    slow_state: int = 0  # how often BLOCKED is told still once nothing blocks any more
     slow_mergeable: int = 1  # how often `mergeable` is unknown after a push before it is computed
     protections: dict[str, Protection] = field(default_factory=dict)  # by name or pattern
     rulesets: list[Ruleset] = field(default_factory=list)

@@ -80,6 +80,11 @@ class Client:
         return told["mergeable"], told["mergeable_state"]
 
 
+def enforced(**asked: Any) -> Protection:
+    """Return a protection that holds administrators, too: the client here is one."""
+    return Protection(enforce_admins=True, **asked)
+
+
 @pytest.fixture
 def github(tmp_path: Path) -> Iterator[Double]:
     with Double(tmp_path / "github") as double:
@@ -129,29 +134,29 @@ def push(clone: Path, branch: str, files: dict[str, str]) -> str:
 @pytest.mark.parametrize(
     ("asked", "before", "said"),
     [
-        (Protection(contexts=("ci",)), lambda _: None, 'Required status check "ci" is expected.'),
+        (enforced(contexts=("ci",)), lambda _: None, 'Required status check "ci" is expected.'),
         (
-            Protection(contexts=("ci",)),
+            enforced(contexts=("ci",)),
             lambda g: g.report_status(1, "ci", "failure"),
             'Required status check "ci" is failing.',
         ),
         (
-            Protection(contexts=("ci", "lint")),
+            enforced(contexts=("ci", "lint")),
             lambda g: g.report_check(1, "ci", ""),
             "2 of 2 required status checks are pending.",
         ),
         (
-            Protection(approvals=1),
+            enforced(approvals=1),
             lambda g: g.review(1, login="bob"),
             "At least 1 approving review is required by reviewers with write access.",
         ),
         (
-            Protection(approvals=1),
+            enforced(approvals=1),
             lambda g: g.review(1, "CHANGES_REQUESTED", "No", "ada"),
             "1 review requesting changes by reviewers with write access.",
         ),
-        (Protection(conversation_resolution=True), lambda g: g.remark(1, "Why?"), "All comments must be resolved."),
-        (Protection(signatures=True), lambda _: None, "Commits must have verified signatures."),
+        (enforced(conversation_resolution=True), lambda g: g.remark(1, "Why?"), "All comments must be resolved."),
+        (enforced(signatures=True), lambda _: None, "Commits must have verified signatures."),
     ],
 )
 @pytest.mark.usefixtures("number")
@@ -170,7 +175,7 @@ def test_what_protection_asks_for_blocks_a_merge_in_githubs_words(
 
 
 def test_meeting_all_that_protection_asks_for_lets_it_merge(github: Double, client: Client, number: int) -> None:
-    github.protect(Protection(contexts=("ci",), approvals=1, conversation_resolution=True))
+    github.protect(enforced(contexts=("ci",), approvals=1, conversation_resolution=True))
     thread = github.remark(number, "Why?", "ada")
     github.report_status(number, "ci", "success")
     github.review(number, login="ada")
@@ -180,7 +185,7 @@ def test_meeting_all_that_protection_asks_for_lets_it_merge(github: Double, clie
 
 
 def test_dismissing_stale_reviews_takes_approvals_back_at_a_push(github: Double, client: Client, number: int) -> None:
-    github.protect(Protection(approvals=1, dismiss_stale=True))
+    github.protect(enforced(approvals=1, dismiss_stale=True))
     github.review(number, login="ada")
     github.push_by_person("feature", {"new.py": "a = 3\n"}, "octo")
     assert client.merge(number).status == 405
@@ -189,7 +194,7 @@ def test_dismissing_stale_reviews_takes_approvals_back_at_a_push(github: Double,
 
 
 def test_the_last_pusher_cannot_approve_where_somebody_else_must(github: Double, client: Client, number: int) -> None:
-    github.protect(Protection(approvals=1, last_push_approval=True))
+    github.protect(enforced(approvals=1, last_push_approval=True))
     github.push_by_person("feature", {"new.py": "a = 3\n"}, "ada")
     github.review(number, login="ada")
     said = "New changes require approval from someone other than the last pusher."
@@ -209,7 +214,7 @@ def test_an_administrator_passes_protection_that_does_not_hold_them(
 
 
 def test_a_strict_check_is_expected_again_once_the_base_moved(github: Double, client: Client, number: int) -> None:
-    github.protect(Protection(contexts=("ci",), strict=True))
+    github.protect(enforced(contexts=("ci",), strict=True))
     github.report_status(number, "ci", "success")
     client.mergeable(number)
     assert client.mergeable(number) == (True, "clean")
@@ -274,7 +279,7 @@ def test_each_method_brings_both_sides_together(github: Double, client: Client, 
 def test_a_method_that_is_not_allowed_is_refused_by_name(github: Double, client: Client, number: int) -> None:
     github.repository().allow_squash = False
     assert client.merge(number).message == "Squash merges are not allowed on this repository."
-    github.protect(Protection(linear_history=True))
+    github.protect(enforced(linear_history=True))
     said = client.merge(number, merge_method="merge").message
     assert said == "Merge commits are not allowed on this repository."
     assert client.merge(number, merge_method="rebase").status == 200
@@ -299,7 +304,7 @@ def test_a_head_that_was_merged_with_git_counts_as_merged(github: Double, client
 
 def test_auto_merge_waits_for_what_is_required(github: Double, client: Client, number: int) -> None:
     github.repository().allow_auto_merge = True
-    github.protect(Protection(contexts=("ci",)))
+    github.protect(enforced(contexts=("ci",)))
     ask = "mutation($id: ID!) { enablePullRequestAutoMerge(input: {pullRequestId: $id}) { clientMutationId } }"
     assert "errors" not in client.graphql(ask, id=github.pull(number).node_id)
     assert not github.pull(number).merged
@@ -311,7 +316,7 @@ def test_auto_merge_waits_for_what_is_required(github: Double, client: Client, n
 def test_a_merge_queue_tests_the_merge_and_puts_out_what_is_red(github: Double, client: Client) -> None:
     github.add_workflow("ci", {"ci": "sh check.sh"})
     github.add_queue()
-    github.protect(Protection(contexts=("ci",)))
+    github.protect(enforced(contexts=("ci",)))
     github.push_by_person("good", {"good.py": "1\n"}, "octo")
     github.push_by_person("bad", {"check.sh": "test ! -e good.py\n"}, "octo")
     good, bad = client.open("good"), client.open("bad")
@@ -587,7 +592,7 @@ def test_workflows_can_run_on_pushes_too(github: Double, client: Client) -> None
 def test_git_refuses_pushes_to_a_protected_branch_and_to_pull_request_refs(
     github: Double, client: Client, number: int, clone: Path
 ) -> None:
-    github.protect(Protection(approvals=1))
+    github.protect(enforced(approvals=1))
     git("commit", "--allow-empty", "-qm", "Straight in", cwd=clone)
     refused = git("push", "origin", "HEAD:main", cwd=clone, check=False)
     assert "GH006: Protected branch update failed for refs/heads/main." in refused.stderr
@@ -731,7 +736,7 @@ def test_an_archived_repository_is_read_and_not_written(github: Double, client: 
 
 
 def test_protection_is_told_to_administrators_and_rules_to_all(github: Double, client: Client) -> None:
-    github.protect(Protection(contexts=("ci",), strict=True, approvals=2, conversation_resolution=True))
+    github.protect(enforced(contexts=("ci",), strict=True, approvals=2, conversation_resolution=True))
     github.add_ruleset(Protection(contexts=("lint",), signatures=True))
     told = client("GET", f"{REPO}/branches/main/protection").body
     assert told["required_status_checks"]["contexts"] == ["ci"]

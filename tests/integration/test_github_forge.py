@@ -421,9 +421,11 @@ async def test_failed_jobs_run_again_and_are_pending_at_once(tmp_path: Path, git
 
 async def test_a_look_that_shows_the_failure_of_before_is_no_new_one(world: GitHubForgeWorld) -> None:
     pull = await world.settled((await opened(world, {"red": "x\n"})).number)
+    world.github.ci.hold("test")
     world.github.faults.stale("graphql *", reads=1)
     assert await world.forge.rerun_checks(pull.number, pull.head)
     assert [c.state for c in (await read(world, pull.number)).checks] == [CheckState.PENDING]
+    world.github.ci.release("test")
     assert [c.state for c in (await world.settled(pull.number)).checks] == [CheckState.FAILED]
 
 
@@ -595,6 +597,8 @@ async def test_an_administrators_token_does_not_override_protection(world: GitHu
         world.hub.permissions[US] = "admin"
         world.github.protect(Protection(contexts=("test",), signatures=True, enforce_admins=False))
     pull = await world.settled((await opened(world, FILE)).number)
+    assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), NotYet)
+    world.time += 300
     refused = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
     assert isinstance(refused, MergeRefused)
     assert "the protection of main asks for that, and protection is never overridden" in refused.reason

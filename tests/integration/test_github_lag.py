@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import pytest
 
 from claudetm.errors import ForgeBusy, ForgeError
-from claudetm.ports.forge import NewPullRequest, Note
-from claudetm.testing.forge_conformance import BRANCH
+from claudetm.ports.forge import MergeDone, NewPullRequest, Note, NotYet
+from claudetm.testing.forge_conformance import BRANCH, opened
 from github_double.double import Double
-from github_world import GitHubForgeWorld
+from github_world import US, GitHubForgeWorld
 
 pytestmark = pytest.mark.anyio
 FILE = {"a.txt": "one\ntwo\nthree\n"}
@@ -113,3 +114,29 @@ async def test_a_number_that_nobody_told_is_of_no_pull_request(world: GitHubForg
     with pytest.raises(ForgeError, match="There is no pull request #9 in acme/widgets") as caught:
         await world.forge.read([9])
     assert not isinstance(caught.value, ForgeBusy)
+
+
+# --- merging ----------------------------------------------------------------------------------------------------
+
+
+async def test_an_administrators_merge_waits_until_github_has_seen_the_last_check(world: GitHubForgeWorld) -> None:
+    with world.acting():
+        world.hub.permissions[US] = "admin"
+        world.hub.slow_state = 3
+    assert not world.hub.protections["main"].enforce_admins
+    world.github.ci.hold("test")
+    pull = await opened(world, FILE)
+    world.github.ci.release("test")
+    await asyncio.to_thread(world.github.ci.settle)
+    outcomes = [await world.forge.merge(pull.number, pull.head, pull.base, "merge") for _ in range(5)]
+    said = f"GitHub still tells that #{pull.number} is blocked, though nothing that is seen blocks it"
+    assert outcomes[0] == NotYet(said)
+    assert {type(o) for o in outcomes} == {NotYet, MergeDone}
+
+
+@pytest.mark.parametrize("merged", [False, True])
+async def test_where_no_check_is_required_all_count_at_the_last_look(merged: bool, world: GitHubForgeWorld) -> None:
+    world.github.protect(None)
+    pull = await world.settled((await opened(world, FILE if merged else {"red": "x\n"})).number)
+    outcome = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
+    assert isinstance(outcome, MergeDone) if merged else outcome == NotYet("a check has not passed: test")

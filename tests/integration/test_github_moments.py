@@ -178,6 +178,8 @@ async def test_a_required_check_that_has_not_passed_is_not_merged_over(world: Gi
 async def test_a_token_that_may_bypass_a_ruleset_does_not(world: GitHubForgeWorld) -> None:
     world.github.add_ruleset(Protection(signatures=True), bypass=(US,))
     pull = await ready(world)
+    assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), NotYet)
+    world.time += 300
     refused = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
     assert isinstance(refused, MergeRefused)
     assert "the ruleset “main” of main asks for that, and protection is never overridden" in refused.reason

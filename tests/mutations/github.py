@@ -863,8 +863,8 @@ _MERGE: Final = _of(
     ),
     (
         "required checks that are pending are merged over",
-        "if c.required and c.state is not CheckState.PASSED]",
-        "if c.required and c.state is CheckState.FAILED]",
+        "if c.required is required and c.state is not CheckState.PASSED]",
+        "if c.required is required and c.state is CheckState.FAILED]",
         f"{_MOMENTS}test_a_required_check_that_has_not_passed_is_not_merged_over",
     ),
     (

@@ -33,6 +33,9 @@ METHODS: Final = ("merge", "squash", "rebase")
 PATIENCE: Final = 1800.0
 """Seconds for which "not yet" is believed of one head; then it is a refusal: a check may never report."""
 
+BLOCKED_FOR: Final = 300.0
+"""Seconds for which BLOCKED may be what GitHub worked out before the last check, of one whose token may override."""
+
 _BLOCKED: Final = "BLOCKED"  # by what is not seen here, where all that is seen is satisfied
 
 _ENQUEUE: Final = """mutation EnqueuePullRequest($pull: ID!, $head: GitObjectID!) {
@@ -93,6 +96,7 @@ class GithubMerging:
         self._remember = remember
         self._faults = faults
         self._undecided: dict[tuple[int, str], float] = {}  # (number, head) -> since when
+        self._blocked: dict[tuple[int, str], float] = {}
 
     def merge(self, wish: Wish) -> MergeOutcome:
         """Merge, or say what is in the way."""
@@ -122,8 +126,17 @@ class GithubMerging:
             if (way := in_the_way(pull, wish)) is not None:
                 return way
         if pull.status == _BLOCKED and self._could_override(pull):
-            return self._explained(pull, "something that it requires is missing")
+            return self._blocked_yet(pull)
+        self._blocked.pop((pull.number, pull.head), None)
         return self._put(pull, wish)
+
+    def _blocked_yet(self, pull: Pull) -> NotYet | MergeRefused:
+        """Return what BLOCKED is, where all that is seen is satisfied: not worked out anew yet, and then a rule."""
+        since = self._blocked.setdefault((pull.number, pull.head), self._once.clock())
+        if self._once.clock() - since < BLOCKED_FOR:
+            return NotYet(f"GitHub still tells that #{pull.number} is blocked, though nothing that is seen blocks it")
+        del self._blocked[pull.number, pull.head]
+        return self._explained(pull, "something that it requires is missing")
 
     def _settled(self, number: int) -> Pull:
         """Return the pull request as it is now, read again while GitHub works out whether it can be merged."""
@@ -308,8 +321,10 @@ def in_the_way(pull: Pull, wish: Wish) -> MergeOutcome | None:
         return MergeQueuedUp()
     if Mergeable.UNKNOWN in (pull.mergeable, pull.status):
         return NotYet(f"GitHub has not worked out yet whether #{pull.number} can be merged")
-    due = [c.name for c in pull.checks if c.required and c.state is not CheckState.PASSED]
-    return NotYet(f"a required check has not passed: {', '.join(due)}") if due else None
+    required = any(c.required for c in pull.checks)  # where none is, all count
+    due = [c.name for c in pull.checks if c.required is required and c.state is not CheckState.PASSED]
+    what = "a required check" if required else "a check"
+    return NotYet(f"{what} has not passed: {', '.join(due)}") if due else None
 
 
 def _known(pull: Pull) -> bool:
