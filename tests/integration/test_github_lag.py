@@ -140,3 +140,26 @@ async def test_where_no_check_is_required_all_count_at_the_last_look(merged: boo
     pull = await world.settled((await opened(world, FILE if merged else {"red": "x\n"})).number)
     outcome = await world.forge.merge(pull.number, pull.head, pull.base, "merge")
     assert isinstance(outcome, MergeDone) if merged else outcome == NotYet("a check has not passed: test")
+
+
+async def test_a_forks_branch_is_deleted_also_where_upstream_deletes_its_own(tmp_path: Path, github: Double) -> None:
+    world = GitHubForgeWorld(tmp_path, github, fork=True)
+    with world.acting():
+        world.hub.permissions[US] = "write"
+        world.hub.delete_branch_on_merge = True
+    pull = await world.settled((await opened(world, FILE)).number)
+    assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), MergeDone)
+    assert world.there(BRANCH) == ""
+
+
+async def test_what_moved_to_another_owner_is_found_opened_and_tidied(world: GitHubForgeWorld) -> None:
+    new = await proposed(world)
+    pull = await world.forge.open(new)
+    world.github.rename("zoe/gadgets")
+    found = await world.driver().find(BRANCH)
+    assert found is not None
+    assert found.number == pull.number
+    assert (await world.forge.open(new)).number == pull.number
+    await world.settled(pull.number)
+    assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), MergeDone)
+    assert world.there(BRANCH) == ""

@@ -27,6 +27,8 @@ class Listing(GithubClient):
         self.refusal = refusal
 
     def get(self, path: str, **params: Any) -> Any:
+        if path == "/repos/acme/widgets":
+            return {"full_name": "acme/widgets"}
         return self.pages(path, **params)[:1]
 
     def pages(self, path: str, key: str = "", **params: Any) -> list[Any]:  # noqa: ARG002 - as the client has it

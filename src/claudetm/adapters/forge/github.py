@@ -304,9 +304,7 @@ class GitHubForge:
 
     async def _tidy(self, pull: Pull) -> None:
         """Delete the branch of what was merged for us, where it still is what was merged. None of it must succeed."""
-        owner = pull.head_repository.partition("/")[0].casefold()
-        theirs = owner != self._hosted.head_owner.casefold()
-        if pull.number in self._tidied or not pull.branch_there or pull.deletes_branch or theirs:
+        if pull.number in self._tidied or not pull.branch_there:
             return
         self._tidied.add(pull.number)
         if await asyncio.to_thread(self._repository.room.ref, _asked(pull.number)) != pull.head:
@@ -315,12 +313,19 @@ class GitHubForge:
         if pull.by and not by_bot and not same(pull.by, await asyncio.to_thread(lambda: self._client.login)):
             return
         try:
-            await self._repository.delete_branch(pull.branch, pull.head)
+            if await asyncio.to_thread(self._ours_to_delete, pull):
+                await self._repository.delete_branch(pull.branch, pull.head)
         except (ForgeError, RepositoryError) as error:
             if isinstance(error, ForgeBusy):
                 self._tidied.discard(pull.number)
                 self._untidy.append(pull)
             _log.info("%s is merged, and its branch %s stays: %s", pull.url, pull.branch, error)
+
+    def _ours_to_delete(self, pull: Pull) -> bool:
+        """Whether its branch is where the run pushes to; the repository deletes its own itself, never a fork's."""
+        if pull.deletes_branch and same(pull.head_repository, self._opening.upstream):
+            return False
+        return same(pull.head_repository.partition("/")[0], self._opening.source.partition("/")[0])
 
     # waiting
 

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused
+from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, Unauthorised
+from claudetm.adapters.forge.github_facts import pushed_to
 from claudetm.adapters.forge.github_once import Once
 from claudetm.adapters.forge.github_place import Hosted
+from claudetm.adapters.forge.github_reviews import same
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import NewPullRequest
 
@@ -31,9 +33,34 @@ class GithubOpening:
         self._once = once
         self._unseen_since: dict[str, float] = {}
 
+    @property
+    def upstream(self) -> str:
+        """What the repository of the pull requests is called by now."""
+        return self._called(self._hosted.repository)
+
+    @property
+    def source(self) -> str:
+        """What the repository that is pushed to is called by now."""
+        return self._called(pushed_to(self._hosted))
+
+    def _called(self, name: str) -> str:
+        """Return a repository's name as it is since it was renamed or given to somebody else."""
+        try:
+            return str(self._client.get(f"/repos/{name}")["full_name"])
+        except Unauthorised:
+            raise
+        except GithubRefused:
+            return name
+
     def newest(self, branch: str) -> int:
         """Return the number of a branch's newest pull request into the target, or 0."""
-        head = f"{self._hosted.head_owner}:{branch}"
+        number = self._newest(branch, self._hosted.head_owner)
+        if not number and not same(owner := self.source.partition("/")[0], self._hosted.head_owner):
+            number = self._newest(branch, owner)
+        return number
+
+    def _newest(self, branch: str, owner: str) -> int:
+        head = f"{owner}:{branch}"
         found = self._client.pages(f"{self._at}/pulls", head=head, state="all", sort="created", direction="desc")
         # a `head` that GitHub does not understand lists every pull request
         found = [p for p in found if str(p["head"]["label"]).casefold() == head.casefold()]
@@ -48,7 +75,7 @@ class GithubOpening:
 
     def open(self, new: NewPullRequest, before: int) -> int:
         """Send it, and return its number; `before` is the newest that is not open any more."""
-        head = f"{self._hosted.head_owner}:{new.branch}" if self._hosted.forked else new.branch
+        head = f"{self.source.partition('/')[0]}:{new.branch}" if self._hosted.forked else new.branch
         about = {"title": new.title[:_TITLE], "body": new.body[:_BODY]}
         asked: dict[str, Any] = {**about, "head": head, "base": self._target}
         if self._hosted.forked:
