@@ -19,6 +19,7 @@ from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, N
 from claudetm.adapters.forge.github_client import graphql_url as graphql_address
 from claudetm.adapters.forge.github_file import FileUnsafe, last_bytes
 from claudetm.adapters.forge.github_limits import hour
+from claudetm.adapters.forge.github_refusals import TooMuch
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.redact import redact
 
@@ -203,7 +204,7 @@ def test_a_read_that_stays_without_an_answer_is_put_off_longer_each_time(
         began = clock.now
         with pytest.raises(ForgeBusy) as caught:
             client.get(PULL)
-        assert not isinstance(caught.value, Unanswered)
+        assert isinstance(caught.value, TooMuch)
         assert clock.now - began <= 20
         waits.append(round(caught.value.until - clock.now))
         clock.now = caught.value.until
@@ -238,14 +239,15 @@ def test_this_machine_is_asked_past_a_proxy(
 def test_an_answer_that_does_not_come_in_time_is_none(github: Script, clock: Clock) -> None:
     client = GithubClient(f"{github.url}/api/v3", TOKEN, patience=0.05, clock=clock, sleep=clock.sleep)
     github.says(Reply(late=True))
-    with pytest.raises(ForgeBusy, match="did not answer in time"):
+    with pytest.raises(TooMuch, match="did not answer in time"):
         client.get(PULL)
 
 
 def test_a_host_that_cannot_be_connected_to_is_asked_again(clock: Clock) -> None:
     client = GithubClient("http://127.0.0.1:1/api/v3", TOKEN, clock=clock, sleep=clock.sleep)
-    with pytest.raises(ForgeBusy, match="cannot be connected to"):
+    with pytest.raises(ForgeBusy, match="cannot be connected to") as caught:
         client.get(PULL)
+    assert not isinstance(caught.value, TooMuch)  # it was not asked: a smaller question helps nothing
     assert len(clock.slept) > 2
 
 
@@ -843,6 +845,14 @@ def test_graphqls_quota_used_up_comes_as_200(
     with pytest.raises(ForgeBusy):
         client.graphql("{x}")
     assert client.get(PULL) == {}  # REST has a quota of its own
+
+
+def test_a_limit_beside_data_is_a_limit(github: Script, client: GithubClient, clock: Clock) -> None:
+    error = {"type": "RATE_LIMITED", "path": ["repository", "p1"], "message": "API rate limit exceeded"}
+    told = {"data": {"repository": {"p1": None, "p2": {"number": 2}}}, "errors": [error]}
+    github.says(Reply(body=told, headers=limits(0, clock, "graphql")))
+    with pytest.raises(ForgeBusy, match=r"used up \(graphql\)"):
+        client.graphql("{x}")
 
 
 def test_graphqls_secondary_limit_in_200_is_a_pause(github: Script, client: GithubClient, clock: Clock) -> None:

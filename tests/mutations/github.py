@@ -415,8 +415,8 @@ _LOOKS: Final = _of(
     ),
     (
         "checks by REST are those of the base",
-        'by_rest(self._client, self._hosted.repository, data["headRefOid"])',
-        'by_rest(self._client, self._hosted.repository, data["baseRef"]["target"]["oid"])',
+        'self._by_rest(data["number"], data["headRefOid"], anew=anew)',
+        'self._by_rest(data["number"], data["baseRef"]["target"]["oid"], anew=anew)',
         f"{_READING}test_where_the_rollup_is_refused_the_runs_are_asked",
     ),
     (
@@ -450,6 +450,54 @@ _LOOKS: Final = _of(
         f"{_READING}test_a_judgement_that_changed_over_a_push_to_the_base_is_looked_into",
     ),
     (
+        "a question that was too much is asked again as it was",
+        "size = len(some) // 2",
+        "size = len(some)\n                    raise",
+        f"{_READING}test_where_github_comes_to_no_answer_it_is_asked_less_at_once_and_for_an_hour",
+    ),
+    (
+        "where github is down questions stay small",
+        "            if size < self.most:",
+        "            if False:",
+        f"{_READING}test_where_github_comes_to_no_answer_it_is_asked_less_at_once_and_for_an_hour",
+    ),
+    (
+        "one that github never manages holds up the others",
+        "elif answered or (not alone and len(left) > 1):",
+        "elif False:",
+        f"{_READING}test_one_that_github_never_manages_does_not_hold_up_the_others",
+    ),
+    (
+        "one that is told in part holds up the others",
+        "if number is None or not isinstance(why, ForgeBusy):",
+        "if True:",
+        f"{_READING}test_one_that_is_told_in_part_does_not_hold_up_the_others",
+    ),
+    (
+        "one that is told in part now is as it was",
+        "for n in wanted if n not in self._lacking}",
+        "for n in wanted if n in self._held}",
+        f"{_READING}test_what_was_read_before_is_not_told_of_one_that_is_told_in_part_now",
+    ),
+    (
+        "rest is asked about all at each look",
+        "known[n].at)[:_BY_REST]",
+        "known[n].at)",
+        f"{_READING}test_fifty_quiet_ones_are_not_asked_about_by_rest_at_each_look",
+    ),
+    (
+        "rest is asked about what is pending no more",
+        "return number in changed or pending or",
+        "return number in changed or",
+        f"{_READING}test_of_those_whose_checks_come_by_rest_the_pending_are_asked_about_in_turn",
+    ),
+    (
+        "what rest told of another head counts",
+        "if known is None or known.head != head or anew:",
+        "if known is None or anew:",
+        f"{_READING}test_a_new_head_and_what_changed_otherwise_are_asked_about_by_rest_at_once",
+    ),
+    (
         "one that is asked for alone is as it was",
         "if not fresh:",
         "if True:",
@@ -457,8 +505,8 @@ _LOOKS: Final = _of(
     ),
     (
         "what was read long ago is never read again",
-        ".at >= OLDEST]",
-        ".at >= 1e9]",
+        "self._held[n].at >= OLDEST and",
+        "self._held[n].at >= 1e9 and",
         f"{_READING}test_what_was_read_too_long_ago_is_read_again_with_no_third_request",
     ),
     (

@@ -12,6 +12,7 @@ from claudetm.adapters.forge import github_query as query
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_pull import Mergeable, Pull, PushedCommit
 from claudetm.adapters.forge.github_reading import OLDEST, Reading
+from claudetm.adapters.forge.github_refusals import NotFound, TooMuch
 from claudetm.adapters.forge.github_reviews import mark
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.workflow.pull_request import Check, CheckState, PullRequestState
@@ -71,7 +72,7 @@ def test_every_query_is_valid_on_githubs_schema(name: str) -> None:
     assert [e.message for e in validate(schema(), parse(TEXTS[name]))] == []
 
 
-@pytest.mark.parametrize(("name", "points"), [("light", 2), ("full", 28), ("failed", 1), ("checks", 1)])
+@pytest.mark.parametrize(("name", "points"), [("light", 2), ("full", 11), ("failed", 1), ("checks", 1)])
 def test_what_queries_cost_by_githubs_formula(name: str, points: int) -> None:
     document = parse(TEXTS[name])
     operation = document.definitions[0]
@@ -83,7 +84,7 @@ def test_what_queries_cost_by_githubs_formula(name: str, points: int) -> None:
 
 def test_an_hour_of_waiting_on_fifty_costs_a_fifth_of_the_quota_at_most() -> None:
     polls, in_full = 3600 / 20, 3600 / OLDEST
-    assert polls * 2 + in_full * 2 * 28 <= 0.2 * 5000
+    assert polls * 2 + in_full * 5 * 11 <= 0.2 * 5000
 
 
 # --- how many requests --------------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ def test_fifty_that_did_not_change_are_one_request() -> None:
     client = fifty()
     reads = reading(client)
     first = reads.pulls(range(1, 51))
-    assert client.operations == ["Full", "Full"]
+    assert client.operations == ["Full"] * 5
     client.asked.clear()
     assert reads.pulls(range(1, 51)) == first
     assert client.operations == ["Light"]
@@ -140,7 +141,7 @@ def test_what_is_read_for_the_first_time_goes_with_what_changed() -> None:
 def test_what_was_read_too_long_ago_is_read_again_with_no_third_request() -> None:
     client, clock = fifty(), Clock()
     reads = reading(client, clock)
-    reads.pulls(range(1, 26))
+    reads.pulls(range(1, 11))
     clock.now += 1
     reads.pulls(range(1, 51))
     clock.now += OLDEST - 2
@@ -152,11 +153,11 @@ def test_what_was_read_too_long_ago_is_read_again_with_no_third_request() -> Non
     client.asked.clear()
     reads.pulls(range(1, 51))
     assert client.operations == ["Light", "Full"]
-    assert sorted(n for n in range(1, 51) if f"p{n}: " in client.asked[1]) == [*range(1, 25), 30]
+    assert sorted(n for n in range(1, 51) if f"p{n}: " in client.asked[1]) == [*range(1, 10), 30]
     clock.now += 1
     client.asked.clear()
     reads.pulls(range(1, 51))
-    assert "p25: " in client.asked[1]
+    assert "p10: " in client.asked[1]
     assert "p30: " not in client.asked[1]
 
 
@@ -168,6 +169,88 @@ def test_one_that_is_asked_for_alone_is_read_in_full_unless_it_need_not_be() -> 
     assert client.operations == ["Full", "Full"]
     reads.pull(12, fresh=False)
     assert client.operations == ["Full", "Full", "Light"]
+
+
+class Slow(Values):
+    """Breaks off over questions about more pull requests than it manages; those of `heavy` never come."""
+
+    def __init__(self, most: int, *heavy: int, kind: str = "Full") -> None:
+        super().__init__(*(pull(n) for n in range(1, 51)))
+        self.most, self.heavy, self.kind = most, heavy, kind
+
+    def graphql(self, text: str, /, **variables: Any) -> tuple[Any, list[Any]]:
+        found = super().graphql(text, **variables)
+        hard = text.count(": pullRequest(") > self.most or any(f"p{n}: " in text for n in self.heavy)
+        if text.startswith(f"query {self.kind}") and hard:
+            raise TooMuch("api.github.com gives no answer (it answered 502): it is asked again at 10:00", 1.0)
+        return found
+
+
+@pytest.mark.parametrize(("most", "asked"), [(5, 1 + 10), (4, 1 + 1 + 25), (1, 3 + 50)])
+def test_where_github_comes_to_no_answer_it_is_asked_less_at_once_and_for_an_hour(most: int, asked: int) -> None:
+    client, clock = Slow(most), Clock()
+    reads = reading(client, clock)
+    assert list(reads.pulls(range(1, 51))) == list(range(1, 51))
+    assert len(client.asked) == asked
+    for n in (1, 2, 3, 4, 5):
+        client.now[n]["isDraft"] = True
+    client.asked.clear()
+    reads.pulls(range(1, 51))
+    assert len(client.asked) == 1 + -(-5 // {5: 5, 4: 2, 1: 1}[most])
+    clock.now += 3600
+    client.asked.clear()
+    reads.pull(7)
+    client.most = 10
+    reads.pulls(range(1, 51))
+    assert client.asked[-1].count(": pullRequest(") == query.BATCH
+
+
+def test_the_light_question_is_halved_too() -> None:
+    client = Slow(25, kind="Light")
+    reads = reading(client)
+    reads.pulls(range(1, 51))
+    client.asked.clear()
+    reads.pulls(range(1, 51))
+    assert client.operations == ["Light"] * 3
+    client.asked.clear()
+    reads.pulls(range(1, 51))
+    assert client.operations == ["Light"] * 2
+
+
+def test_where_github_is_down_no_question_is_taken_for_too_large() -> None:
+    client = Slow(0)
+    reads = reading(client)
+    with pytest.raises(TooMuch):
+        reads.pulls(range(1, 51))
+    assert [text.count(": pullRequest(") for text in client.asked] == [10, 5, 2, 1, 1]
+    client.most = 50
+    client.asked.clear()
+    reads.pulls(range(1, 51))
+    assert client.operations == ["Full"] * 5
+    with pytest.raises(TooMuch):
+        reading(Slow(0)).pull(7)
+
+
+def test_one_that_github_never_manages_does_not_hold_up_the_others() -> None:
+    client = Slow(50, 1)
+    reads = reading(client)
+    assert list(reads.pulls([1, 2, 3])) == [2, 3]
+    with pytest.raises(TooMuch):
+        reads.pulls([1])
+
+
+def test_an_answer_that_broke_off_is_asked_for_in_parts() -> None:
+    class Broke(Values):
+        def graphql(self, text: str, /, **variables: Any) -> tuple[Any, list[Any]]:
+            data, errors = super().graphql(text, **variables)
+            if text.count(": pullRequest(") > 2:
+                data["repository"]["p1"] = None
+                errors = [{"type": "RESOURCE_LIMITS_EXCEEDED", "path": ["repository", "p1"], "message": "Too much"}]
+            return data, errors
+
+    client = Broke(pull(1), pull(2), pull(3))
+    assert list(reading(client).pulls([1, 2, 3])) == [1, 2, 3]
+    assert client.operations == ["Full"] * 4
 
 
 # --- what makes one be read again ---------------------------------------------------------------------------------
@@ -219,15 +302,15 @@ def test_a_thread_beyond_the_hundredth_is_noticed() -> None:
 def test_the_oldest_are_read_again_first() -> None:
     client, clock = fifty(), Clock()
     reads = reading(client, clock)
-    reads.pulls(range(21, 41))
+    reads.pulls(range(36, 41))
     clock.now += 1
-    reads.pulls(range(1, 21))
+    reads.pulls(range(1, 36))
     clock.now += OLDEST
     client.asked.clear()
     reads.pulls(range(1, 41))
     again = [n for n in range(1, 41) if f"p{n}: " in client.asked[1]]
     assert len(again) == query.BATCH
-    assert again[5:] == list(range(21, 41))
+    assert again[5:] == list(range(36, 41))
 
 
 def test_a_push_to_the_base_costs_nothing_more_and_is_told() -> None:
@@ -453,7 +536,7 @@ def test_a_remark_that_does_not_come_is_not_left_out_and_its_author_may_be() -> 
 
 
 def test_a_number_that_is_none_is_said() -> None:
-    with pytest.raises(ForgeError, match=r"There is no pull request #13 in acme/widgets\.") as told:
+    with pytest.raises(NotFound, match=r"There is no pull request #13 in acme/widgets\.") as told:
         reading(Values(pull(12))).pulls([12, 13])
     assert not isinstance(told.value, ForgeBusy)
 
@@ -476,6 +559,39 @@ def test_a_list_that_github_kept_back_is_not_taken_for_empty(part: str) -> None:
     with pytest.raises(ForgeError, match=r"The token may not read all of pull request #12 \(Resource") as shut:
         reading(client, clock).pull(12)
     assert not isinstance(shut.value, ForgeBusy)
+
+
+class Holed(Values):
+    """Tells of one pull request everything but its comments' bodies."""
+
+    def graphql(self, text: str, /, **variables: Any) -> tuple[Any, list[Any]]:
+        data, errors = super().graphql(text, **variables)
+        if "comments(first: 100" in text and "p2: " in text:
+            path = ["repository", "p2", "comments", "nodes", 0, "body"]
+            errors = [*errors, {"type": "INTERNAL", "path": path, "message": "It fails over this one"}]
+        return data, errors
+
+
+def test_one_that_is_told_in_part_does_not_hold_up_the_others() -> None:
+    client = Holed(pull(1), pull(2), pull(3))
+    reads = reading(client)
+    assert list(reads.pulls([1, 2, 3])) == [1, 3]
+    client.now[3]["isDraft"] = True
+    found = reads.pulls([1, 2, 3])
+    assert (list(found), found[3].withheld) == ([1, 3], "it is a draft")
+    for ask in (lambda: reads.pulls([2]), lambda: reads.pull(2)):
+        with pytest.raises(ForgeBusy, match=r"told only a part of pull request #2 \(It fails over this one\)"):
+            ask()
+
+
+def test_what_was_read_before_is_not_told_of_one_that_is_told_in_part_now() -> None:
+    client = Values(pull(1), pull(2), pull(3))
+    reads = reading(client)
+    reads.pulls([1, 2, 3])
+    client.now[2] = {**client.now[2], "isDraft": True, "updatedAt": None}  # GitHub never says null there
+    assert list(reads.pulls([1, 2, 3])) == [1, 3]
+    client.now[2]["updatedAt"] = "2026-05-02T00:00:00Z"
+    assert reads.pulls([1, 2, 3])[2].withheld == "it is a draft"
 
 
 @pytest.mark.parametrize("part", ["headRepository", "headRef", "refUpdateRule", "mergedBy"])
@@ -594,6 +710,73 @@ def test_runs_that_stand_in_are_read_at_each_look_as_nothing_tells_that_they_cha
     assert [[(c.name, c.state) for c in found[n].checks] for n in (12, 13)] == [[("test", PASSED)]] * 2
     assert (found[12].base, found[13].base) == ("c" * 40, BASE)
     assert client.operations == ["Light"]
+
+
+def rested(count: int) -> Values:
+    client = Values(*(pull(n) for n in range(1, count + 1)), rest=REST)
+    client.forbidden = dict.fromkeys(("rollup", "counts", "checks"), "FORBIDDEN")
+    client.rest[f"{AT}/actions/runs/1/jobs"] = {"jobs": [{**JOB, "conclusion": "success"}]}
+    return client
+
+
+def by_rest(client: Values) -> int:
+    return sum(path == f"{AT}/actions/runs" for path in client.paths)
+
+
+def test_fifty_quiet_ones_are_not_asked_about_by_rest_at_each_look() -> None:
+    client, clock = rested(50), Clock()
+    reads = reading(client, clock)
+    reads.pulls(range(1, 51))
+    assert by_rest(client) == 50
+    clock.now += 301
+    for _ in range(3):
+        client.asked.clear()
+        client.paths.clear()
+        reads.pulls(range(1, 51))
+        assert (client.operations, client.paths) == (["Light"], [])
+    clock.now += OLDEST - 301
+    looks = []
+    for _ in range(12):
+        client.paths.clear()
+        reads.pulls(range(1, 51))
+        looks.append(by_rest(client))
+        clock.now += 1
+    assert looks == [5] * 10 + [0] * 2
+
+
+def test_of_those_whose_checks_come_by_rest_the_pending_are_asked_about_in_turn() -> None:
+    client, clock = rested(7), Clock()
+    going = {f"{AT}/actions/runs/1/jobs": {"jobs": [{**JOB, "status": "queued", "conclusion": None}]}}
+    done = {path: client.rest[path] for path in going}
+    client.rest |= going
+    reads = reading(client, clock)
+    reads.pulls(range(1, 8))
+    client.rest |= done
+    clock.now += 301
+    found = reads.pulls(range(1, 8))
+    assert [n for n in found if found[n].checks[0].state is PENDING] == [6, 7]
+    clock.now += 1
+    client.paths.clear()
+    found = reads.pulls(range(1, 8))
+    assert [n for n in found if found[n].checks[0].state is PENDING] == []
+    assert by_rest(client) == 2
+
+
+def test_a_new_head_and_what_changed_otherwise_are_asked_about_by_rest_at_once() -> None:
+    client, clock = rested(20), Clock()
+    reads = reading(client, clock)
+    reads.pulls(range(1, 21))
+    clock.now += 301
+    client.paths.clear()
+    client.rest |= {path.replace(HEAD, "c" * 40): value for path, value in REST.items()}
+    client.now[19]["headRefOid"] = "c" * 40
+    client.now[20]["mergeStateStatus"] = "BLOCKED"
+    reads.pulls(range(1, 21))
+    commits = [p.split("/")[5] for p in client.paths if p.endswith("/check-runs")]
+    assert commits == ["c" * 40, HEAD]
+    client.paths.clear()
+    reads.pull(1)
+    assert by_rest(client) == 1
 
 
 def test_a_token_that_may_read_no_checks_knows_none_and_says_so() -> None:

@@ -13,7 +13,7 @@ from claudetm import errors
 from generate_docs import DOCS
 
 SOURCE = Path(claudetm.__file__).parent
-GITHUB = {"GithubRefused", "NotFound", "Unanswered", "Unauthorised", "Unshown"}
+GITHUB = {"GithubRefused", "NotFound", "Partial", "TooMuch", "Unanswered", "Unauthorised", "Unshown"}
 KNOWN = {name for name, value in vars(errors).items() if inspect.isclass(value)} | {"Damaged", "Unknown"} | GITHUB
 LISTED = set(re.findall(r"`` (.+?) ``", (DOCS / "troubleshooting.md").read_text(encoding="utf-8")))
 

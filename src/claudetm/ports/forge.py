@@ -114,7 +114,10 @@ class Forge(Protocol):
         ...
 
     async def read(self, numbers: Sequence[int]) -> Mapping[int, PullRequest]:
-        """Return pull requests as they are now. Reading may start checks that are due, never wait for them."""
+        """Return pull requests as they are now. Reading may start checks that are due, never wait for them.
+
+        One that cannot be read though others can is left out.
+        """
         ...
 
     async def find(self, branch: str) -> PullRequest | None:

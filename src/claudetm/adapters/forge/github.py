@@ -113,12 +113,12 @@ class GitHubForge:
         return tip
 
     async def read(self, numbers: Sequence[int]) -> Mapping[int, PullRequest]:
-        """Return pull requests as they are now, all with one or two requests."""
+        """Return pull requests as they are now, all with few requests; without those that GitHub tells a part of."""
         await asyncio.to_thread(self._runs.told, numbers)
         for number in self._runs.awaited:
             self._reading.forget(number)
         pulls = await asyncio.to_thread(self._paces.look, lambda: self._reading.pulls(numbers))
-        return {number: await self._told(pulls[number]) for number in numbers}
+        return {number: await self._told(pulls[number]) for number in numbers if number in pulls}
 
     async def find(self, branch: str) -> PullRequest | None:
         """Return the newest pull request of a branch, open or not.

@@ -53,6 +53,7 @@ from claudetm.adapters.forge.github_place import git_host, is_loopback
 from claudetm.adapters.forge.github_refusals import (
     GithubRefused,
     NotFound,
+    TooMuch,
     Unanswered,
     Unauthorised,
     graphql_refusal,
@@ -103,7 +104,11 @@ class _Answer:
 
 
 class _NoAnswerError(Exception):
-    """Nothing came back that decides anything; the text says what did."""
+    """Nothing came back that decides anything; the text says what did. `slow`: it was asked, and failed over it."""
+
+    def __init__(self, text: str, *, slow: bool = False) -> None:
+        super().__init__(text)
+        self.slow = slow
 
 
 class _AsideError(Exception):
@@ -388,7 +393,7 @@ class GithubClient:
             if is_graphql_limit(error):
                 raise self._limits.refused("graphql", answer.headers, message)
             if data is None and message.startswith(_GONE):
-                raise _NoAnswerError("it failed over the query")
+                raise _NoAnswerError("it failed over the query", slow=True)
         if data is None and not errors:
             raise _NoAnswerError("its answer is empty")
         return data, list(errors)
@@ -405,7 +410,8 @@ class GithubClient:
             raise self._limits.refused(resource, answer.headers, message)
         page = "text/html" in answer.headers.get("content-type", "")
         if answer.status >= 500 or answer.status == _TIMEOUT or page:  # noqa: PLR2004 - a page is not the API's word
-            raise _NoAnswerError(f"it answered {answer.status}{' with a web page' if page else ''}")
+            slow = answer.status >= 500 or answer.status == _TIMEOUT  # noqa: PLR2004
+            raise _NoAnswerError(f"it answered {answer.status}{' with a web page' if page else ''}", slow=slow)
         raise refusal(asked, self._host, answer.status, answer.headers, body)
 
     def _send(
@@ -454,7 +460,8 @@ class GithubClient:
             raise ForgeError(
                 f"The certificate of {self._host} is not trusted here: set REQUESTS_CA_BUNDLE to its authority's file"
             ) from None
-        raise _NoAnswerError(reason(error)) from None  # their texts name addresses that may be signed
+        slow = isinstance(error, requests.ReadTimeout)
+        raise _NoAnswerError(reason(error), slow=slow) from None  # their texts name addresses that may be signed
 
     # Repeating reads, never writes
 
@@ -485,6 +492,10 @@ class GithubClient:
             ) from None
         except _NoAnswerError as error:
             until = self._later()
+            if error.slow:
+                raise TooMuch(
+                    f"{self._host} gives no answer ({error}): it is asked again at {hour(until)}", until
+                ) from None
             raise ForgeBusy(
                 f"{self._host} gives no answer ({error}): it is asked again at {hour(until)}", until
             ) from None

@@ -88,6 +88,7 @@ class GithubLook:
             return []
         try:
             self._pulls = dict(self._asked.reading.pulls(numbers))
+            self._pulls |= {n: self._asked.reading.pull(n) for n in numbers if n not in self._pulls}
         except ForgeError as error:
             raise ForgeError(f"{str(error).rstrip('.')}; `claudetm status` shows what is known here") from error
         return [_seen(self._pulls[n], changes.get(n)) for n in numbers if n in self._pulls]

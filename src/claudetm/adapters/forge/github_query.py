@@ -10,8 +10,11 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-BATCH: Final = 25
-"""So many pull requests are read in full with one request: 28 points, and well inside GitHub's ten seconds."""
+BATCH: Final = 10
+"""So many pull requests are read in full with one request, where GitHub manages that in its ten seconds."""
+
+MANY: Final = 100
+"""So many are asked whether they changed with one request, where it manages that."""
 
 _NEXT: Final = "pageInfo { hasNextPage endCursor }"
 

@@ -5,6 +5,7 @@ What could not be read is never taken for absent: it is asked for elsewhere, tol
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from claudetm.adapters.forge.github_fields import Listen, decided, fingerprint, 
 from claudetm.adapters.forge.github_people import People
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_pull import Pull
-from claudetm.adapters.forge.github_refusals import GithubRefused, Unauthorised
+from claudetm.adapters.forge.github_refusals import GithubRefused, NotFound, TooMuch, Unauthorised
 from claudetm.adapters.forge.github_reviews import same, talk
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.workflow.pull_request import CheckState, PullRequestState
@@ -40,10 +41,14 @@ UNSHOWN: Final = 300.0
 
 _SOON: Final = 10.0
 _AGAIN: Final = 30.0  # seconds until an answer with a hole in it is asked for again
+_SMALL: Final = 3600.0  # seconds for which questions stay as small as GitHub could answer
+_YOUNG: Final = 300.0  # seconds for which a head's checks may begin
+_BY_REST: Final = 5  # pull requests whose checks are asked for by REST at one look, beside those of new heads
 _MOST_IDS: Final = 100
 _ROLLUP: Final = frozenset({"rollup", "counts", "checks"})
 _NEEDED: Final = frozenset({"reviewThreads", "reviews", "comments", "commits", "talked", "remarked", "judged"})
 _SHUT: Final = frozenset({"FORBIDDEN", "INSUFFICIENT_SCOPES"})
+_BROKE_OFF: Final = "RESOURCE_LIMITS_EXCEEDED"
 _ACCOUNTS: Final = frozenset({"author", "user", "resolvedBy"})
 """An account that is not to be seen is nobody's; who is nobody is not listened to."""
 
@@ -53,6 +58,10 @@ _T = TypeVar("_T")
 
 class Unshown(ForgeBusy):
     """A pull request is there, as was heard elsewhere, and looks do not show it yet."""
+
+
+class Partial(ForgeBusy):
+    """GitHub told only a part of one pull request; of the others nothing is wrong."""
 
 
 class Client(Protocol):
@@ -96,6 +105,68 @@ class _Held:
     decided: str  # how GitHub judged it last, "" where it has not
 
 
+@dataclass(frozen=True, slots=True)
+class _ByRest:
+    """What REST told of the checks of a head: since when the head is known, and when it was asked."""
+
+    head: str
+    since: float
+    at: float
+    reported: Sequence[Reported]
+    unread: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a question told: the repository, whose checks were refused, and whose answer has a hole."""
+
+    repository: dict[str, Any]
+    refused: set[int]
+    holes: dict[int, ForgeBusy]
+
+
+class _Portion:
+    """How many pull requests one question is about: fewer for a while, where GitHub came to no answer."""
+
+    def __init__(self, most: int, clock: Callable[[], float]) -> None:
+        self._most = most
+        self._clock = clock
+        self._small = most, float("-inf")
+
+    @property
+    def most(self) -> int:
+        size, until = self._small
+        return size if self._clock() < until else self._most
+
+    def of(
+        self, numbers: Sequence[int], ask: Callable[[Sequence[int]], _Answer]
+    ) -> Iterator[tuple[Sequence[int], _Answer]]:
+        """Ask about all of them, a portion at a time.
+
+        One that cannot even be asked about alone, as others can, is a hole. Raises TooMuch where that is so of all.
+        """
+        left, size, answered = list(numbers), self.most, 0
+        alone: dict[int, ForgeBusy] = {}
+        while left:
+            some = left[:size]
+            try:
+                answer = ask(some)
+            except TooMuch as error:
+                if len(some) > 1:
+                    size = len(some) // 2
+                elif answered or (not alone and len(left) > 1):
+                    alone[left.pop(0)] = error
+                else:
+                    raise
+                continue
+            if size < self.most:  # not before: where GitHub is down, no question is small enough
+                self._small = size, self._clock() + _SMALL
+            left, answered = left[len(some) :], answered + 1
+            yield some, answer
+        if alone:
+            yield [*alone], _Answer({}, set(), alone)
+
+
 class Reading:
     """The pull requests of one repository, as they were read last. Every method blocks; threads take turns."""
 
@@ -118,6 +189,11 @@ class Reading:
         self._held: dict[int, _Held] = {}
         self._rules: dict[str, tuple[float, tuple[str, ...]]] = {}
         self._expected: dict[int, float] = {}  # number -> when it was heard of elsewhere
+        self._in_full = _Portion(query.BATCH, clock)
+        self._lightly = _Portion(query.MANY, clock)
+        self._lacking: dict[int, ForgeBusy] = {}  # what could not be read at this look
+        self._rest: dict[int, _ByRest] = {}
+        self._asked_now: set[int] = set()  # of whom REST was asked at this look
         self._said: dict[int, str] = {}  # what failed check runs say of themselves; it does not change
         self._lock = threading.RLock()
 
@@ -126,27 +202,37 @@ class Reading:
     def pulls(self, numbers: Sequence[int]) -> dict[int, Pull]:
         """Return pull requests as they are: one request where nothing changed, one more for what did.
 
-        Raises ForgeError for a number that is none, ForgeBusy where GitHub does not tell all of it.
+        One of which GitHub tells only a part is left out; where that is so of all, ForgeBusy is raised. ForgeError
+        for a number that is none.
         """
         wanted = list(dict.fromkeys(numbers))
         with self._lock:
+            self._lacking.clear()
+            self._asked_now.clear()
             due = [n for n in wanted if n not in self._held]
             known = [n for n in wanted if n in self._held]
             due += self._changed(known)
             due += self._aged([n for n in known if n not in due], len(due))
-            for batch in _batched(due, query.BATCH):
-                self._read(batch)
-            for number in known:
-                if number not in due and (held := self._held[number]).told.refused:
-                    self._held[number] = replace(held, pull=self._made(held.told))
-            return {n: self._held[n].pull for n in wanted}
+            self._read(due)
+            for number in self._restless(wanted, {*due}):
+                held = self._held[number]
+                self._held[number] = replace(held, pull=self._made(held.told, anew=True))
+            found = {n: self._held[n].pull for n in wanted if n not in self._lacking}
+            for hole in self._lacking.values():
+                if not found:
+                    raise hole
+                _log.warning("%s", hole)
+            return found
 
     def pull(self, number: int, fresh: bool = True) -> Pull:
         """Return one pull request: read in full now, or, where that need not be, as `pulls` does."""
         with self._lock:
             if not fresh:
                 return self.pulls([number])[number]
-            self._read([number])
+            self._lacking.clear()
+            self._read([number], anew=True)
+            if number in self._lacking:
+                raise self._lacking[number]
             return self._held[number].pull
 
     def expect(self, number: int) -> None:
@@ -158,6 +244,7 @@ class Reading:
         """Read it in full at the next look, whatever tells that nothing has changed."""
         with self._lock:
             self._held.pop(number, None)
+            self._rest.pop(number, None)
 
     def find(self, branch: str) -> list[int]:
         """Return the numbers of a branch's pull requests in any state, the newest first."""
@@ -173,41 +260,66 @@ class Reading:
 
     def _changed(self, known: Sequence[int]) -> list[int]:
         """Return those that must be read in full; of the others what their base decides is taken over."""
-        if not known:
-            return []
-        repository, refused = self._asked(query.light(known), known)
-        due = []
-        for number in known:
-            held, now = self._held[number], repository[query.alias(number)]
-            status = decided(now)
-            moved = fingerprint(now) != held.mark or (held.decided and status and held.decided != status)
-            if moved or held.pull.goes_on or (number in refused) != held.told.refused:
-                due.append(number)
-            else:
-                told, status = replace(held.told, data=rebased(held.told.data, now)), status or held.decided
-                self._held[number] = replace(held, told=told, pull=retold(held.pull, now), decided=status)
+        due: list[int] = []
+        for some, answer in self._lightly.of(known, lambda numbers: self._asked(query.light(numbers), numbers)):
+            self._lacking |= answer.holes
+            told = {n: answer.repository[query.alias(n)] for n in some if n not in answer.holes}
+            due += [n for n, now in told.items() if self._moved(n, now, n in answer.refused)]
         return due
+
+    def _moved(self, number: int, now: Mapping[str, Any], refused: bool) -> bool:
+        """Whether it changed; where it did not, what its base decides is taken over."""
+        held, status = self._held[number], decided(now)
+        moved = fingerprint(now) != held.mark or (held.decided and status and held.decided != status)
+        if moved or held.pull.goes_on or refused != held.told.refused:
+            return True
+        told, status = replace(held.told, data=rebased(held.told.data, now)), status or held.decided
+        self._held[number] = replace(held, told=told, pull=retold(held.pull, now), decided=status)
+        return False
 
     def _aged(self, still: Sequence[int], due: int) -> list[int]:
         """Return those that were read too long ago, the oldest first: as many as cost no further request."""
-        room = query.BATCH - due % query.BATCH if due % query.BATCH or not due else 0
-        old = [n for n in still if self._clock() - self._held[n].at >= OLDEST]
+        most = self._in_full.most
+        room = most - due % most if due % most or not due else 0
+        old = [n for n in still if self._clock() - self._held[n].at >= OLDEST and n not in self._lacking]
         return sorted(old, key=lambda n: self._held[n].at)[:room]
+
+    def _restless(self, numbers: Iterable[int], changed: Collection[int]) -> list[int]:
+        """Return those whose checks are to be asked for by REST again: nothing else tells that they changed.
+
+        What changed otherwise, is pending, or may only begin, at each look; the rest as often as all is read anew.
+        """
+        now = self._clock()
+
+        def waits(number: int, known: _ByRest) -> bool:
+            pending = any(c.state is CheckState.PENDING for c in self._held[number].pull.checks)
+            return number in changed or pending or now - known.since < _YOUNG or now - known.at >= OLDEST
+
+        known = {n: self._rest[n] for n in {*numbers} - {*self._lacking} - self._asked_now if n in self._rest}
+        for number in {*changed} & {*known}:
+            self._rest[number] = known[number] = replace(known[number], at=float("-inf"))
+        asked = [n for n, k in known.items() if self._held[n].told.refused and waits(n, k)]
+        return sorted(asked, key=lambda n: known[n].at)[:_BY_REST]
 
     # reading in full
 
-    def _read(self, numbers: Sequence[int]) -> None:
+    def _read(self, numbers: Sequence[int], *, anew: bool = False) -> None:
         at = self._clock()
-        repository, refused = self._asked(query.full(numbers), numbers)
-        told = {}
-        for number in numbers:
-            data = repository[query.alias(number)]
-            mark = fingerprint(data)
-            lacking = number in refused or not self._complete(number, data)
-            told[number] = _Told(data, repository, lacking), mark
-        self._inquire([r for t, _ in told.values() for r in self._reported(t)])
-        for number, (one, mark) in told.items():
-            self._held[number] = _Held(one, self._made(one), at, mark, decided(one.data))
+        for some, answer in self._in_full.of(numbers, lambda portion: self._asked(query.full(portion), portion)):
+            self._lacking |= answer.holes
+            told = {}
+            for number in (n for n in some if n not in answer.holes):
+                data = answer.repository[query.alias(number)]
+                mark = fingerprint(data)
+                try:
+                    refused = number in answer.refused or not self._complete(number, data)
+                except (Partial, TooMuch) as hole:
+                    self._lacking[number] = hole
+                else:
+                    told[number] = _Told(data, answer.repository, refused), mark
+            self._inquire([r for t, _ in told.values() for r in self._reported(t)])
+            for number, (one, mark) in told.items():
+                self._held[number] = _Held(one, self._made(one, anew=anew), at, mark, decided(one.data))
 
     def _complete(self, number: int, data: dict[str, Any]) -> bool:
         """Read all further pages of a pull request's lists; False where the checks' are refused."""
@@ -232,8 +344,10 @@ class Reading:
         return True
 
     def _page(self, text: str, number: int, after: str) -> tuple[Any, bool]:
-        repository, refused = self._asked(text, [number], after=after)
-        return repository[query.alias(number)], number in refused
+        answer = self._asked(text, [number], after=after)
+        if number in answer.holes:
+            raise answer.holes[number]
+        return answer.repository[query.alias(number)], number in answer.refused
 
     def _more_remarks(self, number: int, thread: str) -> Callable[[str], Any]:
         def ask(after: str) -> Any:
@@ -244,19 +358,32 @@ class Reading:
 
         return ask
 
-    def _made(self, told: _Told) -> Pull:
-        """Return the pull request that fields come to; of one whose checks are refused, REST is asked for them."""
+    def _made(self, told: _Told, *, anew: bool = False) -> Pull:
+        """Return the pull request that fields come to; of one whose checks are refused, REST is asked for them.
+
+        Once for each head, unless `anew`.
+        """
         data, required = told.data, self._required(told.data)
         reported, unread = self._reported(told), ""
         if told.refused and data["state"] == "OPEN":
-            reported, unread = by_rest(self._client, self._hosted.repository, data["headRefOid"])
-            self._inquire(reported)
+            known = self._by_rest(data["number"], data["headRefOid"], anew=anew)
+            reported, unread = list(known.reported), known.unread
         checks = judged(reported, missing(required, data["mergeStateStatus"], unread), self._said)
         said = talk(data, self._client.login, self._people.hears)
         made = pull(data, told.repository, checks, said, self._listen)
         return replace(made, unread=unread)
 
     # checks
+
+    def _by_rest(self, number: int, head: str, *, anew: bool) -> _ByRest:
+        known, now = self._rest.get(number), self._clock()
+        if known is None or known.head != head or anew:
+            since = known.since if known and known.head == head else now
+            reported, unread = by_rest(self._client, self._hosted.repository, head)
+            self._inquire(reported)
+            known = self._rest[number] = _ByRest(head, since, now, reported, unread)
+            self._asked_now.add(number)
+        return known
 
     @staticmethod
     def _reported(told: _Told) -> list[Reported]:
@@ -333,8 +460,11 @@ class Reading:
     def _where(self) -> dict[str, str]:
         return {"owner": self._hosted.owner, "name": self._hosted.name}
 
-    def _asked(self, text: str, numbers: Sequence[int], **more: str) -> tuple[dict[str, Any], set[int]]:
-        """Return what a query told of the repository, and the numbers whose checks it was refused."""
+    def _asked(self, text: str, numbers: Sequence[int], **more: str) -> _Answer:
+        """Return what a query told of the repository, whose checks it was refused, and whose answer has a hole.
+
+        Raises TooMuch where GitHub broke off over several.
+        """
         data, errors = self._client.graphql(text, **self._where, **more)
         repository = data.get("repository")
         if not repository:
@@ -343,18 +473,23 @@ class Reading:
                 "at what the token may read, then claudetm resume"
             )
         named = {query.alias(n): n for n in numbers}
-        refused: set[int] = set()
+        refused, holes = set[int](), dict[int, ForgeBusy]()
+        if len(numbers) > 1 and any(map(_broke_off, errors)):
+            raise TooMuch(str(self._hole(numbers[0], errors)), self._clock() + _AGAIN)
         for error in errors:
             path = _path(error)
             number = named.get(path[1]) if len(path) > 1 else None
             if number is not None and len(path) > 2 and path[2] in _ROLLUP:  # noqa: PLR2004 - repository, pull, field
                 refused.add(number)
             elif number is None or len(path) == 2 or (path[2] in _NEEDED and path[-1] not in _ACCOUNTS):  # noqa: PLR2004
-                raise self._unreadable(number or numbers[0], error, errors)
+                why = self._unreadable(number or numbers[0], error, errors)
+                if number is None or not isinstance(why, ForgeBusy):
+                    raise why
+                holes.setdefault(number, why)
         for name, number in named.items():
             if repository.get(name) is None:
-                raise self._hole(number, errors)
-        return repository, refused
+                holes.setdefault(number, self._hole(number, errors))
+        return _Answer(repository, refused, holes)
 
     def _unreadable(self, number: int, error: Any, errors: Sequence[Any]) -> ForgeError:
         """Return the error for a hole: waiting mends none that GitHub made on purpose."""
@@ -362,7 +497,7 @@ class Reading:
         if kind == "NOT_FOUND" and self._clock() - self._expected.get(number, float("-inf")) < UNSHOWN:
             return Unshown(f"GitHub does not show pull request #{number} yet.", self._clock() + _SOON)
         if kind == "NOT_FOUND":
-            return ForgeError(f"There is no pull request #{number} in {self._hosted.repository}.")
+            return NotFound(f"There is no pull request #{number} in {self._hosted.repository}.", 404, str(why or ""))
         if kind in _SHUT:
             return ForgeError(
                 f"The token may not read all of pull request #{number} ({why}): let it read contents, issues and "
@@ -370,12 +505,19 @@ class Reading:
             )
         return self._hole(number, errors)
 
-    def _hole(self, number: int, errors: Sequence[Any]) -> ForgeBusy:
+    def _hole(self, number: int, errors: Sequence[Any]) -> Partial:
         words = [str(e.get("message") or "") for e in errors if isinstance(e, Mapping)]
         why = next(filter(None, words), "it does not say why")
-        return ForgeBusy(
+        return Partial(
             f"GitHub told only a part of pull request #{number} ({why}); it is asked again", self._clock() + _AGAIN
         )
+
+
+def _broke_off(error: Any) -> bool:
+    """Whether one of GraphQL's errors says that it all was too much for one answer."""
+    if not isinstance(error, Mapping):
+        return False
+    return error.get("type") == _BROKE_OFF or "timeout" in str(error.get("message") or "").lower()
 
 
 def _path(error: Any) -> list[Any]:
@@ -396,3 +538,6 @@ def _add(page: dict[str, Any], more: Mapping[str, Any]) -> None:
 def _batched(items: Sequence[_T], most: int) -> Iterator[Sequence[_T]]:
     for start in range(0, len(items), most):
         yield items[start : start + most]
+
+
+_log: Final = logging.getLogger(__name__)

@@ -46,6 +46,10 @@ class Unanswered(ForgeBusy):
     """A write that may have happened or not: it must be looked up, never sent again unseen."""
 
 
+class TooMuch(ForgeBusy):
+    """GitHub came to no answer in its time, or broke off over the question: a smaller one may be answered."""
+
+
 def refusal(asked: str, host: str, status: int, headers: Mapping[str, str], body: Any) -> GithubRefused:
     """Return the error for a 4xx; `asked` names the request, headers' names are in lower case."""
     answer = body if isinstance(body, Mapping) else {}
