@@ -255,7 +255,14 @@ def test_a_pull_request_of_a_fork_that_lets_maintainers_push_is_mended_where_it_
 
     github.pull(closed).maintainer_can_modify = True
     (octo.home / "mend.yaml").write_text(MEND, encoding="utf-8")
-    ended = octo("fix-pr", str(closed), "--rehearse", str(octo.home / "mend.yaml"))
+    ended = octo("fix-pr", str(closed), "--rehearse", str(octo.home / "mend.yaml"), CLAUDETM_MERGE_AUTO="true")
+    assert ended.returncode == 2, ended  # nobody has looked at what a stranger wrote
+    assert "it is not merged by itself" in " ".join(ended.stdout.split())
+    assert github.pull(closed).state == "open"
+    octo("config", "set", "merge.auto", "null")
+    assert octo("resume").returncode == 2
+    assert octo("config", "set", "merge.auto", "true").returncode == 0
+    ended = octo("resume")
     assert ended.returncode == 0, ended
     assert started(octo)["hosted"]["push"] == github.url("bob/greet")
     assert (github.pull(closed).state, github.pull(closed).merged_by) == ("closed", "octo")

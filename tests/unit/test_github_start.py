@@ -375,6 +375,23 @@ def test_whose_words_and_code_a_stranger_brings_is_said_before_they_do_anything(
     )
 
 
+def test_a_strangers_pull_request_is_merged_only_where_that_is_asked_for() -> None:
+    eve, resolved = pull(user={"login": "eve", "type": "User"}, author_association="NONE"), resolve()
+
+    def merges(found: Mapping[str, Any], **other: Any) -> bool:
+        rest = {"/repos/acme/widgets/pulls/7": dict(found), **LEVELS}
+        ground = begun(GitHub(rest=rest), adopts="7", goal="", **other)
+        said: list[str] = []
+        fit = fitted(policy(resolved), ground, resolved, said.append)
+        assert any("#7 is a stranger's, so it is not merged by itself" in s for s in said) != fit.auto_merge
+        return fit.auto_merge
+
+    assert merges(pull())
+    assert not merges(eve)
+    assert merges(eve, merges=True)
+    assert merges(eve, trusted=["eve"])
+
+
 def test_a_goal_beside_an_issue_comes_first() -> None:
     assert (
         from_issue(issue(body=None), goal="Only the first half").goal

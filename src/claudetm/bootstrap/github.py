@@ -49,6 +49,7 @@ class Ground:
     issue: int = 0
     lent: bool = False  # the adopted pull request's branch is of somebody's fork, who lets maintainers push to it
     warning: str = ""  # what the user should know of whose words and code these are
+    unseen: bool = False  # a stranger's code, which is merged only where that was asked for
 
 
 # --- which forge ------------------------------------------------------------------------------------------------
@@ -130,6 +131,7 @@ class Wanted:
     issue: str = ""
     trusted: Sequence[str] = ()
     dry: bool = False  # nothing is ever pushed
+    merges: bool = False  # merging by itself was asked for on the command line
 
 
 def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice: Notice) -> Ground | None:
@@ -179,7 +181,7 @@ def _refused(place: Hosted, token: Token) -> ConfigError:
 
 def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
     """Return where the run begins. Raises ClaudetmError, in one sentence, for what would never end well."""
-    target, goal, lent, warning = wanted.target, wanted.goal, False, ""
+    target, goal, lent, warning, unseen = wanted.target, wanted.goal, False, "", False
     known = known_of(client, token, place, target, f"claudetm/{wanted.run}/c1")
     refuse_unseen(known, token, place)
     adopts = parse_pull(wanted.adopts, place) if wanted.adopts else 0
@@ -190,6 +192,7 @@ def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
                 f"pull request #{adopts} is by {who}, who is not listened to here: read it before its code runs on "
                 "this machine (--sandbox on confines it)"
             )
+            unseen = not wanted.merges
         target, goal = str(pull["base"]["ref"]), goal or goal_of_pull(pull, who)
         place, before = head_of(pull, place), {place.repository, pushed_to(place)}
         lent = pushed_to(place) not in before
@@ -203,7 +206,7 @@ def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
     if not wanted.dry:
         refuse_unpushable(replace(known, push_permission=known.permission) if lent else known, token, place)
     refuse_unsigned(known, place, target)
-    return Ground(place, known, target, known.tip, goal, token, adopts, issue, lent, warning)
+    return Ground(place, known, target, known.tip, goal, token, adopts, issue, lent, warning, unseen)
 
 
 def known_of(client: Asks, token: Token, place: Hosted, target: str, branch: str) -> Facts:
@@ -293,6 +296,12 @@ def fitted(found: Policy, ground: Ground, resolved: Resolved, notice: Notice) ->
     """Return the policy as it can be kept there. Raises ConfigError for what was asked for and cannot be."""
     if _default(resolved, "reviews.self"):
         found = replace(found, self_review=False)  # people and CI look there
+    if ground.unseen:
+        notice(
+            f"merging: pull request #{ground.adopts} is a stranger's, so it is not merged by itself: merge it at GitHub "
+            "once you have read it, or pass --auto-merge"
+        )
+        found = replace(found, auto_merge=False)
     found = _mergeable(replace(found, merge_method=method(found, ground, resolved, notice)), ground, notice)
     refuse_unchecked(found, ground, notice)
     if ground.facts.parent and not ground.hosted.forked:

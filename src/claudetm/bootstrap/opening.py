@@ -105,7 +105,9 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
     refuse_unfit(found, hosted=place is not None)
     access = {} if wish.rehearsal else _access(resolved, said.append)
     run = time.strftime("%m%d-%H%M-") + secrets.token_hex(2)
-    wanted = github.Wanted(user.target, run, goal, wish.adopts, wish.issue, resolved["reviews.trusted"], wish.dry)
+    merges = resolved["merge.auto"] and resolved.settings["merge.auto"].source == "flag"
+    trusted = resolved["reviews.trusted"]
+    wanted = github.Wanted(user.target, run, goal, wish.adopts, wish.issue, trusted, wish.dry, merges=merges)
     ground = github.explored(place, wanted, user, said.append)
     if ground is not None:
         said = [sentence.replace(user.base[:10], ground.base[:10]) for sentence in said]
@@ -339,6 +341,8 @@ def changed(name: str, standing: Run, resolved: Resolved, root: Path, notice: No
             found = _checked(found, inspect(root, target), notice, gates=not hosted)
         case "worktree.setup":
             found = _set_up(resolved, inspect(root, target), found, notice)
+        case "merge.auto" if standing.adopts and resolved.settings[name].source == "default":
+            found = standing.policy  # nobody has asked for a stranger's code to be merged
         case "merge.method" | "reviews.self" if hosted and resolved.settings[name].source == "default":
             found = standing.policy  # as was found fitting at the start
         case _:
