@@ -28,7 +28,7 @@ from claudetm.workflow.policy import Policy, policy_to_data
 from claudetm.workflow.records import Record
 from claudetm.workflow.run import Run, fold
 from github_double.double import Double
-from github_double.state import PullRequest
+from github_double.state import Event, PullRequest
 from github_world import GitHubForgeWorld
 from integration.repositories import RUN, git, write
 from world import Killed, answered, change_of, proposal, subject_of, task, work
@@ -148,6 +148,16 @@ class GithubRun(GitHubForgeWorld):
     def when(self, due: Callable[[], bool] | str, act: Callable[[], object]) -> None:
         """Have a person act once something is so, or an event stands in the journal."""
         self.people.append(((lambda: due in self.events) if isinstance(due, str) else due, act))
+
+    def at_opening(self, act: Callable[[], object]) -> None:
+        """Have a person act as soon as the first pull request is open."""
+        due = [act]
+
+        def heard(event: Event) -> None:
+            if event.name == "pull_request" and event.action == "opened" and due:
+                due.pop()()
+
+        self.github.state.listeners.append(heard)
 
     # the run
 
