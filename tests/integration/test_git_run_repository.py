@@ -57,6 +57,14 @@ def run(user: Path, tmp_path: Path) -> RunRepository:
     return make_run(user, tmp_path / "state")
 
 
+async def test_a_commit_is_told_with_its_whole_message(run: RunRepository) -> None:
+    path = await run.open_worktree("c1", BRANCH, run.base)
+    commit(path, {"a.txt": "a\n"}, "Greet\n\nLouder.\n\nFixes #7")
+    commit(path, {"b.txt": "b\n"}, "Part")
+    told = await run.commits(run.base, await run.adopt("c1"))
+    assert [(c.subject, c.body) for c in told] == [("Greet", "Louder.\n\nFixes #7"), ("Part", "")]
+
+
 @pytest.mark.parametrize("point", ["worktree:laid_out:c1", "worktree:ready:c1"])
 async def test_a_worktree_that_was_half_made_is_made_afresh(point: str, user: Path, tmp_path: Path) -> None:
     dying = make_run(user, tmp_path / "state", faults=DieAt(point))

@@ -210,6 +210,77 @@ def test_replies_and_findings_close_no_issue_and_call_nobody() -> None:
     assert said[1].startswith("As `@ada` wants; closes `#7`.\n\nFixed in ")
 
 
+def rewording(role: Role) -> tuple[list[str], Play]:
+    """Let a role's commits say that they close an issue, unless it is told not to; return what it called them."""
+    said: list[str] = []
+
+    async def rewords(world: World, request: SessionRequest) -> SessionReport:
+        if request.role is not role:
+            return await honest(world, request)
+        tree = world.repository.worktrees["c1"]
+        if said:  # it was told
+            tree.head = world.repository.nodes[tree.head].parents[0]
+        report = await honest(world, request)
+        node = world.repository.nodes[tree.head]
+        said.append("Look into #7" if said else "Louder; fixes #7")
+        tree.head = world.repository.commit(node.parents, tree.files, said[-1])
+        return report
+
+    return said, rewords
+
+
+MEET: Mapping[Role, Callable[[World], Callable[[PullRequest], tuple[Check, ...]]]] = {
+    Role.WORKER: lambda _world: lambda _pull: GREEN,
+    Role.FIXER: lambda world: (
+        lambda pull: GREEN if any(f.startswith("fix") for f in world.repository.nodes[pull.head].tree) else RED
+    ),
+    Role.RESPONDER: lambda world: (
+        lambda pull: GREEN if world.forge.pulls[1].threads or world.forge.remark(pull.number, "Louder.") else RED
+    ),
+}
+
+
+@pytest.mark.parametrize("role", MEET)
+def test_a_commit_whose_message_closes_an_issue_is_reworded_where_it_would(role: Role) -> None:
+    world = hosted()
+    world.forge.checks = MEET[role](world)
+    said, world.play = rewording(role)
+    assert play(world) is Ending.VERIFIED
+    assert said == ["Louder; fixes #7", "Look into #7"]
+    landed = world.repository.ancestors(world.repository.branches["main"])
+    assert "Louder; fixes #7" not in {world.repository.nodes[c].subject for c in landed}
+
+
+def test_a_message_may_say_anything_where_there_are_no_issues() -> None:
+    world = World(plan=ONE)
+    said, world.play = rewording(Role.WORKER)
+    assert play(world) is Ending.VERIFIED
+    assert said == ["Louder; fixes #7"]
+
+
+def test_a_message_that_came_with_the_base_is_nobodys_to_reword() -> None:
+    world = hosted()
+    world.repository.push_by_person("main", {"theirs.txt": "theirs\n"}, "Fixes #3")
+    world.forge.checks = MEET[Role.FIXER](world)
+    answers = []
+
+    async def merges_it_in(w: World, request: SessionRequest) -> SessionReport:
+        if request.role is Role.WORKER:
+            report = await honest(w, request)
+            w.repository.push_by_person("main", {"more.txt": "more\n"}, "Closes #4")
+            return report
+        if request.role is Role.FIXER:
+            answers.append(w.resolves(request))
+            tree = w.repository.worktrees["c1"]
+            mine, theirs = w.repository.nodes[tree.head].parents
+            tree.head = w.repository.commit((theirs, mine), tree.files, "Merge")  # theirs are listed, too
+        return await honest(w, request)
+
+    world.play = merges_it_in
+    assert play(world) is Ending.VERIFIED
+    assert len(answers) == 1  # nothing was said against it
+
+
 def test_a_remark_is_answered_though_others_were_taken_back_before_it() -> None:
     world = hosted()
 

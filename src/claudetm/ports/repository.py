@@ -37,6 +37,7 @@ class Commit:
     id: str
     subject: str
     author: str = ""
+    body: str = ""  # the message below its subject
 
 
 @dataclass(frozen=True, slots=True)

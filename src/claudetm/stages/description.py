@@ -60,6 +60,12 @@ def harmless(text: str) -> str:
     return "".join(parts)
 
 
+def closing(text: str) -> str:
+    """Return the words of a commit's message by which merging it closes an issue, or ""."""
+    found = _CLOSING.search(text)
+    return found[0] if found else ""
+
+
 def _parts(run: Run, change: ChangeState) -> Mapping[str, str]:
     """Return what there is to say, by what it is about."""
     plan = change.plan

@@ -23,7 +23,7 @@ from claudetm.stages.description import harmless
 from claudetm.stages.patience import patiently
 from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
-from claudetm.stages.working import nothing_shown
+from claudetm.stages.working import misnamed, nothing_shown
 from claudetm.stages.worktree import furnish, prepare, tidy
 from claudetm.workflow.events import ChangeBlocked, ReviewsAnswered, SelfReviewed
 from claudetm.workflow.limits import Blocked, Wait
@@ -176,7 +176,9 @@ async def _session(
         if missing:
             return f"These threads have no reply: {', '.join(missing)}."
         state = await ctx.repository.state(change.id)
-        return f"There are uncommitted changes: {', '.join(state.modified[:10])}." if state.modified else ""
+        if state.modified:
+            return f"There are uncommitted changes: {', '.join(state.modified[:10])}."
+        return await misnamed(ctx, change, change.head)
 
     async def proof(answer: Answer) -> str:
         assert isinstance(answer, ResponderAnswer)  # noqa: S101 - the role decides the answer's form

@@ -18,6 +18,7 @@ from claudetm.prompts.answers import Answer, VerifierAnswer, WorkerAnswer
 from claudetm.prompts.briefs import ConfirmBrief, DoneTask, WorkerBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
+from claudetm.stages.description import closing
 from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.worktree import furnish, prepare, set_up, tidy
@@ -118,7 +119,25 @@ async def unfinished_business(ctx: Context, change: ChangeState, begun: str) -> 
     state = await ctx.repository.state(change.id)
     if state.untracked and not state.modified and not state.refused:
         return f"There are untracked files: {', '.join(state.untracked[:10])}. Commit, ignore or remove them."
-    return await unproven(ctx, change, begun)
+    return await unproven(ctx, change, begun) or await misnamed(ctx, change, begun)
+
+
+async def misnamed(ctx: Context, change: ChangeState, begun: str) -> str:
+    """Return which message of a commit since `begun` would close an issue when it is merged; "" for none.
+
+    It is asked for, not insisted on: the work is done. What came with the base was merged before.
+    """
+    if not ctx.run.hosted:
+        return ""
+    bases = [base for base in dict.fromkeys((change.base, change.failed_with)) if base]
+    for commit in await ctx.repository.commits(begun, await ctx.repository.adopt(change.id)):
+        words = closing(f"{commit.subject}\n{commit.body}")
+        if words and not any([await ctx.repository.contains(base, commit.id) for base in bases]):
+            return (
+                f'The message of {commit.id[:10]} says "{words}", which closes that issue when this is merged:'
+                " reword it so that it does not (git commit --amend, where it is the last)."
+            )
+    return ""
 
 
 async def unproven(ctx: Context, change: ChangeState, begun: str) -> str:

@@ -92,11 +92,11 @@ class CleanRoom:
 
     def commits(self, since: str, head: str) -> Sequence[Commit]:
         """Return the commits of head that since lacks, oldest first, the newest 200."""
-        form = "--format=%H%x00%s%x00%an <%ae>%x00"
+        form = "--format=%H%x00%s%x00%an <%ae>%x00%b%x00"
         limits = ("--reverse", f"--max-count={MOST_COMMITS}", "--no-show-signature", form)
         fields = self.git.text("log", *limits, commit_id(head), f"^{commit_id(since)}", "--").split("\0")
-        rows = zip(fields[0::3], fields[1::3], fields[2::3], strict=False)
-        return tuple(Commit(i.strip(), subject, author) for i, subject, author in rows)
+        rows = zip(fields[0::4], fields[1::4], fields[2::4], fields[3::4], strict=False)
+        return tuple(Commit(i.strip(), subject, author, body.strip()) for i, subject, author, body in rows)
 
     def changed_paths(self, since: str, head: str) -> Sequence[str]:
         """Return the paths that differ between two commits."""
