@@ -461,6 +461,7 @@ def test_a_person_beside_a_live_driver_is_answered_and_nothing_merges_before_the
     waits = "0 of 1 approvals; `claudetm review approve 1` gives one"
     wait_for(lambda: waits in person.output(), f"a wait for reviews\n{person.output()}")
     assert waits in " ".join(person("review").stdout.split())
+    assert [w["why"] for w in json.loads(person("status", "--json").stdout)["waits"]] == [waits]
 
     said = person("review", "request-changes", "1", "What is the module for?")
     assert "the driver answers it at its next look" in said.stdout, said
@@ -473,5 +474,6 @@ def test_a_person_beside_a_live_driver_is_answered_and_nothing_merges_before_the
 
     assert "the driver goes on with it at its next look" in person("review", "approve", "1").stdout
     assert process.wait(60) == 0, person.output()
+    assert not (person.state / "waiting.json").exists()
     assert "stage: merged as" in person("pr").stdout
     assert "Loud greetings" in person.git("show", "main:greet/loud.py")

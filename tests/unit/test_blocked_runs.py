@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from claudetm.cli.board import rows
-from claudetm.cli.explain import _of_run
+from claudetm.cli.explain import Driving, _of_run
 from claudetm.cli.panel import held_lines
 from claudetm.engine.loop import Ending
 from claudetm.errors import ForgeError, RepositoryError
@@ -72,7 +72,7 @@ def test_a_change_that_cannot_begin_is_shown_while_the_others_go_on() -> None:
     assert [str(line) for line in held_lines(story.run)] == ["held: c3: the disk is full"]
     marks = [row.mark for row in rows(story.run, 1 + 1)[0]]
     assert marks == ["held"]
-    told = _of_run(story.run, None, 1)
+    told = _of_run(story.run, None, Driving(1))
     assert "c3: the disk is full" in [w.why for w in told.waits]
 
 

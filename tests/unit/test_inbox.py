@@ -17,6 +17,8 @@ from claudetm.adapters.store.directory import (
     FileViews,
     RunViews,
     StateDirectory,
+    WaitView,
+    present_wait,
     write_atomically,
 )
 from claudetm.adapters.store.journal import FileJournal
@@ -24,6 +26,7 @@ from claudetm.adapters.store.lock import acquire
 from claudetm.errors import StoreError
 from claudetm.ports.store import Command
 from claudetm.testing.store_conformance import record, write
+from claudetm.workflow.limits import Wait
 from claudetm.workflow.run import Run
 
 
@@ -334,6 +337,46 @@ def test_a_run_s_views_are_rendered_once_a_second_and_at_the_flush(tmp_path: Pat
     run.seq = 3
     views(run, record(3))
     assert shown() == 3
+
+
+def test_what_the_driver_waits_for_is_a_view_that_goes_when_it_works_on(state: StateDirectory) -> None:
+    path, me = state.root / "waiting.json", os.getpid()
+    path.write_text('{"why": "of a driver that was killed", "until": null, "driver": 1}')
+    shown = WaitView(FileViews(state.root))
+    assert not path.exists()
+    shown.show(Wait(100.0, "github.com cannot be reached"))
+    before = path.stat().st_ino
+    shown.show(Wait(100.0, "github.com cannot be reached"))
+    assert path.stat().st_ino == before  # written when it changes
+    assert present_wait(state, me, 90.0) == Wait(100.0, "github.com cannot be reached")
+    assert present_wait(state, me, 1_000.0) is None  # over long ago
+    assert present_wait(state, me + 1, 90.0) is None  # another driver's
+    assert present_wait(state, 0, 90.0) is None
+    shown.show(Wait(None, "the checks are running"))
+    assert present_wait(state, me, 1_000.0) == Wait(None, "the checks are running")
+    shown.over()
+    assert not path.exists()
+    assert present_wait(state, me, 90.0) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "{}", '{"driver": 7}', '{"driver": 7, "why": "x", "until": "soon"}'])
+def test_a_view_of_a_wait_that_cannot_be_read_tells_nothing(state: StateDirectory, text: str) -> None:
+    (state.root / "waiting.json").write_text(text)
+    assert present_wait(state, 7, 0.0) is None
+
+
+def test_a_wait_is_not_archived(state: StateDirectory) -> None:
+    state.journal.write_text("")
+    WaitView(FileViews(state.root)).show(Wait(None, "the checks are running"))
+    kept = state.archive("r1")
+    assert not (state.root / "waiting.json").exists()
+    assert not (kept / "waiting.json").exists()
+
+
+def test_a_wait_that_cannot_be_written_costs_no_run(tmp_path: Path) -> None:
+    shown = WaitView(FileViews(tmp_path / "gone"))
+    shown.show(Wait(None, "the checks are running"))
+    shown.over()
 
 
 def test_the_journal_lives_in_the_directory(state: StateDirectory) -> None:

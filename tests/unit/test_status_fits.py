@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from claudetm.adapters.store.directory import StateDirectory
+from claudetm.adapters.store.directory import FileViews, StateDirectory, WaitView
 from claudetm.adapters.store.journal import encode
+from claudetm.adapters.store.lock import acquire
 from claudetm.cli.waits import waits
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import Wait
@@ -21,6 +22,10 @@ from terminal import Terminal, terminal
 def person_with(story: Story, folder: Path) -> Terminal:
     person = terminal(folder, repository=False)
     (person.here / ".git").mkdir()
+    return with_run(person, story)
+
+
+def with_run(person: Terminal, story: Story) -> Terminal:
     state = StateDirectory(person.state)
     state.create(person.here / ".git")
     state.journal.write_bytes(b"".join(encode(r) for r in story.records))
@@ -95,3 +100,30 @@ def test_a_wait_is_in_the_text_and_in_the_json(tmp_path: Path) -> None:
     data = json.loads(person("status", "--json").stdout)
     assert data["waits"] == [{"why": "the usage limit resets", "until": 4_000_000_020.0}]
     assert (data["driver"], data["now"]) == (None, [])
+
+
+DOWN = "github.com cannot be reached by git (Could not resolve host): mend the network; it is tried again by itself"
+
+
+def test_why_the_living_driver_waits_is_seen_from_another_terminal(tmp_path: Path) -> None:
+    person = with_run(terminal(tmp_path), at(Stage.PUBLISHING))
+    state = StateDirectory(person.state)
+    with acquire(state.lock):
+        WaitView(FileViews(state.root)).show(Wait(4_000_000_000.0, DOWN))
+        status = person("status").stdout
+        assert " ".join(status.split()).count(f"waiting: {DOWN} (") == 1  # whole, however long
+        assert max(map(len, status.splitlines())) <= 80
+        assert json.loads(person("status", "--json").stdout)["waits"] == [{"why": DOWN, "until": 4_000_000_000.0}]
+        told = json.loads(person("explain", "--json").stdout)
+        assert told["waits_for"] == [{"why": f"c1: the driver, which waits: {DOWN}", "next": "", "until": 4e9}]
+        assert json.loads(person("explain", "c1", "--json").stdout)["waits_for"][0]["until"] == 4e9
+        assert f"waits for: the driver, which waits: {DOWN} (until " in " ".join(person("pr").stdout.split())
+    assert "cannot be reached" not in person("status").stdout  # what a driver has left that is no more
+    assert "- c1: a driver" in person("explain").stdout
+
+
+def test_what_the_driver_waits_for_goes_before_what_the_stage_lets_one_think() -> None:
+    held = Wait(9_000.0, "GitHub's quota of this hour is used up")
+    assert waits(at(Stage.WAITING_CI).run, 0.0, held) == [held]
+    checks = Wait(None, "the checks are running")
+    assert waits(at(Stage.WAITING_CI).run, 0.0, checks) == [checks]

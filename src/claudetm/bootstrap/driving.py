@@ -25,7 +25,7 @@ from claudetm.adapters.forge.local_checks import CheckSettings
 from claudetm.adapters.forge.local_journal import ForgeJournal
 from claudetm.adapters.git.git import identity
 from claudetm.adapters.git.run_repository import RunRepository
-from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews
+from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews, WaitView
 from claudetm.bootstrap import github
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.opening import Opened, run_folder
@@ -56,8 +56,10 @@ class Screen:
 async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None = None) -> Ending:
     """Drive the run; `resume` holds raised limits when it is carried on. The caller closes `opened`."""
     run, state = opened.run, opened.state
-    views = RunViews(FileViews(state.root))
-    writer = Writer(run, opened.journal, SystemClock(), (views, screen.event))
+    files = FileViews(state.root)
+    views, waits = RunViews(files), WaitView(files)
+    writer = Writer(run, opened.journal, SystemClock(), (views, lambda *_: waits.over(), screen.event))
+    screen = replace(screen, progress=_then(waits.over, screen.progress))
     folder = run_folder(opened.user.root, run.id)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     logging.getLogger("claude_agent_sdk").addHandler(logging.NullHandler())  # what it says is in the session's end
@@ -71,6 +73,7 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
 
         def waiting(wait: Wait) -> None:
             views.flush()
+            waits.show(wait)
             screen.wait(wait)
 
         made_with = _wired(run)
@@ -87,6 +90,17 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
                 return await driver.drive()
             finally:
                 views.flush()
+                waits.over()
+
+
+def _then(first: Callable[[], None], tell: Callable[[Progress], None]) -> Callable[[Progress], None]:
+    """Return what does the one, then tells the other."""
+
+    def told(progress: Progress) -> None:
+        first()
+        tell(progress)
+
+    return told
 
 
 _SECRET: Final = re.compile(r"(?i)token|passw|secret|key|auth")

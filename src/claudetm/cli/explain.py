@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from claudetm.cli.pulls import Awaits, Looked
     from claudetm.plan.model import Task
+    from claudetm.workflow.limits import Wait
     from claudetm.workflow.records import Record
     from claudetm.workflow.run import ChangeState, Run
 
@@ -44,6 +45,29 @@ class Subject:
         return tallied in own or tallied.startswith(f"{self.change.id}:")
 
 
+@dataclass(frozen=True, slots=True)
+class Driving:
+    """The process that drives the run (0: none), and what it waits for, as it says itself."""
+
+    pid: int
+    present: Wait | None = None
+
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return self.pid != 0
+
+    @property
+    def turn(self) -> Awaits:
+        """What is awaited of it by what it could work on."""
+        from claudetm.cli.pulls import Awaits
+
+        if not self:
+            return Awaits("a driver", RESUME)
+        if self.present is None:
+            return Awaits("its turn; the driver is at work")
+        return Awaits(f"the driver, which waits: {self.present.why}", until=self.present.until)
+
+
 @dataclass(slots=True)
 class Explanation:
     """Why something is where it is. Times in epoch seconds, costs in US dollars; a limit of None is none."""
@@ -69,7 +93,7 @@ def command(
 ) -> None:
     """Tell why the run, or a change, is where it is, and what to do next."""
     from claudetm.adapters.store.journal import FileJournal
-    from claudetm.cli.pulls import Looked, driver_of, look_of
+    from claudetm.cli.pulls import Looked, driver_of, look_of, present_of
     from claudetm.cli.state import find, load
     from claudetm.errors import ClaudetmError
 
@@ -77,14 +101,15 @@ def command(
     run = load(state)
     subject = _subject(run, what)
     driver, looked, unasked = driver_of(state), None, ""
+    present = present_of(state, driver)
     try:
         found = look_of(state, run)
-        looked = Looked(state, run, found, found.pulls(), driver)
+        looked = Looked(state, run, found, found.pulls(), driver, present)
     except ClaudetmError as error:
         if run.forge == "local":
             raise
         unasked = f"from the journal alone: {error}"
-    told = _explained(run, subject, looked, driver)
+    told = _explained(run, subject, looked, Driving(driver, present))
     told.evidence += [unasked] if unasked else []
     for record in FileJournal(state.journal).read():
         if subject.concerns(record):
@@ -113,7 +138,7 @@ def _subject(run: Run, what: str) -> Subject:
     raise UsageError(f"There is no {what} in this run; there are: {', '.join(run.changes) or 'no changes yet'}")
 
 
-def _explained(run: Run, subject: Subject, looked: Looked | None, driver: int) -> Explanation:
+def _explained(run: Run, subject: Subject, looked: Looked | None, driver: Driving) -> Explanation:
     change, task = subject.change, subject.task
     if change is None:
         told = _of_run(run, looked, driver)
@@ -129,6 +154,8 @@ def _explained(run: Run, subject: Subject, looked: Looked | None, driver: int) -
         )
         told.waits = [] if state and state.done else _awaited(run, change, looked, driver)
         told.next = _next(run, told.waits, driver)
+    if driver.present and told.waits and not any(driver.present.why in a.why for a in told.waits):
+        told.waits.append(driver.turn)
     for tallied, tally in run.tallies.items():
         if subject.counts(tallied):
             told.used.append((f"attempts at {tallied}", tally.attempts, run.policy.attempts))
@@ -140,7 +167,7 @@ def _explained(run: Run, subject: Subject, looked: Looked | None, driver: int) -
 # --- the run ----------------------------------------------------------------------------------------------------
 
 
-def _of_run(run: Run, looked: Looked | None, driver: int) -> Explanation:
+def _of_run(run: Run, looked: Looked | None, driver: Driving) -> Explanation:
     from claudetm.cli.pulls import Awaits
 
     told = Explanation(run.id, run.goal, _standing(run, driver), run.since)
@@ -154,7 +181,7 @@ def _of_run(run: Run, looked: Looked | None, driver: int) -> Explanation:
         for change in [*run.active.values(), *(c for c in run.held if c.id not in run.active)]:
             told.waits += [replace(a, why=f"{change.id}: {a.why}") for a in _awaited(run, change, looked, driver)]
         if not told.waits:
-            told.waits = [Awaits("its turn; the driver is at work")] if driver else [Awaits("a driver", RESUME)]
+            told.waits = [driver.turn]
     for change in run.active.values():
         told.evidence += _evidence(change, looked, told.waits)
     told.evidence += _failing(run)
@@ -162,10 +189,10 @@ def _of_run(run: Run, looked: Looked | None, driver: int) -> Explanation:
     return told
 
 
-def _standing(run: Run, driver: int) -> str:
+def _standing(run: Run, driver: Driving) -> str:
     from claudetm.cli.status import standing
 
-    return standing(run, driver)
+    return standing(run, driver.pid)
 
 
 def _failing(run: Run) -> Iterator[str]:
@@ -180,7 +207,7 @@ def _failing(run: Run) -> Iterator[str]:
 # --- a change ---------------------------------------------------------------------------------------------------
 
 
-def _of_change(run: Run, change: ChangeState, looked: Looked | None, driver: int) -> Explanation:
+def _of_change(run: Run, change: ChangeState, looked: Looked | None, driver: Driving) -> Explanation:
     stage = f"{change.stage}, held" if change.hold else str(change.stage)
     where = f"; pull request #{change.number}, {change.branch} at {change.head[:10]}" if change.number else ""
     merged = f" as {change.merge_commit[:10]} by {change.merged_by}" if change.merge_commit else ""
@@ -198,7 +225,7 @@ def _of_change(run: Run, change: ChangeState, looked: Looked | None, driver: int
     return told
 
 
-def _awaited(run: Run, change: ChangeState, looked: Looked | None, driver: int) -> list[Awaits]:
+def _awaited(run: Run, change: ChangeState, looked: Looked | None, driver: Driving) -> list[Awaits]:
     """Return what a change waits for: a session, other changes, people, the driver."""
     from claudetm.cli.pulls import Awaits, awaits
     from claudetm.workflow.stages import Stage
@@ -220,7 +247,7 @@ def _awaited(run: Run, change: ChangeState, looked: Looked | None, driver: int) 
         return [Awaits(run.halt.reason, run.halt.next)]
     if run.usage_resets_at > time.time():
         return [Awaits("the usage limit's reset", until=run.usage_resets_at)]
-    return [Awaits("its turn; the driver is at work")] if driver else [Awaits("a driver", RESUME)]
+    return [driver.turn]
 
 
 def _running(run: Run, change: str) -> list[Awaits]:
@@ -252,7 +279,7 @@ def _evidence(change: ChangeState, looked: Looked | None, waits: Sequence[Awaits
     return found
 
 
-def _next(run: Run, waits: list[Awaits], driver: int) -> str:
+def _next(run: Run, waits: list[Awaits], driver: Driving) -> str:
     """Return the one command that helps now, or "" where nothing has to be done."""
     if run.finished:
         return run.landing_next

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from claudetm.adapters.forge.looking import Seen
     from claudetm.cli.pulls import Looked
 
@@ -45,6 +47,17 @@ def command(
             show(looked, seen)
         if logs:
             show_logs(looked, seen, check)
+    if not check:
+        tell_present(looked, shown)
+
+
+def tell_present(looked: Looked, shown: Sequence[Seen]) -> None:
+    """Print what the driver waits for, unless that is said of a pull request already."""
+    from claudetm.cli.pulls import Awaits, awaits, tell_awaited
+
+    told = [a.why for s in shown if (a := awaits(looked, s))]
+    if (held := looked.present) and not any(held.why in why for why in told):
+        tell_awaited(Awaits(f"the driver, which waits: {held.why}", until=held.until))
 
 
 def _meant(number: str | None, which: str | None) -> tuple[int | None, str]:

@@ -40,13 +40,14 @@ _PATIENCE: Final = 8.0  # seconds for GitHub to answer a person who looks
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A run with its pull requests. `driver` is the process that drives it, or 0."""
+    """A run with its pull requests. `driver` is the process that drives it, or 0; `present`, what that waits for."""
 
     state: StateDirectory
     run: Run
     look: Look
     pulls: Sequence[Seen]
     driver: int = 0
+    present: Wait | None = None
 
     def find(self, number: int) -> Seen:
         """Return one pull request. Raises UsageError for a number that there is not."""
@@ -83,8 +84,8 @@ def look() -> Looked:
 
     state = find()
     run = load(state)
-    found = look_of(state, run)
-    return Looked(state, run, found, found.pulls(), driver_of(state))
+    found, driver = look_of(state, run), driver_of(state)
+    return Looked(state, run, found, found.pulls(), driver, present_of(state, driver))
 
 
 def look_here(number: int = 0) -> LookedHere:
@@ -97,8 +98,8 @@ def look_here(number: int = 0) -> LookedHere:
         urls = {c.number: c.url for c in run.changes.values() if c.url}
         where = urls.get(number, "") or ", ".join(urls.values()) or run.remote or run.forge
         raise UsageError(f"The reviews of this run are held on GitHub, and not here: go to {where}")
-    found = _local(state, run)
-    return LookedHere(state, run, found, found.pulls(), driver_of(state))
+    found, driver = _local(state, run), driver_of(state)
+    return LookedHere(state, run, found, found.pulls(), driver, present_of(state, driver))
 
 
 def driver_of(state: StateDirectory) -> int:
@@ -107,6 +108,13 @@ def driver_of(state: StateDirectory) -> int:
 
     driver = holder(state.lock)
     return driver.pid if driver else 0
+
+
+def present_of(state: StateDirectory, driver: int) -> Wait | None:
+    """Return what that driver waits for at this moment, as it says itself, or None."""
+    from claudetm.adapters.store.directory import present_wait
+
+    return present_wait(state, driver, time.time())
 
 
 def look_of(state: StateDirectory, run: Run) -> Look:
@@ -186,7 +194,11 @@ def awaits(looked: Looked, seen: Seen) -> Awaits | None:
         case ChangeBlocked(reason=reason, next=following):
             return Awaits(reason, following)
         case due if looked.driver:
-            return Awaits(f"the driver, which {_task(change, due)} at its next look")
+            held = looked.present
+            waits = f"; it waits: {held.why}" if held else ""
+            return Awaits(
+                f"the driver, which {_task(change, due)} at its next look{waits}", until=held.until if held else None
+            )
         case due:
             why = halt.reason if halt else f"a driver, which {_task(change, due)}"
             return Awaits(why, halt.next if halt else "claudetm resume")

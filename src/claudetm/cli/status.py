@@ -1,4 +1,4 @@
-"""`claudetm status`: where the run stands. Reads the journal alone; no lock, no heavy library, exit 0 throughout."""
+"""`claudetm status`: where the run stands. Asks no forge; no lock, no heavy library, exit 0 throughout."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from claudetm.workflow.limits import Wait
     from claudetm.workflow.run import Run
 
 
@@ -19,25 +20,27 @@ def command(
     everything: bool = typer.Option(False, "--all", help="Show every change, however low the terminal is."),
 ) -> None:
     """Show where the run stands."""
+    from claudetm.adapters.store.directory import present_wait
     from claudetm.adapters.store.lock import holder
     from claudetm.cli.state import find, load
 
     state = find()
     run = load(state)
     driver = holder(state.lock)
+    present = present_wait(state, driver.pid if driver else 0, time.time())
     if as_json:
         import json
 
-        print(json.dumps(_data(run, driver.pid if driver else None), indent=2))
+        print(json.dumps(_data(run, driver.pid if driver else None, present), indent=2))
     elif criteria:
         from claudetm.cli.receipts import receipts, target_of
 
         print("\n".join(receipts(run, *target_of(state.root.parent, run))))
     else:
-        _print_status(run, driver.pid if driver else 0, everything=everything)
+        _print_status(run, driver.pid if driver else 0, present, everything=everything)
 
 
-def _data(run: Run, pid: int | None) -> dict[str, Any]:
+def _data(run: Run, pid: int | None, present: Wait | None) -> dict[str, Any]:
     """Return the state as JSON values: times in epoch seconds, `driver` a process id or null."""
     from claudetm.cli.waits import waits
     from claudetm.workflow.markdown import state_data
@@ -47,11 +50,11 @@ def _data(run: Run, pid: int | None) -> dict[str, Any]:
         for s in run.open_sessions.values()
         if pid is not None
     ]
-    waiting = [{"why": w.why, "until": w.until} for w in waits(run, time.time())]
+    waiting = [{"why": w.why, "until": w.until} for w in waits(run, time.time(), present)]
     return {**state_data(run), "driver": pid, "now": now, "waits": waiting}
 
 
-def _print_status(run: Run, pid: int, *, everything: bool) -> None:
+def _print_status(run: Run, pid: int, present: Wait | None, *, everything: bool) -> None:
     import shutil
 
     from rich.console import Console, Group
@@ -61,7 +64,7 @@ def _print_status(run: Run, pid: int, *, everything: bool) -> None:
 
     console = Console(highlight=False)
     top: list[Text] = [cut(_one_line(run.goal, 400), "bold"), *_texts(f"{run.id}: {standing(run, pid)}", _spent(run))]
-    below = [*_going_on(run, pid), *_ends(run, pid)]
+    below = [*_going_on(run, pid, present), *_ends(run, pid)]
     taken = sum(len(console.render_lines(line, pad=False)) for line in (*top, *below))
     lines = shutil.get_terminal_size().lines
     room = len(run.changes) if everything else max(lines - taken - _BESIDE, _LEAST_ROWS)
@@ -82,7 +85,7 @@ def _texts(*lines: str) -> list[Text]:
     return [Text(line) for line in lines]
 
 
-def _going_on(run: Run, pid: int) -> list[Text]:
+def _going_on(run: Run, pid: int, present: Wait | None) -> list[Text]:
     """Return what a living driver is at, why the run waits, and what is held."""
     from claudetm.cli.panel import at_work, cut, held_lines, waiting
     from claudetm.cli.waits import waits
@@ -90,7 +93,7 @@ def _going_on(run: Run, pid: int) -> list[Text]:
     now = time.time()
     sessions = list(run.open_sessions.values()) if pid else []
     lines = [cut(f"now: {at_work(run, s, now)}; claudetm logs --session {s.id[:8]}") for s in sessions]
-    return [*lines, *(cut(waiting(w, now)) for w in waits(run, now)), *held_lines(run)]
+    return [*lines, *_texts(*(waiting(w, now) for w in waits(run, now, present))), *held_lines(run)]
 
 
 def _ends(run: Run, pid: int) -> list[Text]:

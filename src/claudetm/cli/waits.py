@@ -1,4 +1,4 @@
-"""What a run waits for, as far as its journal tells: for `status`, which asks no forge."""
+"""What a run waits for, as far as its journal and its driver tell: for `status`, which asks no forge."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from claudetm.workflow.run import ChangeState, Run
 from claudetm.workflow.stages import Stage
 
 
-def waits(run: Run, now: float) -> list[Wait]:
-    """Return why nothing can happen, each reason once; `now` is in epoch seconds."""
+def waits(run: Run, now: float, present: Wait | None = None) -> list[Wait]:
+    """Return why nothing can happen, each reason once; `now` is in epoch seconds.
+
+    `present` is what the living driver says itself: it knows better than the stage of the one change there is.
+    """
     if run.finished or run.halt is not None:
         return []
-    return list({w.why: w for w in (*_of_sessions(run, now), *_of_stages(run, now))}.values())
+    found = [*_of_sessions(run, now), *_of_stages(run, now)]
+    if present is not None:
+        others = found if len(run.active) > 1 else _of_sessions(run, now)
+        found = [present, *(w for w in others if not w.why.endswith(present.why))]
+    return list({w.why: w for w in found}.values())
 
 
 def _of_sessions(run: Run, now: float) -> Iterator[Wait]:

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,7 @@ from claudetm.errors import StoreError
 
 if TYPE_CHECKING:
     from claudetm.ports.store import Command
+    from claudetm.workflow.limits import Wait
     from claudetm.workflow.records import Record
     from claudetm.workflow.run import Run
 
@@ -28,7 +29,10 @@ KEPT: Final = frozenset({"lock", "history", "config.json", "prompts"})
 _READ: Final = ("run-", "session-")
 """How the names of the logs begin that people read: the run's, and the transcripts."""
 RECEIPTS: Final = "receipts.md"
+WAITING: Final = "waiting.json"
+"""What the driver waits for at this moment, for people: it tells of a driver that lives, and goes with it."""
 VIEW_SECONDS: Final = 1.0
+_OVER_SECONDS: Final = 120.0  # after which a wait that has ended tells nothing: the driver is at work
 _VIEW_SHARE: Final = 20.0  # rendering takes at most one part in so many of the driver's time
 _ID: Final = r"[A-Za-z0-9_-]{1,80}"
 _DRAFT: Final = r"\..+\.[0-9a-f]{12}\.tmp"
@@ -160,7 +164,7 @@ class StateDirectory:
             target.mkdir(mode=0o700, parents=True, exist_ok=True)
             entries = [e for e in self.root.iterdir() if e.name not in kept and e not in {self.journal, state}]
             for entry in [*sorted(entries), *([state] if state.exists() else [])]:
-                if re.fullmatch(_DRAFT, entry.name):
+                if re.fullmatch(_DRAFT, entry.name) or entry.name == WAITING:
                     entry.unlink()  # of a writer that was killed
                 else:
                     _move(entry, target / entry.name)
@@ -250,6 +254,63 @@ class FileViews:
         """Write what waits."""
         for name in list(self._waiting):
             self.write(name, self._waiting[name], force=True)
+
+    def remove(self, name: str) -> None:
+        """Take a view away, if it is there. Raises StoreError."""
+        self._waiting.pop(name, None)
+        path = self._root / name
+        with disk(path, "removed"):
+            path.unlink(missing_ok=True)
+
+
+class WaitView:
+    """Keeps `waiting.json`: why the driver does nothing at this moment. Written when that changes, removed else.
+
+    What the disk refuses costs the view, and never the run.
+    """
+
+    def __init__(self, views: FileViews) -> None:
+        """Take away what a driver has left that was killed."""
+        self._views = views
+        self._shown: Wait | None = None
+        with suppress(StoreError):
+            views.remove(WAITING)
+
+    def show(self, wait: Wait) -> None:
+        """Let people see what is waited for."""
+        from claudetm.redact import printable, redact
+
+        if wait == self._shown:
+            return
+        told = {"why": redact(printable(wait.why)), "until": wait.until, "driver": os.getpid()}
+        self._shown = wait
+        with suppress(StoreError):
+            self._views.write(WAITING, json.dumps(told, ensure_ascii=False) + "\n", force=True)
+
+    def over(self) -> None:
+        """Take note that the driver works on, or ends."""
+        if self._shown is not None:
+            self._shown = None
+            with suppress(StoreError):
+                self._views.remove(WAITING)
+
+
+def present_wait(state: StateDirectory, driver: int, now: float) -> Wait | None:
+    """Return what the living driver (a process id; 0: none) waits for; None where it works, or does not say.
+
+    `now` is in epoch seconds. A view is never trusted further than to be shown: what cannot be read tells nothing.
+    """
+    from claudetm.workflow.limits import Wait
+
+    try:
+        told = json.loads((state.root / WAITING).read_bytes()) if driver else {}
+        if told.get("driver") != driver or not driver:
+            return None
+        until = None if told["until"] is None else float(told["until"])
+        why = str(told["why"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return None if until is not None and now > until + _OVER_SECONDS else Wait(until, why)
 
 
 class RunViews:
