@@ -46,13 +46,16 @@ class Mutation:
         return text.replace(self.old, self.new)
 
 
-def survives(mutation: Mutation) -> tuple[bool, str]:
+def survives(mutation: Mutation, sources: Path) -> tuple[bool, str]:
     """Return whether the tests pass although the code is wrong, and what they say."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        copy = Path(folder, "src", "claudetm")
-        shutil.copytree(SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        (copy / mutation.file).write_text(mutation.applied(SOURCES), encoding="utf-8")
+        copy = _copied(sources, Path(folder))
+        (copy / mutation.file).write_text(mutation.applied(sources), encoding="utf-8")
         return _passes(mutation.tests, copy.parent, mutation.name)
+
+
+def _copied(sources: Path, folder: Path) -> Path:
+    return shutil.copytree(sources, folder / "src" / "claudetm", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def _passes(tests: Sequence[str], sources: Path, name: str) -> tuple[bool, str]:
@@ -71,22 +74,38 @@ def main() -> int:
     """Try every mutation, or those whose names hold all the words that are said; return the exit code."""
     from mutations.github import MUTATIONS
 
-    began = time.monotonic()
-    words = [w for w in sys.argv[1:] if w != "-v"]
+    words = [word for word in sys.argv[1:] if word != "-v"]
     wanted = [m for m in MUTATIONS if all(word in m.name for word in words)]
-    sound, said = _passes(sorted({t for m in wanted for t in m.tests}), SOURCES.parent, "nothing broken")
-    if not sound:
-        print(f"The tests that are named fail though nothing is broken:\n{said[-2000:]}")
+    if not wanted:
+        print(f"No mutation's name holds {' and '.join(words)}.", file=sys.stderr)
         return 1
+    with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
+        sources = _copied(SOURCES, Path(folder))  # as they are now: somebody may work on them meanwhile
+        try:
+            return 0 if _all_caught(wanted, sources, verbose="-v" in sys.argv) else 1
+        except (ValueError, RuntimeError) as error:
+            print(error, file=sys.stderr)
+            return 1
+
+
+def _all_caught(mutations: Sequence[Mutation], sources: Path, *, verbose: bool) -> bool:
+    """Try mutations, as many at once as there are cores, and print what becomes of each."""
+    began = time.monotonic()
+    for mutation in mutations:
+        mutation.applied(sources)
+    sound, said = _passes(sorted({t for m in mutations for t in m.tests}), sources.parent, "nothing broken")
+    if not sound:
+        raise RuntimeError(f"The tests that are named fail though nothing is broken:\n{said[-2000:]}")
     left = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for mutation, (survived, said) in zip(wanted, pool.map(survives, wanted), strict=True):
+        tried = pool.map(lambda m: survives(m, sources), mutations)
+        for mutation, (survived, said) in zip(mutations, tried, strict=True):
             print(f"{'SURVIVED' if survived else 'caught  '}  {mutation.name}", flush=True)
-            if "-v" in sys.argv:
+            if verbose:
                 print("\n".join(line for line in said.splitlines() if "Error" in line or line.startswith("FAILED")))
             left += survived
-    print(f"{len(wanted) - left} of {len(wanted)} caught in {time.monotonic() - began:.0f} s")
-    return 1 if left or not wanted else 0
+    print(f"{len(mutations) - left} of {len(mutations)} caught in {time.monotonic() - began:.0f} s")
+    return not left
 
 
 if __name__ == "__main__":
