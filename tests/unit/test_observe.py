@@ -11,7 +11,15 @@ from claudetm.workflow import events as e
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.observe import Act, Verdict, observe, verdict
 from claudetm.workflow.policy import Policy
-from claudetm.workflow.pull_request import Check, CheckState, Comment, PullRequest, PullRequestState, Thread
+from claudetm.workflow.pull_request import (
+    UNREPORTED,
+    Check,
+    CheckState,
+    Comment,
+    PullRequest,
+    PullRequestState,
+    Thread,
+)
 from claudetm.workflow.stages import PULL_REQUEST_STAGES, Stage
 from claudetm.workflow.transitions import CHANGE, Origin
 from story import Story, at
@@ -146,6 +154,14 @@ def test_a_new_pull_request_waits_for_its_checks() -> None:
 )
 def test_reported_checks_move_a_waiting_change(seen: PullRequest, answer: e.Event) -> None:
     assert look(at(Stage.WAITING_CI), seen) == answer
+
+
+def test_a_required_check_that_nothing_has_begun_is_named() -> None:
+    story = at(Stage.WAITING_CI)
+    silent = replace(PENDING, name="deploy", summary=UNREPORTED)
+    said = look(story, pull(checks=(PASSED, silent)))
+    assert said == Wait(story.now + 600, "deploy is required and has not reported")
+    assert look(story, pull(checks=(PENDING, silent))) == Wait(story.now + 600, "the checks are running")
 
 
 def test_green_is_not_green_yet_where_no_rule_says_which_checks_there_are() -> None:

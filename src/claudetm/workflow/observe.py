@@ -12,7 +12,7 @@ from typing import Final, assert_never
 from claudetm.workflow import events as e
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.policy import Policy
-from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState, both_sides
+from claudetm.workflow.pull_request import UNREPORTED, CheckState, PullRequest, PullRequestState, both_sides
 from claudetm.workflow.run import ChangeState
 from claudetm.workflow.stages import PULL_REQUEST_STAGES, Stage
 
@@ -159,7 +159,7 @@ def _waiting_ci(change: ChangeState, pull: PullRequest, policy: Policy, now: flo
                 return Wait(None if pull.bounded else until, "a check has failed, others are running")
             return _failed(change, pull)
         case Verdict.PENDING:
-            until, why = _running_since(change) + policy.checks_timeout, "the checks are running"
+            until, why = _running_since(change) + policy.checks_timeout, _running(pull)
             if pull.bounded or now < until:
                 return Wait(None if pull.bounded else until, why)
             late = ", ".join(_pending(pull))
@@ -189,6 +189,17 @@ def _all_reported(change: ChangeState, pull: PullRequest) -> float:
     """Return when green is green: at once where the forge's own checks or required ones say so."""
     known = pull.bounded or any(c.required for c in pull.checks)
     return 0.0 if known else max(change.since, change.head_since) + _SETTLED
+
+
+def _running(pull: PullRequest) -> str:
+    """Return what the checks wait for, in a clause: one that only rules know may never come."""
+    left = [c for c in pull.checks if c.state is CheckState.PENDING]
+    if any(c.summary != UNREPORTED for c in left):
+        return "the checks are running"
+    names = ", ".join(c.name for c in left)
+    return (
+        f"{names} {'is' if len(left) == 1 else 'are'} required and {'has' if len(left) == 1 else 'have'} not reported"
+    )
 
 
 def _pending(pull: PullRequest) -> list[str]:

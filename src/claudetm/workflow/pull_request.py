@@ -11,6 +11,10 @@ _UNFIXED: Final = "Not fixed in "
 _FIXED: Final = re.compile(r"\AFixed in (?P<commit>[0-9a-f]{7,64})\.\Z", re.MULTILINE)
 
 
+UNREPORTED: Final = "has not reported"
+"""The summary of a check that the rules of the base ask for, and that nothing has begun."""
+
+
 class PullRequestState(StrEnum):
     """Whether it is open."""
 

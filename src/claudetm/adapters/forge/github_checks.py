@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from claudetm.adapters.forge.github_refusals import GithubRefused, Unauthorised
-from claudetm.workflow.pull_request import Check, CheckState
+from claudetm.workflow.pull_request import UNREPORTED, Check, CheckState
 
 ACTIONS: Final = "github-actions"
 """The app that reports what workflows do."""
@@ -98,7 +98,7 @@ def judged(reported: Iterable[Reported], required: Collection[str], told: Mappin
         named.setdefault(one.name, []).append(one)
     known = [_Named(name, tuple(alike), told) for name, alike in named.items()]
     checks = [Check(n.name, n.state, n.required or n.name in required, n.summary) for n in known]
-    checks += [Check(n, CheckState.PENDING, summary="has not reported") for n in sorted({*required} - {*named})]
+    checks += [Check(n, CheckState.PENDING, summary=UNREPORTED) for n in sorted({*required} - {*named})]
     more = [f"{n} (workflow)" if n in named or n in required else n for n in _between(newest)]
     checks += [Check(n, CheckState.PENDING, required=False, summary=_GOES_ON) for n in more]
     red = [n for n in known if n.state is CheckState.FAILED]
