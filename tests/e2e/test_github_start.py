@@ -195,6 +195,15 @@ def test_a_run_begins_at_githubs_tip_and_says_what_is_not_there(octo: Terminal, 
     assert octo("config", "set", "merge.method", "null").returncode == 0
 
 
+def test_where_github_gates_commands_that_are_given_are_said_to_be_the_agents(octo: Terminal) -> None:
+    ended = octo(*DRY, "--check", "false", "--check", "true")
+    assert ended.returncode == 0, ended
+    assert ended.stdout.count("checks: GitHub's own gate each merge; agents alone run false, true") == 1
+    assert "agents alone run" not in octo(*DRY).stdout
+    local = octo(*DRY[:-1], "--dry-run", "--check", "true", "--forge", "local")
+    assert (local.returncode, "agents alone run" in local.stdout) == (0, False)
+
+
 def test_who_may_only_fork_leaves_the_merging_to_others(tmp_path: Path, github: Double) -> None:
     github.fork("eve")
     eve = clone(tmp_path, github, github.token("eve", scopes=("repo", "workflow")))

@@ -106,7 +106,12 @@ def test_a_token_that_is_refused_is_named_with_the_ways_out() -> None:
             "requires signed commits on main",
             "exempt it in",
         ),
-        (Asked(files={}, rollup=""), "GitHub checks", "No checks were found for main", "add a workflow, or pass"),
+        (
+            Asked(files={}, rollup=""),
+            "GitHub checks",
+            "No checks were found for main",
+            "add a workflow, or let checks.none",
+        ),
     ],
 )
 def test_what_a_start_refuses_is_a_failure_with_its_remedy(github: Asked, name: str, says: str, remedy: str) -> None:

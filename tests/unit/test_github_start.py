@@ -175,11 +175,12 @@ def test_the_reviewer_role_is_off_where_nobody_asks_for_it() -> None:
 def test_zero_checks_is_not_green_unless_somebody_said_so() -> None:
     bare = GitHub(files={"release.yml": "on: {push: {tags: ['v*']}}\n"}, rollup="")
     with pytest.raises(
-        ConfigError, match=r"No checks were found for main of acme/widgets \(no workflow .* --no-checks"
+        ConfigError,
+        match=r"of acme/widgets \(no workflow .* pass \(--no-checks\), which merges what no check has reported on",
     ):
         fit(bare)
     assert (
-        "checks: none at GitHub; as checks.none is pass, pull requests are merged untested"
+        "checks: none at GitHub; as checks.none is pass, what no check has reported on is merged"
         in fit(bare, flags={"checks.none": "pass"})[1]
     )
 

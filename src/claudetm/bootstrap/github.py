@@ -298,8 +298,8 @@ def fitted(found: Policy, ground: Ground, resolved: Resolved, notice: Notice) ->
         found = replace(found, self_review=False)  # people and CI look there
     if ground.unseen:
         notice(
-            f"merging: pull request #{ground.adopts} is a stranger's, so it is not merged by itself: merge it at GitHub "
-            "once you have read it, or pass --auto-merge"
+            f"merging: pull request #{ground.adopts} is a stranger's, so it is not merged by itself: merge it at "
+            "GitHub once you have read it, or pass --auto-merge"
         )
         found = replace(found, auto_merge=False)
     found = _mergeable(replace(found, merge_method=method(found, ground, resolved, notice)), ground, notice)
@@ -361,11 +361,12 @@ def refuse_unchecked(found: Policy, ground: Ground, notice: Notice) -> None:
     elif found.checks_none == "block":
         raise ConfigError(
             f"No checks were found for {ground.target} of {ground.hosted.repository} (no workflow for pull requests, "
-            "nothing required, nothing reported), and zero checks is not green: add a workflow, or pass --no-checks "
-            "to merge untested work"
+            "nothing required, nothing reported), and zero checks is not green: add a workflow, or let checks.none "
+            "be pass (--no-checks), which merges what no check has reported on, as where CI reports on pull requests "
+            "alone"
         )
     else:
-        notice("checks: none at GitHub; as checks.none is pass, pull requests are merged untested")
+        notice("checks: none at GitHub; as checks.none is pass, what no check has reported on is merged")
 
 
 def unpushed(user: UserRepository, ground: Ground) -> str:

@@ -337,7 +337,7 @@ def changed(name: str, standing: Run, resolved: Resolved, root: Path, notice: No
     hosted = bool(standing.hosted)
     target = None if hosted else standing.target  # there it may have no branch here
     match name:
-        case "checks.commands" if not found.checks:
+        case "checks.commands" if hosted or not found.checks:
             found = _checked(found, inspect(root, target), notice, gates=not hosted)
         case "worktree.setup":
             found = _set_up(resolved, inspect(root, target), found, notice)
@@ -371,6 +371,8 @@ def _checked(found: Policy, user: UserRepository, notice: Notice, *, gates: bool
         for command in found.checks:
             if tool := detect.lacking(command):
                 notice(f"checks: `{command}` may fail: {tool} is not installed here")
+        if not gates:
+            notice(f"checks: GitHub's own gate each merge; agents alone run {', '.join(found.checks)}")
         return found
     commands = detect.checks(_files(user), lambda path: _text(user, path))
     for command in commands:

@@ -32,7 +32,9 @@ def command(
         None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
     ),
     forge: str = typer.Option(None, "--forge", help="Where pull requests live: auto, local or github."),
-    check: list[str] = typer.Option([], "--check", help="A command that every merge must pass (repeatable)."),
+    check: list[str] = typer.Option(
+        [], "--check", help="A command that every merge must pass; on GitHub, that agents run (repeatable)."
+    ),
     no_checks: bool = typer.Option(False, "--no-checks", help="Merge although the repository has no checks."),
     auto_merge: bool = typer.Option(None, "--auto-merge/--no-auto-merge", help="Merge what is green and reviewed."),
     review: bool = typer.Option(None, "--review/--no-review", help="Let a fresh session review each pull request."),

@@ -123,10 +123,10 @@ def checks(place: Place) -> Iterator[Finding]:
         return
     try:
         commands = place.settings["checks.commands"]
-        if commands:
-            yield ok("checks", f"{', '.join(commands)} (configured)")
-            return
         user, hosted = place.user, place.hosted is not None
+        if commands:
+            yield ok("checks", f"{', '.join(commands)} (configured{', for agents to run' if hosted else ''})")
+            return
     except (ConfigError, RepositoryError) as error:
         about = "configuration" if isinstance(error, ConfigError) else "repository"
         yield warn("checks", f"not looked for: see {about}", f"mend the {about} first")
