@@ -13,9 +13,10 @@ from claudetm.adapters.forge.github_refusals import GithubRefused
 from claudetm.adapters.forge.github_runs import GithubRuns
 from claudetm.adapters.git.run_repository import no_fault
 from claudetm.errors import ForgeBusy, ForgeError
-from claudetm.ports.forge import HeadChanged, MergeDone, MergeQueuedUp, MergeRefused, Note, NotYet
+from claudetm.ports.forge import HeadChanged, MergeDone, MergeQueuedUp, MergeRefused, NewPullRequest, Note, NotYet
 from claudetm.testing.forge_conformance import BRANCH, opened, read
 from claudetm.workflow.pull_request import CheckState, PullRequest
+from github_double import plumbing
 from github_double.double import Double
 from github_double.state import Protection
 from github_world import US, GitHubForgeWorld
@@ -247,3 +248,17 @@ async def test_a_merge_that_cannot_be_taken_back_is_said(world: GitHubForgeWorld
     with pytest.raises(GithubRefused):
         await read(world, pull.number)
     assert not (await read(world, pull.number)).queued
+
+
+async def test_what_a_template_is_made_of_stays_out_of_the_history(world: GitHubForgeWorld) -> None:
+    body = "## What\r\n\r\nIt greets.\r\n\r\n### How\n\nLoudly.\n\n## Screenshots\n\n### Also\n\n"
+    body += "## Checklist\n\n- [ ] I read\n"
+    head = await world.push("c1", {"a.txt": "a\n"})
+    pull = await world.forge.open(NewPullRequest("c1", BRANCH, head, "Greet", f"{body}\nCloses #9\n<!-- hidden -->"))
+    await world.settled(pull.number)
+    done = await world.forge.merge(pull.number, head, pull.tested_base, "squash")
+    assert isinstance(done, MergeDone)
+    message = plumbing.git(world.hub.git, "log", "-1", "--format=%B", done.commit)
+    assert message.strip() == (
+        f"Greet (#{pull.number})\n\n## What\n\nIt greets.\n\n### How\n\nLoudly.\n\n## Checklist\n\nCloses #9"
+    )

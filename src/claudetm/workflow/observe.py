@@ -196,10 +196,8 @@ def _running(pull: PullRequest) -> str:
     left = [c for c in pull.checks if c.state is CheckState.PENDING]
     if any(c.summary != UNREPORTED for c in left):
         return "the checks are running"
-    names = ", ".join(c.name for c in left)
-    return (
-        f"{names} {'is' if len(left) == 1 else 'are'} required and {'has' if len(left) == 1 else 'have'} not reported"
-    )
+    names, one = ", ".join(c.name for c in left), len(left) == 1
+    return f"{names} {'is' if one else 'are'} required and {'has' if one else 'have'} not reported"
 
 
 def _pending(pull: PullRequest) -> list[str]:

@@ -61,6 +61,8 @@ _RULES: Final = (
     (r"workflow", "workflows"),
 )
 _COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_BOX: Final = re.compile(r"^[ \t]*[-*+] \[[ xX]\].*(?:\n|\Z)", re.MULTILINE)
+_EMPTY: Final = re.compile(r"^(?P<level>#{1,6})[ \t].*\n\s*(?=\Z|(?!(?P=level)#)#{1,6}[ \t])", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,8 +339,14 @@ def opposed(pull: Pull) -> bool:
 
 
 def squashed(pull: Pull) -> tuple[str, str]:
-    """Return title and text of the one commit that it becomes: the description without what only its form needs."""
-    text = re.sub(r"\n{3,}", "\n\n", _COMMENT.sub("", pull.body.replace("\r\n", "\n"))).strip()
+    """Return title and text of the one commit that it becomes: the description without what only its form needs.
+
+    Hidden comments, check boxes and headings that nothing stands below are a template's, and no part of a history.
+    """
+    text = _BOX.sub("", _COMMENT.sub("", pull.body.replace("\r\n", "\n")))
+    while (shorter := _EMPTY.sub("", text)) != text:
+        text = shorter
+    text = re.sub(r"\n{3,}", "\n\n", text).strip()
     title = pull.title.removesuffix(f"(#{pull.number})").rstrip()
     return f"{title} (#{pull.number})", text
 
