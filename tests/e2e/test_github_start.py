@@ -300,14 +300,14 @@ def examined(person: Terminal, **extra: Any) -> dict[str, dict[str, str]]:
     found = {f["name"]: f for f in json.loads(ended.stdout)}
     assert all(bool(f["remedy"]) == (f["state"] != "ok") for f in found.values()), found
     assert person.extra["GH_TOKEN"] not in ended.stdout
-    return {name: f for name, f in found.items() if name.startswith("GitHub")}
+    return {name: f for name, f in found.items() if name.startswith("GitHub") or name == "forge"}
 
 
 def test_the_doctor_tells_how_things_stand_at_github_and_changes_nothing(octo: Terminal, github: Double) -> None:
     before = bytes_of(octo.here, octo.home)
     found = examined(octo)
     assert {name: f["state"] for name, f in found.items()} == dict.fromkeys(
-        ("GitHub token", "GitHub access", "GitHub merging", "GitHub checks", "GitHub quota"), "ok"
+        ("forge", "GitHub token", "GitHub access", "GitHub merging", "GitHub checks", "GitHub quota"), "ok"
     )
     assert found["GitHub token"]["found"] == "GH_TOKEN, of octo, with repo, workflow"
     assert bytes_of(octo.here, octo.home) == before
@@ -320,5 +320,25 @@ def test_the_doctor_names_what_is_amiss_at_github(octo: Terminal, github: Double
     assert examined(octo, GH_TOKEN=github.token("eve"))["GitHub access"]["state"] == "failure"
     octo.git("remote", "set-url", "origin", "http://127.0.0.1:9/acme/greet.git")
     silent = examined(octo, GITHUB_API_URL="http://127.0.0.1:9/api/v3")
-    assert {name: f["state"] for name, f in silent.items()} == {"GitHub": "warning"}
-    assert examined(octo, CLAUDETM_FORGE="local") == {}
+    assert {name: f["state"] for name, f in silent.items()} == {"forge": "ok", "GitHub": "warning"}
+
+
+def test_the_doctor_says_which_forge_a_start_would_use_and_why(octo: Terminal, github: Double) -> None:
+    def said(**extra: str) -> str:
+        found = examined(octo, **extra)
+        assert list(found) == ["forge"]
+        return found["forge"]["found"] + (f" / {found['forge']['remedy']}" if found["forge"]["remedy"] else "")
+
+    assert said(CLAUDETM_FORGE="local") == "local, as configured"
+    octo.git("remote", "set-url", "origin", "https://gitlab.com/acme/greet.git")
+    assert said() == "local; gitlab.com is not known to be GitHub (set github.api_url if it is)"
+    assert said(CLAUDETM_FORGE="github") == (
+        "gitlab.com is not known to be GitHub, so no pull request can be opened there / set github.api_url if it is, "
+        "correct the remote, or pass --forge local"
+    )
+    octo.git("remote", "set-url", "origin", str(github.path()))
+    assert said() == "local, as no remote is on a host"
+    github.fork("octo")
+    octo.git("remote", "add", "upstream", github.url())
+    octo.git("remote", "set-url", "origin", github.url("octo/greet"))
+    assert examined(octo)["forge"]["found"] == "GitHub, acme/greet; pushes to octo/greet"

@@ -123,10 +123,13 @@ def test_what_a_start_refuses_is_a_failure_with_its_remedy(github: Asked, name: 
 
 def test_a_push_that_is_refused_when_tried_is_a_failure() -> None:
     def refused() -> None:
-        raise RepositoryError("github.com refused access to it: no. Use a token with contents: write.")
+        raise RepositoryError("github.com refused access to it: no. Ask: them. Use a token with contents: write.")
 
     findings = found(Asked(classic=None), push=refused)
     assert amiss(findings) == {"GitHub access": "failure"}
+    access = findings["GitHub access"]
+    assert access.found == "github.com refused access to it: no. Ask: them"
+    assert access.remedy == "Use a token with contents: write"
     assert findings["GitHub token"].found == "GH_TOKEN, of ada; what it may do is seen by trying"
 
 

@@ -455,7 +455,9 @@ def test_auto_takes_github_where_the_remote_is_github_and_says_so() -> None:
 def test_a_forge_of_another_kind_is_local_with_a_notice_and_a_folder_without_one() -> None:
     place, said = used({"origin": "https://gitlab.com/acme/widgets.git"})
     assert place is None
-    assert said == ["forge: local; gitlab.com is not known to be GitHub (--forge github takes it for one)"]
+    assert said == ["forge: local; gitlab.com is not known to be GitHub (set github.api_url if it is)"]
+    _, said = used({"origin": "https://git.example.com/acme/widgets.git"})
+    assert said == ["forge: local; git.example.com is not known to be GitHub (--forge github takes it for one)"]
     assert used({"origin": "/srv/widgets.git"}) == (None, [])
     assert used({}) == (None, [])
 
@@ -466,6 +468,17 @@ def test_asked_for_github_any_host_is_an_enterprise_server() -> None:
     assert place.api == "https://git.example.com/api/v3"
     with pytest.raises(ConfigError, match="No remote here can be on GitHub"):
         used({"origin": "/srv/widgets.git"}, forge="github")
+
+
+@pytest.mark.parametrize(
+    "host", ["gitlab.com", "gitlab.example.com", "bitbucket.org", "codeberg.org", "ssh.dev.azure.com", "git.sr.ht"]
+)
+def test_a_forge_of_another_kind_is_not_taken_for_github_unless_its_api_is_named(host: str) -> None:
+    remotes = {"origin": f"git@{host}:acme/widgets.git"}
+    with pytest.raises(ConfigError, match=f"^{host} is not known to be GitHub, .* set github.api_url if it is"):
+        used(remotes, forge="github")
+    named: dict[str, Any] = {"forge": "github", "github.api_url": f"https://{host}/api/v3"}
+    assert used(remotes, **named)[0] is not None
 
 
 def test_a_rehearsal_opens_nothing_on_github_unless_that_is_asked_for() -> None:

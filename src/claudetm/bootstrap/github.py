@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 from claudetm.adapters.forge.github_access import Token, find, is_actions_token, ssh_host
 from claudetm.adapters.forge.github_facts import Asks, Facts, facts, pushed_to
-from claudetm.adapters.forge.github_place import Hosted, address, git_host, hosted, parse_issue, parse_pull
+from claudetm.adapters.forge.github_place import (
+    Hosted,
+    address,
+    git_host,
+    hosted,
+    is_another,
+    parse_issue,
+    parse_pull,
+)
 from claudetm.adapters.forge.github_refusals import Unauthorised
 from claudetm.adapters.git.git import GitFailed, identity
 from claudetm.bootstrap.github_goal import goal_of_issue, goal_of_pull, head_of, open_issue, open_pull, stranger
@@ -72,11 +80,18 @@ def forge_used(resolved: Resolved, user: UserRepository, notice: Notice, *, rehe
         lambda alias: ssh_host(alias, os.environ),
         any_host=asked,
     )
+    elsewhere = [place.host for url in user.remotes.values() if (place := address(url)) is not None]
+    if found is None and asked and elsewhere:
+        raise ConfigError(
+            f"{elsewhere[0]} is not known to be GitHub, so no pull request can be opened there: set github.api_url "
+            "if it is, correct the remote, or pass --forge local"
+        )
     if found is None and asked:
         raise ConfigError("No remote here can be on GitHub: git remote add origin ADDRESS, or pass --forge local")
     if found is None:
-        if elsewhere := [place.host for url in user.remotes.values() if (place := address(url)) is not None]:
-            notice(f"forge: local; {elsewhere[0]} is not known to be GitHub (--forge github takes it for one)")
+        if elsewhere:
+            way = "set github.api_url if it is" if is_another(elsewhere[0]) else "--forge github takes it for one"
+            notice(f"forge: local; {elsewhere[0]} is not known to be GitHub ({way})")
         return None
     if rehearsed and not asked:
         notice("forge: local, as this is a rehearsal; --forge github opens its pull requests on GitHub")

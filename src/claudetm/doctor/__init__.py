@@ -45,6 +45,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "configuration": repository.configuration,
     "prompts": repository.prompts,
     "checks": repository.checks,
+    "forge": github.forge,
     "GitHub": github.github,
     "state": state.state,
     "journal": state.journal,

@@ -10,6 +10,7 @@ from typing import Final
 from claudetm.adapters.git.git import GitFailed
 from claudetm.errors import ClaudetmError, ConfigError
 
+_APART: Final = re.compile(r"(?P<thing>.+)\. (?P<remedy>(?:Use|Run|Correct|Name|Give) .+?)\.?", re.DOTALL)
 _PARTS: Final = re.compile(r"(?P<thing>.+)[:;] (?P<remedy>[^:;]+?)\.?", re.DOTALL)
 
 
@@ -47,10 +48,11 @@ def fail(name: str, found: str, remedy: str) -> Finding:
 
 
 def refused(name: str, error: ClaudetmError) -> Finding:
-    """Return a failure from an error's sentence: its last part is the remedy, where it has one."""
+    """Return a failure from an error's sentence: its last sentence is the remedy, else its last part."""
     if isinstance(error, ConfigError):
         return fail(name, str(error).rstrip("."), "correct it there; `claudetm config path` names the files")
-    parts = None if isinstance(error, GitFailed) else _PARTS.fullmatch(str(error))  # git's own words are no remedy
-    if parts is None:
+    text = str(error)
+    parts = None if isinstance(error, GitFailed) else _APART.fullmatch(text) or _PARTS.fullmatch(text)
+    if parts is None:  # git's own words are no remedy
         return fail(name, str(error).rstrip("."), "mend that, then call the same again")
     return fail(name, parts["thing"], parts["remedy"])

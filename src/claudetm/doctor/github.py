@@ -48,12 +48,31 @@ class Asked(Protocol):
         ...
 
 
+def forge(place: Place) -> Iterator[Finding]:
+    """Say where pull requests would live."""
+    if place.outside or not place.readable:
+        return
+    try:
+        _, said = place.forge
+    except ClaudetmError as error:
+        yield refused("forge", ForgeError(str(error)))
+        return
+    why = "as configured" if place.settings["forge"] == "local" else "as no remote is on a host"
+    yield ok("forge", said or f"local, {why}")
+
+
 def github(place: Place) -> Iterator[Finding]:
     """Say whether a run could live there. Nothing is said where pull requests live in the repository."""
     from claudetm.adapters.forge.github_place import git_host
     from claudetm.bootstrap.github import AT_ONCE, client_of, remote_of, token_of, ways_in
 
-    if place.outside or not place.readable or (hosted := place.hosted) is None:
+    if place.outside or not place.readable:
+        return
+    try:
+        hosted = place.hosted
+    except ClaudetmError:  # said of the forge
+        return
+    if hosted is None:
         return
     server = git_host(hosted.api)
     login, variable = ways_in(server)

@@ -82,9 +82,16 @@ class Place:
     @cached_property
     def hosted(self) -> Hosted | None:
         """Where on GitHub pull requests would live, None for the local forge. Raises ClaudetmError."""
+        return self.forge[0]
+
+    @cached_property
+    def forge(self) -> tuple[Hosted | None, str]:
+        """The same, and what a start says of it. Raises ClaudetmError."""
         from claudetm.bootstrap.github import forge_used
 
-        return forge_used(self.settings, self.user, lambda _sentence: None)
+        said: list[str] = []
+        found = forge_used(self.settings, self.user, said.append)
+        return found, "".join(said).removeprefix("forge: ")
 
     @cached_property
     def runs(self) -> Path:

@@ -129,6 +129,7 @@ def checks(place: Place) -> Iterator[Finding]:
             return
     except (ConfigError, RepositoryError) as error:
         about = "configuration" if isinstance(error, ConfigError) else "repository"
+        about = "forge" if place.readable else about
         yield warn("checks", f"not looked for: see {about}", f"mend the {about} first")
         return
     commands = detect.checks(place.files, lambda path: user.refs.git.text("show", f"{user.base}:{path}"))

@@ -17,6 +17,10 @@ _TENANT: Final = ".ghe.com"
 _SEGMENT: Final = re.compile(r"[\w.-]+", re.ASCII)
 _HOST: Final = re.compile(r"[a-z0-9_][a-z0-9._-]*|[0-9a-f]*:[0-9a-f:.]+", re.ASCII)
 _SCP: Final = re.compile(r"(?:[^@/:\s]+@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^@/:\s]+):(?P<path>[^\s]+)")
+_OTHERS: Final = re.compile(
+    r"(?:^|[.-])(?:gitlab|bitbucket|gitea|forgejo|codeberg|visualstudio|git-codecommit)(?:$|[.-])"
+    r"|(?:^|\.)(?:dev\.azure\.com|git\.sr\.ht|sourceforge\.net|savannah\.gnu\.org|launchpad\.net)$"
+)
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 
 
@@ -123,6 +127,11 @@ def is_known(host: str) -> bool:
     return host == GITHUB or host in _ALIASES or host.endswith(_TENANT)
 
 
+def is_another(host: str) -> bool:
+    """Tell whether a host is, by its name, a forge of another kind."""
+    return bool(_OTHERS.search(host))
+
+
 def api_of(host: str, scheme: str = "https", port: int | None = None) -> str:
     """Return the REST API's address for the repositories of a host."""
     if host == GITHUB or host in _ALIASES:
@@ -157,16 +166,18 @@ def hosted(
 
     `remotes` and `push_urls` are git's addresses by the remotes' names (a push address only where it differs),
     `api_url` what is configured. `resolve` returns the host that an alias of ssh's configuration stands for. With
-    `any_host` every host is taken for GitHub's, as somebody who asks for GitHub says. origin is pushed to; the pull
-    requests are upstream's where there is such a remote on the same host, else origin's. Raises RepositoryError where
-    it is not clear which is meant.
+    `any_host` every host is taken for GitHub's, as somebody who asks for GitHub says, but for one whose name is
+    another forge's. origin is pushed to; the pull requests are upstream's where there is such a remote on the same
+    host, else origin's. Raises RepositoryError where it is not clear which is meant.
     """
     apis = [api_url, environment.get("GITHUB_API_URL", ""), environment.get("GITHUB_SERVER_URL", "")]
     apis = [a.rstrip("/") for a in apis if a] + [api_of(h.lower()) for h in [environment.get("GH_HOST", "")] if h]
 
     def on_github(url: str) -> Address | None:
         place = _resolved(url, apis, resolve)
-        return place if place and (any_host or any(is_github(place.host, api) for api in ["", *apis])) else None
+        if place and (any(is_github(place.host, api) for api in ["", *apis])):
+            return place
+        return place if place and any_host and not is_another(place.host) else None
 
     found = {name: a for name, url in remotes.items() if (a := on_github(url))}
     origin = _origin(remotes, found)
