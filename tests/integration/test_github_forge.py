@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github_client import Limit
+from claudetm.adapters.forge.github import GitHubForge
+from claudetm.adapters.forge.github_client import GithubClient, Limit
 from claudetm.adapters.forge.github_once import Once
+from claudetm.adapters.forge.github_reading import Reading
 from claudetm.adapters.forge.github_runs import GithubRuns
 from claudetm.adapters.git.run_repository import no_fault
 from claudetm.errors import ForgeBusy, ForgeError
@@ -513,6 +516,26 @@ async def test_a_workflow_on_pushes_and_on_pull_requests_is_one_check_on_both_si
     theirs = await world.forge.failing_at(broken, ["test"])
     assert theirs is not None
     assert same_failure("test", ours, theirs["test"])
+
+
+class Torn(GithubClient):
+    """Tells of the second pull request all but a comment."""
+
+    def graphql(self, query: str, /, **variables: Any) -> tuple[Any, list[Any]]:
+        data, errors = super().graphql(query, **variables)
+        path = ["repository", "p2", "comments", "nodes", 0]
+        return data, [*errors, {"path": path, "message": "Something failed"}] if "p2: " in query else errors
+
+
+async def test_one_that_github_tells_in_part_does_not_hold_up_the_others(world: GitHubForgeWorld) -> None:
+    first, second = await opened(world, FILE), await opened(world, {"b.txt": "b\n"}, "c2")
+    client = Torn(world.hosted.api, world.token, spacing=0.0, sleep=lambda _: None)
+    reading = Reading(client, world.hosted, "main", lambda: (), "octo@example.org")
+    parts = client, world.hosted, "main", world.repository, reading
+    forge = GitHubForge(*parts, merged=world.landed, hint=world.hint, logs=world.logs)
+    assert list(await forge.read([first.number, second.number])) == [first.number]
+    with pytest.raises(ForgeBusy, match="only a part of pull request #2"):
+        await forge.read([second.number])
 
 
 async def test_of_jobs_of_one_name_each_log_that_says_something_else_is_read(world: GitHubForgeWorld) -> None:

@@ -17,6 +17,7 @@ from claudetm.adapters.forge.github_pull import Mergeable, Pull
 from claudetm.adapters.forge.github_refusals import GithubRefused, Unanswered
 from claudetm.adapters.store.directory import StateDirectory
 from claudetm.cli import comments, pr
+from claudetm.cli.branches import perhaps_left
 from claudetm.cli.pulls import Looked, pull_data
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import CheckLog
@@ -34,16 +35,19 @@ class Fake:
     there: dict[int, Pull] = field(default_factory=dict)
     asked: list[Any] = field(default_factory=list)
     fails: ForgeError | None = None
+    partly: int = 0  # the one that is told only in part
     closes: bool = True  # whether a write that fails has happened all the same
 
     def pulls(self, numbers: Sequence[int]) -> Mapping[int, Pull]:
         self.asked.append(tuple(numbers))
         if self.fails:
             raise self.fails
-        return {n: self.there[n] for n in numbers}
+        return {n: self.there[n] for n in numbers if n != self.partly}
 
     def pull(self, number: int, fresh: bool = True) -> Pull:
         self.asked.append((number, fresh))
+        if number == self.partly:
+            raise ForgeBusy(f"GitHub told only a part of pull request #{number}", 1.0)
         return self.there[number]
 
     def of(self, pull: Pull, check: str) -> CheckLog:
@@ -113,6 +117,14 @@ def test_a_github_out_of_reach_is_one_sentence_that_names_what_is_known_here() -
     with pytest.raises(ForgeError) as raised:
         looked(run(7), fake)
     assert str(raised.value) == "api.github.com gives no answer; `claudetm status` shows what is known here"
+
+
+def test_a_command_that_ends_at_once_says_to_call_it_again_and_not_that_it_is_asked_again() -> None:
+    fake = Fake(fails=ForgeBusy("api.github.com gives no answer (timed out): it is asked again at 19:08", 99.0))
+    with pytest.raises(ForgeError) as raised:
+        looked(run(7), fake)
+    says = "api.github.com gives no answer (timed out): call it again; `claudetm status` shows what is known here"
+    assert str(raised.value) == says
 
 
 # --- telling ----------------------------------------------------------------------------------------------------
@@ -218,6 +230,46 @@ def test_what_a_driver_does_next_is_told(
         at = looked(story, Fake({7: pull(**more)}), driver=driver)
         pr.show(at, at.find(7))
         assert f"waits for: {says}" in told(capsys)
+
+
+def test_one_that_is_told_in_part_is_not_left_out_unsaid() -> None:
+    with pytest.raises(ForgeError, match="only a part of pull request #8; `claudetm status` shows what is known"):
+        looked(run(7, 8), Fake({7: pull(), 8: pull(8)}, partly=8))
+
+
+@pytest.mark.parametrize(
+    ("more", "stage"),
+    [
+        ({}, "open, waiting_ci; the run is cancelled"),
+        ({"state": PullRequestState.CLOSED, "by": "octo"}, "closed by octo; the run is cancelled"),
+    ],
+)
+def test_a_cancelled_run_asks_for_nothing_more(
+    more: Mapping[str, Any], stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = looked(run(7).tell(e.RunCancelled("enough")), Fake({7: pull(**more)}))
+    pr.show(at, at.find(7))
+    said = told(capsys)
+    assert f"stage: {stage} " in said
+    assert "next:" not in said
+    assert "waits for:" not in said
+    left = "left there: git push https://x --delete claudetm/r1/c7"
+    assert (left in said) == bool(more)  # an open one's branch is of use
+
+
+def test_a_branch_that_a_person_s_merge_has_left_is_named_with_what_deletes_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    merged = {"state": PullRequestState.MERGED, "merge_commit": "m1", "by": "bob"}
+    story = run(7).tell(e.PullRequestMerged("c7", "m1", "bob"))
+    at = looked(story, Fake({7: pull(**merged)}))
+    pr.show(at, at.find(7))
+    assert "left there: git push https://x --delete claudetm/r1/c7" in told(capsys)
+    gone = looked(story, Fake({7: pull(branch_there=False, **merged)}))
+    pr.show(gone, gone.find(7))
+    assert "left there" not in told(capsys)
+    assert perhaps_left(story.run) == ["claudetm/r1/c7"]
+    assert perhaps_left(run(7).tell(e.PullRequestMerged("c7", "m1", "claudetm")).run) == []
 
 
 def test_an_adopted_one_that_no_change_has_yet_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -769,11 +769,12 @@ def test_a_new_head_and_what_changed_otherwise_are_asked_about_by_rest_at_once()
     clock.now += 301
     client.paths.clear()
     client.rest |= {path.replace(HEAD, "c" * 40): value for path, value in REST.items()}
-    client.now[19]["headRefOid"] = "c" * 40
+    for n in range(11, 20):
+        client.now[n]["headRefOid"] = "c" * 40
     client.now[20]["mergeStateStatus"] = "BLOCKED"
     reads.pulls(range(1, 21))
     commits = [p.split("/")[5] for p in client.paths if p.endswith("/check-runs")]
-    assert commits == ["c" * 40, HEAD]
+    assert commits == ["c" * 40] * 9 + [HEAD]
     client.paths.clear()
     reads.pull(1)
     assert by_rest(client) == 1
