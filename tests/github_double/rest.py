@@ -625,6 +625,7 @@ def _remarks(call: Call) -> Answer:
 @route("POST /pulls/{pull_number}/comments", "pull_requests")
 def _remark(call: Call) -> Answer:
     repository, pull, body = call.repository, call.pull, call.body
+    _alone(call, pull)
     if body.get("in_reply_to"):
         thread, _ = _remark_of(call, body["in_reply_to"])
         return _replied(call, thread, body["body"])
@@ -649,7 +650,15 @@ def _reply(call: Call) -> Answer:
     return _replied(call, thread, call.body["body"])
 
 
+def _alone(call: Call, pull: PullRequest) -> None:
+    """Refuse a remark, which is a review, to who has begun another."""
+    if any(r.state == "PENDING" and r.login == call.login for r in pull.reviews):
+        said = "user_id can only have one pending review per pull request"
+        raise moves.invalid("PullRequestReview", "custom", "user_id", said)
+
+
 def _replied(call: Call, thread: Thread, body: str) -> Answer:
+    _alone(call, call.repository.pulls[thread.number])
     return _shown(call, thread, moves.reply(call.state, call.repository, thread, call.login, body))
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from claudetm.errors import ForgeBusy, ForgeError
-from claudetm.ports.forge import MergeDone, NewPullRequest, Note, NotYet
-from claudetm.testing.forge_conformance import BRANCH, opened
+from claudetm.ports.forge import MergeDone, NewPullRequest, Note, NotYet, Opposed
+from claudetm.testing.forge_conformance import BRANCH, opened, read
+from github_double import moves
 from github_double.double import Double
 from github_world import US, GitHubForgeWorld
 
@@ -163,3 +164,76 @@ async def test_what_moved_to_another_owner_is_found_opened_and_tidied(world: Git
     await world.settled(pull.number)
     assert isinstance(await world.forge.merge(pull.number, pull.head, pull.base, "merge"), MergeDone)
     assert world.there(BRANCH) == ""
+
+
+# --- replies ----------------------------------------------------------------------------------------------------
+
+
+def reply_to(thread: str, *, resolve: bool = False) -> Note:
+    return Note("m1", "Because.", thread=thread, resolve=resolve, seen=1)
+
+
+@pytest.mark.parametrize("large", [True, False])
+async def test_a_thread_stays_answered_where_looks_do_not_show_the_reply_yet(
+    large: bool, world: GitHubForgeWorld
+) -> None:
+    number = (await opened(world, FILE)).number
+    thread = world.remark(number, "Why?") if large else world.github.remark(number, "Why?", path="a.txt", line=2)
+    world.github.faults.stale("graphql *", reads=99)
+    await world.forge.note(number, reply_to(thread))
+    (seen,) = (await read(world, number)).threads
+    assert (seen.unanswered, [c.body for c in seen.comments]) == (False, ["Why?", "Because."])
+    world.time += 91
+    assert (await read(world, number)).unanswered
+    world.github.faults.clear()
+    (seen,) = (await read(world, number)).threads
+    assert (seen.unanswered, len(seen.comments)) == (False, 2)
+
+
+async def test_a_review_that_the_user_has_begun_is_waited_for_before_anything_is_answered(
+    world: GitHubForgeWorld,
+) -> None:
+    pull = await world.settled((await opened(world, FILE)).number)
+    thread = world.github.remark(pull.number, "Why?", path="a.txt", line=2)
+    with world.acting():
+        begun = moves.review(world.github.state, world.hub, world.pull(pull.number), US, "PENDING")
+    seen = await read(world, pull.number)
+    assert not seen.unanswered
+    assert seen.withheld == (
+        f"a review of yours is not submitted, and GitHub takes no reply meanwhile: end it at {pull.url}"
+    )
+    assert await world.forge.merge(pull.number, pull.head, pull.base, "merge") == Opposed()
+    for note in (reply_to(thread), Note("m2", "This is wrong.", path="a.txt", line=1)):
+        with pytest.raises(ForgeError, match=f"A review of yours at {pull.url} is not submitted"):
+            await world.forge.note(pull.number, note)
+    assert not world.comments(pull.number)
+    with world.acting():
+        world.pull(pull.number).reviews.remove(begun)
+    seen = await read(world, pull.number)
+    assert ([t.id for t in seen.unanswered], seen.withheld) == ([thread], "")
+    assert await world.forge.note(pull.number, reply_to(thread)) == thread
+
+
+async def test_a_thread_whose_first_remark_was_deleted_is_answered_all_the_same(world: GitHubForgeWorld) -> None:
+    number = (await opened(world, FILE)).number
+    thread = world.github.remark(number, "Never mind.", path="a.txt", line=2)
+    world.github.answer(thread, "Why?")
+    with world.acting():
+        del world.github.thread(thread).comments[0]
+    assert await world.forge.note(number, reply_to(thread, resolve=True)) == thread
+    (seen,) = (await read(world, number)).threads
+    assert (seen.resolved, [c.body for c in seen.comments]) == (True, ["Why?", "Because."])
+
+
+@pytest.mark.parametrize("resolve", [True, False])
+async def test_a_thread_that_a_person_spoke_in_again_is_resolved_there_where_it_is_here(
+    resolve: bool, world: GitHubForgeWorld
+) -> None:
+    number = (await opened(world, FILE)).number
+    thread = world.github.remark(number, "Why?", path="a.txt", line=2)
+    await world.forge.note(number, reply_to(thread, resolve=True))
+    world.github.answer(thread, "And this?")
+    assert world.github.thread(thread).resolved
+    await world.forge.note(number, Note("m2", "So be it.", thread=thread, resolve=resolve, seen=3))
+    (seen,) = (await read(world, number)).threads
+    assert (seen.resolved, world.github.thread(thread).resolved) == (resolve, resolve)

@@ -169,6 +169,7 @@ class GitHubForge:
             foreign=standing.foreign,
             queued=pull.queued or bool(pull.auto_merge),
             checks=self._runs.shown(pull),
+            threads=self._notes.shown(pull),
             withheld=told.withheld or self._astray(pull),
         )
 

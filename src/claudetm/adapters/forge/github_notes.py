@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, NotFound
@@ -20,14 +22,21 @@ from claudetm.adapters.forge.github_reading import Reading
 from claudetm.adapters.forge.github_reviews import mark
 from claudetm.errors import ForgeError
 from claudetm.ports.forge import Note
-from claudetm.workflow.pull_request import Thread
+from claudetm.workflow.pull_request import Comment, Thread
 
 MOST: Final = 60_000  # characters of a remark; GitHub takes 65,536, the marker included
 _QUOTED: Final = 200
 _UNPROCESSABLE: Final = 422
+_NO_REPLY: Final = {404, 410, _UNPROCESSABLE}
+_PENDING: Final = "one pending review"
+
+LAG: Final = 90.0
+"""Seconds for which a reply may not be shown."""
 
 _RESOLVE: Final = """mutation ResolveThread($thread: ID!) {
   resolveReviewThread(input: {threadId: $thread}) { thread { id } } }"""
+_REPLY: Final = """mutation Reply($thread: ID!, $body: String!) {
+  addPullRequestReviewThreadReply(input: {pullRequestReviewThreadId: $thread, body: $body}) { comment { id } } }"""
 _UNRESOLVE: Final = """mutation UnresolveThread($thread: ID!) {
   unresolveReviewThread(input: {threadId: $thread}) { thread { id } } }"""
 
@@ -53,6 +62,7 @@ class GithubNotes:
         self._meant = meant
         self._whole: set[str] = set()  # markers of replies that nothing is to follow any more
         self._said: dict[tuple[int, str], str] = {}  # what a look may not show yet: (number, marker) -> thread
+        self._lately: dict[tuple[int, str], tuple[float, Note, Comment]] = {}
 
     def write(self, number: int, note: Note) -> str:
         """Write a remark, or find it by its marker; return its thread's id."""
@@ -63,10 +73,29 @@ class GithubNotes:
         if thread is None:
             thread = self._say(pull, note)
             self._said[number, note.marker] = thread
+            said = Comment(self._client.login, note.body, ours=True)
+            self._lately[number, note.marker] = (self._once.clock() + LAG, note, said)
         if note.resolve and thread:
             self._resolve(number, thread, note)
         if note.resolve:
             self._meant.drop(_key(note.marker))
+        return thread
+
+    def shown(self, pull: Pull) -> tuple[Thread, ...]:
+        """Return the threads with our replies that looks do not show yet; none waits where none can be answered."""
+        lately = [
+            (note, said)
+            for (number, marker), (until, note, said) in [*self._lately.items()]
+            if number == pull.number and marker not in pull.markers and self._once.clock() <= until
+        ]
+        return tuple(self._answered(pull, thread, lately) for thread in pull.threads)
+
+    def _answered(self, pull: Pull, thread: Thread, lately: Iterable[tuple[Note, Comment]]) -> Thread:
+        for note, said in lately:
+            if note.thread == thread.id:
+                thread = thread.with_reply(said, resolve=note.resolve, seen=note.seen, reopen=note.reopen)
+        if pull.pending and thread.id in pull.replies:  # it is `withheld` until then
+            return replace(thread, unanswered=False, blocking=False)
         return thread
 
     def complete(self, pull: Pull) -> bool:
@@ -87,6 +116,9 @@ class GithubNotes:
             return note.thread  # its author took the remark back: there is nothing to reply to
         if note.reopen and thread and thread.resolved and note.thread in pull.replies:
             self._reopen(pull.number, note.thread)
+        elif thread and not thread.resolved and note.thread in pull.shut and not _resolves(note, thread):
+            with suppress(NotFound):  # a person spoke again in it, and it stays open
+                self._reopen(pull.number, note.thread)
 
         def look() -> str | None:
             return self._reading.pull(pull.number).markers.get(note.marker)
@@ -95,6 +127,11 @@ class GithubNotes:
         try:
             said = self._once.write(lambda: self._send(pull, note, thread), look)
         except GithubRefused as refused:
+            if _PENDING in str(refused):
+                raise ForgeError(
+                    f"A review of yours at {pull.url} is not submitted, and GitHub takes no reply meanwhile: submit"
+                    " or discard it there, then claudetm resume"
+                ) from refused
             if re.search(r"\blocked\b", str(refused)):
                 raise ForgeError(
                     f"The conversation of {pull.url} is locked, so nothing can be said there: unlock it, or give the"
@@ -110,9 +147,14 @@ class GithubNotes:
             path = f"{self._at}/pulls/{pull.number}/comments/{pull.replies[note.thread]}/replies"
             try:
                 self._client.write("POST", path, {"body": _body(note, note.body, thread)})
-            except NotFound:  # taken back meanwhile
-                if _thread(self._reading.pull(pull.number), note.thread):
+            except GithubRefused as refused:
+                if refused.status not in _NO_REPLY or _PENDING in str(refused):
                     raise
+                now = self._reading.pull(pull.number)
+                if now.pending:  # it would become a part of that review
+                    raise
+                if _thread(now, note.thread):  # what began it was taken back: REST replies to nothing else
+                    self._client.mutate(_REPLY, thread=note.thread, body=_body(note, note.body, thread))
             return note.thread
         if thread:
             self._comment(pull.number, _body(note, f"{_quote(thread, pull.quoted)}\n\n{note.body}", thread))
@@ -131,7 +173,7 @@ class GithubNotes:
             try:
                 self._client.write("POST", f"{self._at}/pulls/{pull.number}/comments", remark)
             except GithubRefused as refused:
-                if refused.status != _UNPROCESSABLE:
+                if refused.status != _UNPROCESSABLE or _PENDING in str(refused):
                     raise
             else:
                 return True
@@ -160,8 +202,9 @@ class GithubNotes:
 
     def _turn(self, number: int, name: str, mutation: str, *, resolved: bool) -> None:
         def look() -> bool | None:
-            thread = _thread(self._reading.pull(number), name)
-            return True if thread and thread.resolved is resolved else None
+            pull = self._reading.pull(number)
+            thread = _thread(pull, name)
+            return True if thread and thread.resolved is resolved and name not in pull.shut else None
 
         self._once.write(lambda: bool(self._client.mutate(mutation, thread=name)), look)
 
@@ -174,6 +217,11 @@ def _thread(pull: Pull, name: str) -> Thread | None:
     return next((t for t in pull.threads if t.id == name), None)
 
 
+def _resolves(note: Note, thread: Thread | None) -> bool:
+    """Whether a note closes its thread: not where a person has spoken since what it replies to."""
+    return note.resolve and not (thread and _missed(thread, note))
+
+
 def _missed(thread: Thread, note: Note) -> bool:
     """Whether a person has spoken since what the note replies to."""
     return bool(note.seen) and any(not c.ours for c in thread.comments[note.seen :])
@@ -182,11 +230,10 @@ def _missed(thread: Thread, note: Note) -> bool:
 def _body(note: Note, text: str, thread: Thread | None) -> str:
     """Return what is sent: the text with our marker, which says no `resolve` where a person has spoken since."""
     text = text if len(text) <= MOST else f"{text[: MOST - 1]}…"
-    resolve = note.resolve and not (thread and _missed(thread, note))
     large = thread is not None and thread.id.startswith(("review-", "comment-"))
     line = mark(
         note.marker,
-        resolve,
+        _resolves(note, thread),
         not note.blocking,
         reopen=note.reopen,
         seen=note.seen,

@@ -65,6 +65,7 @@ class Pull:
     replies: Mapping[str, int] = field(default_factory=dict)  # review thread -> REST id of its first comment
     resolvable: frozenset[str] = frozenset()  # review threads that we may resolve
     shut: frozenset[str] = frozenset()  # review threads that GitHub shows as resolved and a person spoke in since
+    pending: bool = False  # the token's account has a review that is not submitted: GitHub takes no reply meanwhile
     quoted: Mapping[str, str] = field(default_factory=dict)  # review or comment thread -> its address
     markers: Mapping[str, str] = field(default_factory=dict)  # marker of a remark of ours -> its thread
     approvals: int = 0  # people's, on record now

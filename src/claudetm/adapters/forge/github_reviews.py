@@ -126,6 +126,7 @@ class Talk:
     replies: Mapping[str, int] = field(default_factory=dict)
     resolvable: frozenset[str] = frozenset()
     shut: frozenset[str] = frozenset()
+    pending: bool = False
     quoted: Mapping[str, str] = field(default_factory=dict)
     markers: Mapping[str, str] = field(default_factory=dict)
     approved: tuple[str, ...] = ()
@@ -151,6 +152,7 @@ def talk(data: Mapping[str, Any], me: str, hears: Hears) -> Talk:
         {t.thread.id: t.reply for t in begun if t.reply},
         frozenset(t.thread.id for t in begun if t.resolvable),
         frozenset(t.thread.id for t in begun if t.shut),
+        any(r["state"] == "PENDING" and same(author(r).name, me) for r in data["reviews"]["nodes"]),
         {t.thread.id: t.url for t in begun if t.url},
         listening.markers,
         approved,
@@ -358,6 +360,8 @@ def _opinions(
 
 def withheld(data: Mapping[str, Any], heard: Talk) -> str:
     """Return what GitHub says people owe a pull request beside what those who are listened to ask for, or ""."""
+    if heard.pending:
+        return f"a review of yours is not submitted, and GitHub takes no reply meanwhile: end it at {data['url']}"
     if data["isDraft"]:
         return "it is a draft"
     match data["reviewDecision"]:
