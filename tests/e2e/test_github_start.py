@@ -123,6 +123,14 @@ def test_a_target_that_github_has_not_got_is_named(octo: Terminal, github: Doubl
     assert "acme/greet has no branch mine at GitHub" in refused(octo, github, *START, "--base", "mine")
 
 
+def test_what_can_be_no_pull_request_is_named_before_credentials_are_asked_for(
+    octo: Terminal, github: Double
+) -> None:
+    said = refused(octo, github, "fix-pr", "abc", ANTHROPIC_API_KEY="")
+    assert f"abc is no pull request of GitHub: write its number, or {github.url()[:-4]}/pull/12" in said
+    assert "abc is no issue" in refused(octo, github, "start", "--from-issue", "abc", ANTHROPIC_API_KEY="")
+
+
 def test_a_github_that_does_not_answer_is_one_sentence(octo: Terminal, github: Double) -> None:
     octo.git("remote", "set-url", "origin", "http://127.0.0.1:9/acme/greet.git")
     said = refused(octo, github, GITHUB_API_URL="http://127.0.0.1:9/api/v3")
@@ -186,6 +194,7 @@ def test_a_run_begins_at_githubs_tip_and_says_what_is_not_there(octo: Terminal, 
 
     said = octo("resume", GH_TOKEN="").stderr
     assert "there is no token for 127.0.0.1" in said
+    assert "--forge" not in said  # of which resume knows nothing
     events = octo.events()
     assert "refuses the token of GH_TOKEN" in octo("resume", GH_TOKEN="ghp_of-yesterday").stderr
     assert octo.events() == events  # nothing is lost, and nothing is added
@@ -317,6 +326,9 @@ def test_the_doctor_tells_how_things_stand_at_github_and_changes_nothing(octo: T
 def test_the_doctor_names_what_is_amiss_at_github(octo: Terminal, github: Double) -> None:
     assert examined(octo, GH_TOKEN="")["GitHub token"]["remedy"].endswith("or start with --forge local")
     assert examined(octo, GH_TOKEN="ghp_of-yesterday")["GitHub token"]["state"] == "failure"
+    broken = examined(octo, GH_TOKEN="ghp_of\nyesterday")["GitHub token"]
+    assert (broken["state"], broken["remedy"]) == ("failure", "set it anew")
+    assert broken["found"].startswith("The token of GH_TOKEN holds a line break")
     assert examined(octo, GH_TOKEN=github.token("eve"))["GitHub access"]["state"] == "failure"
     octo.git("remote", "set-url", "origin", "http://127.0.0.1:9/acme/greet.git")
     silent = examined(octo, GITHUB_API_URL="http://127.0.0.1:9/api/v3")

@@ -83,7 +83,7 @@ def test_a_token_that_is_refused_is_named_with_the_ways_out() -> None:
     token = findings["GitHub token"]
     assert (token.found, token.remedy) == (
         "GH_TOKEN, which github.com refuses",
-        "`gh auth login` again, or set GH_TOKEN to a valid one",
+        "set GH_TOKEN to a valid one, or remove it and `gh auth login`",
     )
 
 
@@ -202,4 +202,4 @@ def test_an_enterprise_server_has_its_own_way_to_log_in() -> None:
 
     place = replace(PLACE, api="https://git.example.com/api/v3")
     remedy = found(Refusing(), place)["GitHub token"].remedy
-    assert remedy == "`gh auth login --hostname git.example.com` again, or set GH_ENTERPRISE_TOKEN to a valid one"
+    assert remedy == "set GH_TOKEN to a valid one, or remove it and `gh auth login --hostname git.example.com`"

@@ -14,7 +14,18 @@ from claudetm.adapters.forge.github_facts import Facts, facts
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_workflows import checks_pulls
 from claudetm.adapters.git.user_repository import UserRepository, inspect
-from claudetm.bootstrap.github import Ground, Wanted, explored, fitted, forge_used, survey, token_of, unpushed
+from claudetm.bootstrap.github import (
+    Ground,
+    Wanted,
+    client_of,
+    explored,
+    fitted,
+    forge_used,
+    renewal,
+    survey,
+    token_of,
+    unpushed,
+)
 from claudetm.bootstrap.texts import GOAL_BYTES
 from claudetm.config import policy, resolve
 from claudetm.errors import ClaudetmError, ConfigError, ForgeBusy
@@ -331,6 +342,8 @@ def test_edits_by_maintainers_help_only_a_maintainer() -> None:
 def test_a_number_that_there_is_not_is_named() -> None:
     assert refusal(GitHub(), adopts="9", goal="").startswith("There is no pull request #9 in acme/widgets")
     assert refusal(GitHub(), issue="9", goal="").startswith("There is no issue #9 in acme/widgets")
+    issues = GitHub(rest={"/repos/acme/widgets/issues/9": {"number": 9}})
+    assert refusal(issues, adopts="9", goal="") == "#9 is an issue: `claudetm start --from-issue 9`"
 
 
 def remark(login: str, body: str, kind: str = "User", association: str = "NONE") -> dict[str, Any]:
@@ -495,12 +508,40 @@ def test_without_a_token_both_ways_out_are_named(monkeypatch: pytest.MonkeyPatch
         monkeypatch.delenv(name, raising=False)
     ways = "`gh auth login`, set GH_TOKEN, or pass --forge local"
     with pytest.raises(ConfigError, match=f"acme/widgets is on GitHub, and there is no token for github.com: {ways}"):
-        token_of(PLACE)
+        token_of(PLACE, movable=True)
     other = replace(PLACE, api="https://git.example.com/api/v3")
     with pytest.raises(
         ConfigError, match=r"`gh auth login --hostname git\.example\.com`, set GH_ENTERPRISE_TOKEN, or"
     ):
-        token_of(other)
+        token_of(other, movable=True)
+
+
+@pytest.mark.parametrize("asks", [{"issue": "3"}, {"adopts": "7"}])
+def test_the_local_forge_is_no_way_out_for_what_is_at_github(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, asks: Mapping[str, str]
+) -> None:
+    user = inspect(terminal(tmp_path / "mine").here)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("GH_TOKEN", raising=False)
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    with pytest.raises(ConfigError, match=r"no token for github.com: `gh auth login`, or set GH_TOKEN$"):
+        explored(PLACE, wanted(**asks), user, lambda _said: None)
+
+
+@pytest.mark.parametrize("value", ["ghp_of\none-and-another", "ghp_of one", "ghp_öf-one"])
+def test_a_token_that_can_be_none_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("GH_TOKEN", value)
+    with pytest.raises(ConfigError, match=r"^The token of GH_TOKEN holds a line break, a blank or a sign that"):
+        token_of(PLACE)
+    with pytest.raises(ConfigError, match=r"^The token of GH_TOKEN holds"):
+        client_of(PLACE, Token(value, "GH_TOKEN"))
+
+
+def test_a_token_that_is_refused_is_renewed_where_it_stands() -> None:
+    inside = "set GITHUB_TOKEN to a valid one, or remove it and `gh auth login --hostname git.example.com`"
+    assert renewal("git.example.com", Token("x", "GITHUB_TOKEN")) == inside
+    by_gh = Token("x", "gh auth token --hostname github.com")
+    assert renewal("github.com", by_gh) == "`gh auth login` again, or set GH_TOKEN to a valid one"
 
 
 def test_what_asks_github_is_refused_on_the_local_forge(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ All of it is asked before anything is written, as a run that finds out at its fi
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -103,16 +104,34 @@ def forge_used(resolved: Resolved, user: UserRepository, notice: Notice, *, rehe
 # --- with which token -------------------------------------------------------------------------------------------
 
 
-def token_of(place: Hosted) -> Token:
-    """Return the token for where pull requests live, found anew. Raises ConfigError, naming the ways out."""
+def token_of(place: Hosted, *, movable: bool = False) -> Token:
+    """Return the token for where pull requests live, found anew. Raises ConfigError, naming the ways out.
+
+    `movable` says that what is called can be told to go by the local forge.
+    """
     server = git_host(place.api)
     if (found := find(server, os.environ)) is None:
         login, variable = ways_in(server)
-        raise ConfigError(
-            f"{place.repository} is on GitHub, and there is no token for {server}: {login}, set {variable}, "
-            "or pass --forge local"
-        )
+        ways = f"{login}, set {variable}, or pass --forge local" if movable else f"{login}, or set {variable}"
+        raise ConfigError(f"{place.repository} is on GitHub, and there is no token for {server}: {ways}")
+    refuse_misshapen(found)
     return found
+
+
+def refuse_misshapen(token: Token) -> None:
+    """Raise ConfigError for what no header could carry: said by where it stands, never by what it is."""
+    if not re.fullmatch(r"[!-~]+", token.value):
+        raise ConfigError(
+            f"The token of {token.source} holds a line break, a blank or a sign that no token has: set it anew"
+        )
+
+
+def renewal(server: str, token: Token) -> str:
+    """Return what helps where a host refuses a token. A variable goes before gh's login, so that alone is no way."""
+    login, variable = ways_in(server)
+    if " " in token.source:  # gh's
+        return f"{login} again, or set {variable} to a valid one"
+    return f"set {token.source} to a valid one, or remove it and {login}"
 
 
 def ways_in(server: str) -> tuple[str, str]:
@@ -129,6 +148,7 @@ def client_of(place: Hosted, token: Token, patience: float = PATIENCE) -> Github
     """
     from claudetm.adapters.forge.github_client import GithubClient
 
+    refuse_misshapen(token)
     return GithubClient(place.api, token.value, patience=patience)
 
 
@@ -149,15 +169,27 @@ class Wanted:
     merges: bool = False  # merging by itself was asked for on the command line
 
 
-def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice: Notice) -> Ground | None:
-    """Return where the run begins on GitHub, None for the local forge. Raises ClaudetmError, in one sentence."""
+def refuse_misnamed(place: Hosted | None, adopts: str, issue: str) -> None:
+    """Raise UsageError where a pull request or an issue is named that can be none of this repository's."""
     if place is None:
-        if what := "--from-issue" if wanted.issue else "fix-pr" if wanted.adopts else "":
+        if what := "--from-issue" if issue else "fix-pr" if adopts else "":
             raise UsageError(
                 f"{what} asks GitHub, and this run is on the local forge; call it in a clone from GitHub"
             )
+        return
+    if adopts:
+        parse_pull(adopts, place)
+    if issue:
+        parse_issue(issue, place)
+
+
+def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice: Notice) -> Ground | None:
+    """Return where the run begins on GitHub, None for the local forge. Raises ClaudetmError, in one sentence."""
+    refuse_misnamed(place, wanted.adopts, wanted.issue)
+    if place is None:
         return None
-    token = token_of(place)
+    movable = not wanted.adopts and not wanted.issue
+    token = token_of(place, movable=movable)
     try:
         ground = survey(client_of(place, token, AT_ONCE), token, place, wanted)
         if not wanted.dry and not ground.lent:
@@ -166,7 +198,8 @@ def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice:
         raise _refused(place, token) from error
     except ForgeBusy as error:
         why = str(error).partition(": it ")[0].rstrip(".")
-        raise ForgeError(f"{why}: call the same again once that is over, or pass --forge local") from error
+        other = ", or pass --forge local" if movable else ""
+        raise ForgeError(f"{why}: call the same again once that is over{other}") from error
     for sentence in filter(None, (unpushed(user, ground), ground.warning)):
         notice(sentence)
     return ground
@@ -188,10 +221,8 @@ def token_again(place: Hosted) -> Token:
 
 
 def _refused(place: Hosted, token: Token) -> ConfigError:
-    login, variable = ways_in(git_host(place.api))
-    return ConfigError(
-        f"{git_host(place.api)} refuses the token of {token.source}: {login} again, or set {variable} to a valid one"
-    )
+    server = git_host(place.api)
+    return ConfigError(f"{server} refuses the token of {token.source}: {renewal(server, token)}")
 
 
 def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:

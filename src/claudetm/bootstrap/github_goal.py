@@ -32,7 +32,11 @@ def _asked(client: Asks, path: str, what: str, number: int, place: Hosted) -> An
 
 def any_pull(client: Asks, place: Hosted, number: int) -> Mapping[str, Any]:
     """Return a pull request as REST tells it. Raises UsageError where there is none of that number."""
-    return dict(_asked(client, "pulls", "pull request", number, place))
+    try:
+        return dict(client.get(f"{_at(place)}/pulls/{number}"))
+    except NotFound:
+        _asked(client, "issues", "pull request", number, place)  # what is no pull request may be an issue
+        raise UsageError(f"#{number} is an issue: `claudetm start --from-issue {number}`") from None
 
 
 def open_pull(client: Asks, place: Hosted, number: int) -> Mapping[str, Any]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
 from claudetm.adapters.forge.github_place import parse_pull
-from claudetm.adapters.forge.github_refusals import NotFound
 from claudetm.adapters.git.user_repository import inspect
 from claudetm.bootstrap import github
 from claudetm.bootstrap.configuration import configuration
+from claudetm.bootstrap.github_goal import any_pull
 from claudetm.config import Resolved, policy
 from claudetm.errors import UsageError
 from claudetm.ports.forge import (
@@ -51,6 +51,7 @@ class Merged:
     waits: str = ""  # what GitHub merges it by, once it may
     branch: str = ""  # that is left once it was merged
     reasons: tuple[str, ...] = ()
+    closed: bool = False  # unmerged: nothing goes on before it is opened again
 
 
 def merge_only(said: str, where: Path, settings: Mapping[str, Any]) -> Merged:
@@ -70,10 +71,7 @@ def merge_only(said: str, where: Path, settings: Mapping[str, Any]) -> Merged:
     token = github.token_of(place)
     client, number = github.client_of(place, token), parse_pull(said, place)
     found, email = policy(resolved), user.author.rpartition("<")[2].rstrip(">")
-    try:
-        target = str(client.get(f"/repos/{place.repository}/pulls/{number}")["base"]["ref"])
-    except NotFound:
-        raise UsageError(f"There is no pull request #{number} in {place.repository}; name another") from None
+    target = str(any_pull(client, place, number)["base"]["ref"])
     reading, once = Reading(client, place, target, lambda: found.trusted, email), Once()
     pull = _settled(lambda: reading.pull(number), once)
     told = Merged(number, pull.title, pull.url, pull.head)
@@ -81,7 +79,7 @@ def merge_only(said: str, where: Path, settings: Mapping[str, Any]) -> Merged:
         return replace(told, commit=pull.merge_commit, before=True, by=pull.by)
     known = facts(client, place, target, pull.branch)
     if reasons := tuple(against(pull, found, known)):
-        return replace(told, reasons=reasons)
+        return replace(told, reasons=reasons, closed=pull.state is PullRequestState.CLOSED)
     merging = GithubMerging(client, place, reading, once, lambda _number, _head: None, lambda _point: None)
     with client.for_write():
         outcome = merging.merge(Wish(number, pull.head, pull.base, _method(resolved, found, known), target))

@@ -101,6 +101,7 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
         user = inspect(where, target)
     said = [*user.notes, *resolved.notes, *resolved.ignored]
     place = github.forge_used(resolved, user, said.append, rehearsed=bool(wish.rehearsal))
+    github.refuse_misnamed(place, wish.adopts, wish.issue)
     found = _policy(resolved, user, wish, said.append, hosted=place is not None)
     refuse_unfit(found, hosted=place is not None)
     access = {} if wish.rehearsal else _access(resolved, said.append)

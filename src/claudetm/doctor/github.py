@@ -5,6 +5,7 @@ What a start refuses is a failure here, in the same words; a GitHub that does no
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -63,8 +64,9 @@ def forge(place: Place) -> Iterator[Finding]:
 
 def github(place: Place) -> Iterator[Finding]:
     """Say whether a run could live there. Nothing is said where pull requests live in the repository."""
+    from claudetm.adapters.forge.github_access import find
     from claudetm.adapters.forge.github_place import git_host
-    from claudetm.bootstrap.github import AT_ONCE, client_of, remote_of, token_of, ways_in
+    from claudetm.bootstrap.github import AT_ONCE, client_of, refuse_misshapen, remote_of, ways_in
 
     if place.outside or not place.readable:
         return
@@ -76,10 +78,13 @@ def github(place: Place) -> Iterator[Finding]:
         return
     server = git_host(hosted.api)
     login, variable = ways_in(server)
-    try:
-        token = token_of(hosted)
-    except ClaudetmError:
+    if (token := find(server, os.environ)) is None:
         yield fail("GitHub token", f"none for {server}", f"{login}, or set {variable}, or start with --forge local")
+        return
+    try:
+        refuse_misshapen(token)
+    except ClaudetmError as error:
+        yield refused("GitHub token", ForgeError(str(error)))
         return
     target = place.settings["git.target_branch"] or place.user.target
     client = client_of(hosted, token, AT_ONCE)
@@ -99,14 +104,13 @@ def examined(
     """Yield what GitHub says; `push` tries one. Raises ForgeBusy where it does not answer."""
     from claudetm.adapters.forge.github_place import git_host
     from claudetm.adapters.forge.github_refusals import Unauthorised
-    from claudetm.bootstrap.github import Ground, known_of, refuse_unseen, ways_in
+    from claudetm.bootstrap.github import Ground, known_of, refuse_unseen, renewal
 
-    login, variable = ways_in(git_host(hosted.api))
+    server = git_host(hosted.api)
     try:
         known = known_of(client, token, hosted, target, _BRANCH)
     except Unauthorised:
-        renew = f"{login} again, or set {variable} to a valid one"
-        yield fail("GitHub token", f"{token.source}, which {git_host(hosted.api)} refuses", renew)
+        yield fail("GitHub token", f"{token.source}, which {server} refuses", renewal(server, token))
         return
     yield from _token(known, token)
     try:

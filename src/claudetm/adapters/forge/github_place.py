@@ -257,6 +257,13 @@ def parse_issue(text: str, hosted: Hosted) -> int:
     return _parse(text, hosted, "issues", "issue")
 
 
+def _web(hosted: Hosted) -> str:
+    """Return the address that a browser finds the repository at."""
+    api, host = urlsplit(hosted.api), git_host(hosted.api)
+    server = f"https://{host}" if is_known(host) else f"{api.scheme}://{api.netloc}"
+    return f"{server}/{hosted.repository}"
+
+
 def _parse(text: str, hosted: Hosted, kind: str, called: str) -> int:
     text = text.strip()
     host = git_host(hosted.api)
@@ -266,9 +273,7 @@ def _parse(text: str, hosted: Hosted, kind: str, called: str) -> int:
         text,
     )
     if not found or not int(found["number"]):
-        raise UsageError(
-            f"{text} is no {called} of GitHub: write its number, or https://{host}/{hosted.repository}/{kind}/12"
-        )
+        raise UsageError(f"{text} is no {called} of GitHub: write its number, or {_web(hosted)}/{kind}/12")
     there = found.groupdict().get("host", "").lower()
     repository = found["repository"] or hosted.repository
     if repository.casefold() != hosted.repository.casefold() or (there and there.partition(":")[0] != host):
