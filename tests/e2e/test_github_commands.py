@@ -156,6 +156,10 @@ def test_merge_only_names_all_that_is_against_it_merges_a_green_one_by_its_head_
     assert f"merged already, as {merged['commit'][:10]} by octo" in again
     assert [r.body["sha"] for r in github.asked("PUT *") if r.status] == [head]
     assert bytes_of(octo.here, octo.home) == before  # no run, and nothing of one
+    other = octo.propose("ada/quiet", {"quiet.py": "QUIET = 1\n"})
+    github.close_by_person(other, "bob")
+    closed = told(octo, "fix-pr", str(other), "--merge-only", code=1)
+    assert closed.endswith(f"next: reopen it at the address above, then claudetm fix-pr {other}")
     assert "There is no pull request #99 in acme/widgets" in told(octo, "fix-pr", "99", "--merge-only", code=1)
     elsewhere = "https://github.com/bob/gadgets/pull/7"
     assert "run this in a clone" in told(octo, "fix-pr", elsewhere, "--merge-only", code=1)
@@ -221,21 +225,37 @@ def test_one_request_reads_all_of_a_run_and_an_hour_without_quota_is_one_sentenc
     told(octo, "pr")
     assert len(octo.github.asked("graphql *")) <= 2
     octo.extra["GH_TOKEN"] = "ghp_wrong"
-    refused = told(octo, "pr", code=1)
-    assert refused.endswith("; `claudetm status` shows what is known here")
+    for command in ("pr", "comments"):
+        refused = octo(command)
+        assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+        assert refused.stderr.endswith("; `claudetm status` shows what is known here\n")
+        known = " ".join(refused.stdout.split())
+        assert f"From the journal alone: #{number} c1: Change c1 " in known
+        assert octo.address(number) in known
+        assert octo(command, "--json").stdout == ""
+    assert "no remark to answer was read yet" in known
     assert "from the journal alone: " in told(octo, "explain", "c1")
 
 
 def test_cancel_leaves_what_is_open_and_close_closes_it_once(octo: AtGithub) -> None:
     number = octo.propose("claudetm/r1/c1", {"loud.py": "LOUD = 1\n"}, "octo")
     octo.under_way(number)
+    octo.extra["GH_TOKEN"] = "ghp_wrong"
+    offline = told(octo, "stop", "--cancel", "--close", code=1)
+    assert "Nothing was cancelled or closed: `claudetm stop --cancel`, without --close, cancels now" in offline
+    assert "RunCancelled" not in [row["type"] for row in octo.events()]
+    octo.extra["GH_TOKEN"] = octo.github.token("octo")
     assert told(octo, "stop", "--cancel") == f"stop: done left open: #{number} {octo.address(number)}"
     assert octo.github.pull(number).state == "open"
     octo.github.faults.lose_answer(f"PATCH /repos/acme/widgets/pulls/{number}")
-    assert told(octo, "stop", "--cancel", "--close") == f"closed: #{number} {octo.address(number)}"
+    left = "its branch is left: git push origin --delete claudetm/r1/c1"
+    assert told(octo, "stop", "--cancel", "--close") == f"closed: #{number} {octo.address(number)} {left}"
     assert octo.github.pull(number).state == "closed"
     assert told(octo, "stop", "--cancel", "--close") == ""
     assert len(octo.github.asked("PATCH *")) == 1
+    assert "left there: git push origin --delete claudetm/r1/c1" in told(octo, "pr")
+    cleaned = octo("clean", "--force").stdout
+    assert "left on GitHub, where nobody has deleted it yet: git push origin --delete claudetm/r1/c1" in cleaned
 
 
 def test_what_was_made_elsewhere_is_not_closed_with_the_run(octo: AtGithub) -> None:

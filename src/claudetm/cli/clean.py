@@ -100,6 +100,8 @@ def _planned(run: Run, state: StateDirectory, why: str) -> list[str]:
 
 def _remove(run: Run, state: StateDirectory) -> None:
     """Remove a run's repository and those of its refs that hold nothing of their own, and say so."""
+    from claudetm.cli.branches import deletion, perhaps_left
+
     user, folder = _places(run, state)
     unkept = _remove_folder(run, folder, user)
     for name, ref, why in _refs(run, user):
@@ -107,6 +109,8 @@ def _remove(run: Run, state: StateDirectory) -> None:
             user.git.run("update-ref", "--no-deref", "-d", name, ref.commit)
         print(_fate(name, why))
     print(f"kept {folder}: {unkept}" if unkept else f"removed {folder}")
+    if branches := perhaps_left(run):
+        print(f"left on GitHub, where nobody has deleted it yet: {deletion(state.root.parent, run, branches)}")
 
 
 def _places(run: Run, state: StateDirectory) -> tuple[UserRefs, Path]:

@@ -22,7 +22,7 @@ def command(
     """Show the open conversations: where, who, what was answered, in which commit."""
     from claudetm.cli.pulls import look
 
-    looked = look()
+    looked = look(number, remarks=True, silent=as_json)
     show(looked, number, every=every, as_json=as_json)
 
 

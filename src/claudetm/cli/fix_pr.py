@@ -127,4 +127,5 @@ def _print(came: Merged) -> None:
         tell("not merged:", 2)
         for reason in came.reasons:
             tell(f"- {one_line(reason)}", 4, 2)
-        tell(f"next: claudetm fix-pr {came.number}", 2, 2)
+        reopen = "reopen it at the address above, then " if came.closed else ""
+        tell(f"next: {reopen}claudetm fix-pr {came.number}", 2, 2)

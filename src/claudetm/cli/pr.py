@@ -32,7 +32,7 @@ def command(
     only, check = _meant(number, which)
     if check and not logs:
         raise UsageError(f"{check} is no pull request's number; for a check's log: `claudetm pr --logs CHECK`")
-    looked = look()
+    looked = look(only, silent=as_json)
     shown = [looked.find(only)] if only is not None else list(looked.pulls)
     if check:
         shown = _with_check(shown, check)
@@ -101,6 +101,7 @@ def _with_check(shown: list[Seen], check: str) -> list[Seen]:
 
 def show(looked: Looked, seen: Seen) -> None:
     """Print a pull request: how it stands, what is not green, and what it waits for."""
+    from claudetm.cli.branches import deletion
     from claudetm.cli.pulls import (
         awaits,
         checks_line,
@@ -119,6 +120,8 @@ def show(looked: Looked, seen: Seen) -> None:
     tell(heading(seen), hang=4)
     tell(f"stage: {standing(looked, seen)}", 4, 2)
     tell(f"branch: {pull.branch} at {pull.head[:10]}" + (" (deleted)" if seen.gone else ""), 4, 2)
+    if pull.state is not PullRequestState.OPEN and _is_left(looked, seen):
+        tell_address(f"left there: {deletion(looked.state.root.parent, looked.run, [pull.branch])}", 4)
     if pull.url != pull.branch:
         tell_address(f"url: {pull.url}", 4)
     tell(f"checks: {checks_line(seen)}", 4, 2)
@@ -130,6 +133,15 @@ def show(looked: Looked, seen: Seen) -> None:
         if merge := merge_line(seen):
             tell(f"merge: {merge}", 4, 2)
     tell_awaited(awaits(looked, seen), 4)
+
+
+def _is_left(looked: Looked, seen: Seen) -> bool:
+    """Whether its branch was pushed to GitHub by the run, is still there, and of no more use to it."""
+    if looked.run.forge == "local":
+        return False
+    change = looked.change(seen)
+    over = looked.run.finished or change is None or change.settled
+    return over and not seen.gone and seen.pull.number != looked.run.adopts
 
 
 def _print_checks(seen: Seen) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from claudetm.errors import UsageError
+from claudetm.errors import ClaudetmError, UsageError
 from claudetm.redact import printable, redact
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.pull_request import CheckState, PullRequestState, Thread
@@ -78,14 +78,27 @@ class LookedHere(Looked):
     look: LocalLook
 
 
-def look() -> Looked:
-    """Return the run around the working directory with its pull requests. Raises ClaudetmError."""
+def look(number: int | None = None, *, remarks: bool = False, silent: bool = False) -> Looked:
+    """Return the run around the working directory with its pull requests. Raises ClaudetmError.
+
+    Where they cannot be asked for, what the journal knows of them (of the one, or with `remarks` of what was said)
+    is printed before that is raised, unless `silent`.
+    """
     from claudetm.cli.state import find, load
 
     state = find()
     run = load(state)
     found, driver = look_of(state, run), driver_of(state)
-    return Looked(state, run, found, found.pulls(), driver, present_of(state, driver))
+    present = present_of(state, driver)
+    try:
+        pulls = found.pulls()
+    except ClaudetmError:
+        if run.forge != "local" and not silent:
+            from claudetm.cli.unasked import tell_known
+
+            tell_known(state, run, present, number, remarks=remarks)
+        raise
+    return Looked(state, run, found, pulls, driver, present)
 
 
 def look_here(number: int = 0) -> LookedHere:
@@ -96,7 +109,11 @@ def look_here(number: int = 0) -> LookedHere:
     run = load(state)
     if run.forge != "local":
         urls = {c.number: c.url for c in run.changes.values() if c.url}
-        where = urls.get(number, "") or ", ".join(urls.values()) or run.remote or run.forge
+        if not (where := urls.get(number, "") or ", ".join(urls.values())):
+            raise UsageError(
+                "The reviews of this run are held on GitHub, and no pull request was opened yet: `claudetm explain` "
+                "tells what it waits for"
+            )
         raise UsageError(f"The reviews of this run are held on GitHub, and not here: go to {where}")
     found, driver = _local(state, run), driver_of(state)
     return LookedHere(state, run, found, found.pulls(), driver, present_of(state, driver))
@@ -175,7 +192,7 @@ def awaits(looked: Looked, seen: Seen) -> Awaits | None:
     from claudetm.workflow.observe import observe  # which loads every event there is
 
     change, pull = looked.change(seen), seen.pull
-    if change is None or change.settled or pull.state is PullRequestState.MERGED:
+    if change is None or change.settled or looked.run.finished or pull.state is PullRequestState.MERGED:
         return None
     halt = looked.run.halt
     if change.hold is not None:
@@ -317,15 +334,16 @@ def standing(looked: Looked, seen: Seen) -> str:
     """Return whether it is open, and the stage of its change."""
     change, pull = looked.change(seen), seen.pull
     by = f" by {pull.by}" if pull.by else ""
+    over = f"; the run is {looked.run.phase}" if looked.run.finished else ""
     match pull.state:
         case PullRequestState.MERGED:
             return f"merged as {pull.merge_commit[:10]}{by}"
         case PullRequestState.CLOSED:
-            return f"closed{by}"
+            return f"closed{by}{over}"
         case PullRequestState.OPEN:
             held = " (held)" if change and change.hold else ""
             stage = str(change.stage) if change else "given up" if seen.change else "not begun"
-            return f"open{' as a draft' if seen.draft else ''}, {stage}{held}"
+            return f"open{' as a draft' if seen.draft else ''}, {stage}{held}{over}"
 
 
 def tell_awaited(awaited: Awaits | None, indent: int = 0) -> None:

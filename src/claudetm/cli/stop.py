@@ -28,7 +28,7 @@ def command(
         print(f"stop: {send(state, 'stop', {})}")
         return
     run = load(state)
-    if close:
+    if close and not _is_cancelled(run):
         _refuse_unreachable(state, run)
     if not (close and _is_cancelled(run)):  # called again, it closes what is open still
         print(f"stop: {send(state, 'cancel', {})}")
@@ -47,8 +47,15 @@ def _is_cancelled(run: Run) -> bool:
 def _refuse_unreachable(state: StateDirectory, run: Run) -> None:
     """Raise ClaudetmError where the pull requests cannot be closed from here, before anything is given up."""
     from claudetm.cli.pulls import look_of
+    from claudetm.errors import ClaudetmError, UsageError
 
-    look_of(state, run).pulls()
+    try:
+        look_of(state, run).pulls()
+    except ClaudetmError as error:
+        raise UsageError(
+            f"{str(error).rstrip('.')}. Nothing was cancelled or closed: `claudetm stop --cancel`, without --close, "
+            "cancels now"
+        ) from error
 
 
 def _tell_open(state: StateDirectory, run: Run, *, close: bool) -> None:
@@ -61,10 +68,16 @@ def _tell_open(state: StateDirectory, run: Run, *, close: bool) -> None:
             if change.number and not change.settled:
                 print(clean(f"left open: #{change.number} {change.url or change.branch}"))
         return
-    look = look_of(state, run)
+    look, left = look_of(state, run), []
     for seen in look.pulls():
         if seen.pull.state is PullRequestState.OPEN:
             ours = seen.pull.number != run.adopts
             stands = look.withdraw(seen.pull.number) if close and ours else "left open"
             made = "" if ours else ", which was made elsewhere"
             print(clean(f"{stands}: #{seen.pull.number} {seen.pull.url or seen.pull.branch}{made}"))
+            left += [seen.pull.branch] if close and ours and not seen.gone else []
+    if left and run.forge != "local":
+        from claudetm.cli.branches import deletion
+
+        what = "its branch is" if len(left) == 1 else "their branches are"
+        print(f"{what} left: {deletion(state.root.parent, run, left)}")

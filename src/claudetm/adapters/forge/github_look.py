@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from claudetm.adapters.forge.github_place import Hosted
 from claudetm.adapters.forge.github_pull import Mergeable, Pull
 from claudetm.adapters.forge.looking import Seen
-from claudetm.errors import ForgeError
+from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import CheckLog
 from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestState
 from claudetm.workflow.run import ChangeState, Run
@@ -22,6 +22,7 @@ from claudetm.workflow.run import ChangeState, Run
 if TYPE_CHECKING:
     from claudetm.adapters.forge.github_once import Once
 
+_AGAIN: Final = re.compile(r": it is (?:asked again|looked up) at [^;.]+")
 _JOB: Final = re.compile(r"/actions/runs/\d+/job/(\d+)")
 
 
@@ -90,16 +91,19 @@ class GithubLook:
             self._pulls = dict(self._asked.reading.pulls(numbers))
             self._pulls |= {n: self._asked.reading.pull(n) for n in numbers if n not in self._pulls}
         except ForgeError as error:
-            raise ForgeError(f"{str(error).rstrip('.')}; `claudetm status` shows what is known here") from error
+            raise ForgeError(f"{_once(error).rstrip('.')}; `claudetm status` shows what is known here") from error
         return [_seen(self._pulls[n], changes.get(n)) for n in numbers if n in self._pulls]
 
     def log(self, seen: Seen, check: str) -> CheckLog:
         """Return what a check wrote or says of itself, as the fixer would get it; also what one that passed wrote."""
         pull = self._pulls[seen.pull.number]
         job = _JOB.search(pull.links.get(check, ""))
-        if job and check not in pull.failed_jobs:
-            return self._asked.logs.of_job(check, int(job[1]))
-        return self._asked.logs.of(pull, check)
+        try:
+            if job and check not in pull.failed_jobs:
+                return self._asked.logs.of_job(check, int(job[1]))
+            return self._asked.logs.of(pull, check)
+        except ForgeBusy as error:
+            raise type(error)(_once(error), error.until) from error
 
     def withdraw(self, number: int) -> PullRequestState:
         """Close one unmerged. It is sent once; where no answer came, what became of it is looked up."""
@@ -113,7 +117,15 @@ class GithubLook:
             state = asked.reading.pull(number).state
             return None if state is PullRequestState.OPEN else state
 
-        return asked.once.write(send, look)
+        try:
+            return asked.once.write(send, look)
+        except ForgeBusy as error:
+            raise type(error)(_once(error), error.until) from error
+
+
+def _once(error: ForgeError) -> str:
+    """Return an error's sentence for a command that ends with it: nothing is asked again by itself."""
+    return _AGAIN.sub(": call it again", str(error))
 
 
 def _seen(pull: Pull, change: ChangeState | None) -> Seen:
