@@ -91,6 +91,18 @@ def test_a_line_is_one_line_clean_and_cut() -> None:
     assert (len(found[0]), found[0][-1]) == (60, "…")
 
 
+def test_a_wait_keeps_its_remedy_in_a_file_and_is_broken_by_words_at_a_terminal() -> None:
+    why = f"github.com cannot be reached by git ({'no route to the host; ' * 10}): mend the network, or call git"
+    whole, found = lines()
+    whole.wait(Wait(None, why))
+    assert found == [f"now      waiting: {why}"]
+    narrow, rows = lines(columns=60)
+    narrow.wait(Wait(None, why))
+    assert max(map(len, rows)) <= 60
+    assert " ".join(" ".join(rows).split()) == f"now waiting: {why}"
+    assert {row[:14] for row in rows[1:]} == {" " * 14}
+
+
 @pytest.mark.parametrize("kind", sorted(e.EVENTS))
 def test_every_event_can_be_told(kind: str) -> None:
     """Whatever the journal holds, no view may fall over it."""

@@ -13,7 +13,7 @@ import pyte
 import pytest
 from rich.text import Text
 
-from claudetm.cli.frame import Painted, Painter, repaint
+from claudetm.cli.frame import Painted, Painter, repaint, scrolled
 
 
 class Terminal:
@@ -77,6 +77,18 @@ def test_a_terminal_that_became_narrower_has_broken_the_frame_s_lines() -> None:
     old = [line("x" * 20), line("y" * 5)]
     assert "\x1b[3A\r\x1b[J" in repaint([], old, [line("new")], 15)
     assert "\x1b[2A\r" in repaint([], old, [line("new")], 40)
+
+
+def test_a_long_line_is_broken_by_words_below_its_own_text() -> None:
+    said = f"    1.0s c1   waiting: {'words that go on ' * 8}to the remedy"
+    rows = [row.text for row in scrolled(said, 60)]
+    plain = [Text.from_ansi(row).plain for row in rows]
+    assert max(map(len, plain)) < 60
+    assert " ".join(" ".join(plain).split()) == " ".join(said.split())
+    assert {row[:14] for row in plain[1:]} == {" " * 14}
+    most = scrolled("x " * 2_000, 60)
+    assert (len(most), most[-1].columns < 60, "…" in most[-1].text) == (6, True, True)
+    assert [row.columns for row in scrolled("short", 60)] == [5]
 
 
 @pytest.fixture

@@ -104,6 +104,15 @@ def test_a_wait_says_why_and_counts_down() -> None:
     assert shown(story.run, until, Activity(wait=Wait(until, "it resets")))[-1] == "waiting: it resets"
 
 
+def test_a_long_wait_is_broken_by_words_and_keeps_its_remedy() -> None:
+    story = at(Stage.WAITING_CI)
+    why = (
+        "github.com cannot be reached by git (Could not resolve host: github.com): mend the network; it goes on then"
+    )
+    rows = shown(story.run, story.now, Activity(wait=Wait(None, why)))
+    assert " ".join(rows[-2:]) == f"waiting: {why}"
+
+
 def test_the_budget_and_the_limit_of_sessions_are_shown_with_what_is_used() -> None:
     started = replace(STARTED[0], settings={"cost_usd": 5.0, "sessions": 9})
     story = Story(started, e.PlanProposed(plan()), e.PlanApproved(), *moved("c1", Stage.WORKING))

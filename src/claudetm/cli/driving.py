@@ -58,7 +58,7 @@ def _view(level: str, *, as_json: bool) -> View:
 
         return LiveView(level, sys.stdout)
     if sys.stdout is not None and sys.stdout.isatty():
-        return Lines(level, widest=shutil.get_terminal_size().columns)
+        return Lines(level, columns=shutil.get_terminal_size().columns)
     return Lines(level)
 
 

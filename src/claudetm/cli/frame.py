@@ -22,6 +22,8 @@ from claudetm.cli.output import unread
 
 _PATIENCE: Final = 2.0  # seconds for the last frame, at a terminal that takes nothing
 _STAMP: Final = 9  # characters of the time a line begins with
+_HANG: Final = 14  # columns before what a line tells
+_ROWS: Final = 6  # of one line that scrolls away
 # https://gist.github.com/christianparpart/d8a62cc1ab659194337d73e399004036: shown in one piece where that is known
 _TOGETHER, _SHOW = "\x1b[?2026h", "\x1b[?2026l"
 
@@ -57,11 +59,19 @@ def painted(renderable: RenderableType, width: int) -> list[Painted]:
     return found
 
 
-def scrolled(line: str, width: int) -> Painted:
-    """Return a line that scrolls away, cut to the width."""
-    text = Text(line, no_wrap=True, overflow="ellipsis")
-    text.stylize("dim", 0, _STAMP)
-    return painted(text, width)[0]
+def scrolled(line: str, width: int) -> list[Painted]:
+    """Return a line that scrolls away: broken by words at the width, and cut where it would take the terminal."""
+    first, *more = Text(line).wrap(Console(width=width), max(width - 1, 1))
+    first.stylize("dim", 0, _STAMP)
+    if more and width > 3 * _HANG:
+        rest = Text(line[len(first.plain) :].strip())
+        more = [Text(" " * _HANG) + row for row in rest.wrap(Console(width=width), width - 1 - _HANG)]
+    rows = [first, *more[: _ROWS - 1]]
+    if len(more) >= _ROWS:
+        rows[-1].append(" …")
+    for row in rows:
+        row.no_wrap, row.overflow = True, "ellipsis"
+    return [painted(row, width)[0] for row in rows]
 
 
 class Painter:
@@ -145,7 +155,7 @@ class Painter:
 
     def _write(self, above: list[str], renderable: RenderableType | None) -> None:
         width = size(self._out)[0]
-        lines = [scrolled(text, width) for text in above]
+        lines = [row for text in above for row in scrolled(text, width)]
         frame = painted(renderable, width) if renderable is not None else self._frame
         if not _in_front(self._out):
             # in the background the terminal is somebody else's: no frame, and none to paint over later

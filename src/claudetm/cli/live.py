@@ -27,7 +27,7 @@ from claudetm.workflow.run import Run
 FRAME_SECONDS: Final = 0.25
 _CLOCK_SECONDS: Final = 1.0  # the time that has gone by is shown to the second
 _SHARE: Final = 20.0  # making the panel takes at most one part in so many of the driver's time
-_UNCUT: Final = 2000  # characters; the painter cuts to the terminal
+_UNCUT: Final = 2000  # characters; the painter breaks them at the terminal's width
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 Later = Callable[[float, Callable[[], None]], object]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ _LEAST_ROWS: Final = 3  # of changes, however low the terminal is
 _SESSIONS: Final = 2  # shown at once
 _HELD: Final = 2  # reasons shown at once
 _STAGE_COLUMNS: Final = 24
+_WAIT_ROWS: Final = 4  # of why nothing happens
 _BESIDE: Final = 2  # lines that stay free: the cursor's, and one for what has just happened
 
 _NOW: Final[Mapping[Stage, str]] = {
@@ -66,7 +68,7 @@ def panel(run: Run, now: float, activity: Activity, width: int, height: int) -> 
         cut(one_line(run.goal), style="bold"),
         *_summary(run, now, activity, width),
     ]
-    below = [] if activity.over else _below(run, now, activity)
+    below = [] if activity.over else _below(run, now, activity, width)
     held = held_lines(run)
     # a third of the terminal stays for what has happened
     most = max(height * 2 // 3, len(top) + len(below) + len(held) + _LEAST_ROWS)
@@ -166,7 +168,7 @@ def held_lines(run: Run) -> list[Text]:
     return [cut(f"held: {c.id}: {one_line(c.hold.reason)}", "red") for c in run.held[:_HELD] if c.hold is not None]
 
 
-def _below(run: Run, now: float, activity: Activity) -> list[Text]:
+def _below(run: Run, now: float, activity: Activity, width: int) -> list[Text]:
     """Return what happens now: sessions with what their agents do, or the step, or why nothing does."""
     if activity.stopping:
         return [cut(activity.stopping, style="bold yellow")]
@@ -174,10 +176,16 @@ def _below(run: Run, now: float, activity: Activity) -> list[Text]:
     if sessions:
         return [line for s in sessions for line in _session(run, s, now, activity)]
     if activity.wait is not None:
-        return [cut(waiting(activity.wait, now), style="yellow")]
+        return _rows(waiting(activity.wait, now), width, "yellow")
     ours = activity.progress.get("")
     step = one_line(ours.text) if ours is not None else _step(run, run.changes.get(activity.change))
     return [cut(f"now: {step}")] if step else []
+
+
+def _rows(text: str, width: int, style: str) -> list[Text]:
+    """Return a text broken by words into a few rows, the last of them cut."""
+    rows = textwrap.wrap(text, max(width - 1, 1), break_on_hyphens=False, max_lines=_WAIT_ROWS, placeholder=" …")
+    return [cut(row, style) for row in rows]
 
 
 def _session(run: Run, session: OpenSession, now: float, activity: Activity) -> list[Text]:

@@ -16,7 +16,7 @@ from claudetm.cli.views import Lines, next_step, outcome
 from claudetm.engine.loop import Ending
 from claudetm.workflow.run import Run
 
-_WIDEST: Final = 1000  # characters
+_WIDEST: Final = 4000  # characters
 
 
 class RunLog(Lines):

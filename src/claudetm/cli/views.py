@@ -5,10 +5,11 @@ A view is told of everything in the driver's own thread and must cost it next to
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TextIO
 
 from claudetm.cli.exit_codes import ExitCode
 from claudetm.cli.output import say
@@ -27,7 +28,8 @@ CODES: Final = {
     Ending.CANCELLED: ExitCode.FAILED,
     Ending.PLANNED: ExitCode.SUCCESS,
 }
-_WIDEST: Final = 160  # characters of a line that goes into a file
+_WIDEST: Final = 4000  # characters of a line that goes into a file or a pipe: a remedy stands at its end
+_HANG: Final = 14  # columns before what a line tells
 _LONG_SECONDS: Final = 10.0  # a shorter wait is only the time to the next look
 
 Stamp = Callable[[], str]
@@ -136,8 +138,15 @@ class Lines(View):
     """Tells in plain lines: time, change, what happened. `level` is normal, or verbose for all there is."""
 
     def __init__(
-        self, level: str = "normal", write: Write | None = None, stamp: Stamp | None = None, widest: int = _WIDEST
+        self,
+        level: str = "normal",
+        write: Write | None = None,
+        stamp: Stamp | None = None,
+        widest: int = _WIDEST,
+        columns: int = 0,
     ) -> None:
+        """Cut lines at `widest` characters; with `columns`, break them by words at that width."""
+        self._columns = columns
         self._verbose = level == "verbose"
         self._write = write or say
         self._stamp = stamp or seconds_since_now()
@@ -184,7 +193,19 @@ class Lines(View):
         line = " ".join(redact(printable(text)).split())
         indent = "  " if text.startswith("  ") else ""
         line = f"{self._stamp()} {change:<4} {indent}{line}"
-        self._write(line if len(line) <= self._widest else f"{line[: self._widest - 1]}…")
+        line = line if len(line) <= self._widest else f"{line[: self._widest - 1]}…"
+        for row in broken(line, self._columns, _HANG) if self._columns else [line]:
+            self._write(row)
+
+
+def broken(line: str, columns: int, hang: int = 0) -> list[str]:
+    """Return a line broken by words into rows of at most `columns`, all but the first set in by `hang`."""
+    if len(line) <= columns:
+        return [line]
+    import textwrap
+
+    hang = hang if columns > 3 * hang else 0
+    return textwrap.wrap(line, max(columns, 1), subsequent_indent=" " * hang, break_on_hyphens=False)
 
 
 def _until(wait: Wait) -> str:
@@ -227,11 +248,23 @@ def conclude(run: Run, ending: Ending) -> int:
 
         for line in dry_run.lines(run):
             say(redact(printable(line)))
-    tell = _complain if ending is Ending.BLOCKED else say
-    tell(outcome(run, ending))
+    tell, out = (_complain, sys.stderr) if ending is Ending.BLOCKED else (say, sys.stdout)
+    told = [outcome(run, ending)]
     if step := next_step(run, ending):
-        tell(f"next: {redact(printable(step))}")
+        told.append(f"next: {redact(printable(step))}")
+    columns = _columns(out)
+    for line in told:
+        for row in broken(line, columns, 2) if columns else [line]:
+            tell(row)
     return CODES[ending]
+
+
+def _columns(out: TextIO | None) -> int:
+    """Return the width of a terminal, 0 for what is none: a line goes there whole."""
+    try:
+        return os.get_terminal_size(out.fileno()).columns if out is not None and out.isatty() else 0
+    except (OSError, ValueError):
+        return 0
 
 
 def _complain(line: str) -> None:
