@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from claudetm.adapters.git.remote import Remote
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import MergeDone, NewPullRequest, Note, NotYet, Opposed
 from claudetm.testing.forge_conformance import BRANCH, opened, read
@@ -237,3 +240,17 @@ async def test_a_thread_that_a_person_spoke_in_again_is_resolved_there_where_it_
     await world.forge.note(number, Note("m2", "So be it.", thread=thread, resolve=resolve, seen=3))
     (seen,) = (await read(world, number)).threads
     assert (seen.resolved, world.github.thread(thread).resolved) == (resolve, resolve)
+
+
+# --- stopping ---------------------------------------------------------------------------------------------------
+
+
+def test_a_git_that_waits_for_a_silent_host_ends_with_its_driver() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/acme/widgets.git"
+        remote = Remote(url, url, lambda: "a-token", {})
+        trial = pool.submit(remote.try_push, "Ada <ada@example.org>")
+        with silent.accept()[0]:
+            remote.close()
+            with pytest.raises(ForgeBusy, match="git was killed while it asked"):
+                trial.result()

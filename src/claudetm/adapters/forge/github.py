@@ -117,8 +117,9 @@ class GitHubForge:
         await asyncio.to_thread(self._runs.told, numbers)
         for number in self._runs.awaited:
             self._reading.forget(number)
-        pulls = await asyncio.to_thread(self._paces.look, lambda: self._reading.pulls(numbers))
-        return {number: await self._told(pulls[number]) for number in numbers if number in pulls}
+        with self._paces.counting():
+            pulls = await asyncio.to_thread(self._reading.pulls, numbers)
+            return {number: await self._told(pulls[number]) for number in numbers if number in pulls}
 
     async def find(self, branch: str) -> PullRequest | None:
         """Return the newest pull request of a branch, open or not.
@@ -341,7 +342,9 @@ class GitHubForge:
         self._hinted = touched
 
     async def close(self) -> None:
-        """Nothing runs in the background."""
+        """End what git is still waiting for at the remote; nothing else runs in the background."""
+        if self._repository.remote is not None:
+            self._repository.remote.close()
 
 
 _UNSHOWN: Final = Check("push", CheckState.PENDING, summary="GitHub does not show what was pushed yet")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
 
 from claudetm.adapters.forge.github_client import GithubClient
-
-T = TypeVar("T")
 
 SHARE: Final = 0.2
 """How much of an hour's quota looks may use."""
@@ -19,6 +18,8 @@ _RESOURCES: Final = ("graphql", "core")
 _PACES: Final = ((120.0, 0.5), (600.0, 1.0), (1800.0, 2.0))  # for so many seconds of quiet, which factor
 _SLOWEST: Final = 4.0
 _MOST: Final = 60.0
+_LAST: Final = 3
+"""So many looks, each as dear as any, are spared: the one that goes beyond, and an hour of the slowest pace."""
 
 
 class Pace:
@@ -30,15 +31,16 @@ class Pace:
         self._clock = clock
         self._looks: deque[tuple[float, int]] = deque()  # when, and what it cost
 
-    def look(self, ask: Callable[[], T]) -> T:
-        """Look, and count what that costs."""
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what looking costs in here."""
         before = self._left()
         try:
-            return ask()
+            yield
         finally:
             after = self._left()
-            used = sum(max(0, left - after[window]) for window, left in before.items() if window in after)
-            self._looks.append((self._clock(), used if before else _LOOK))
+            used = [max(0, left - after[window]) for window, left in before.items() if window in after]
+            self._looks.append((self._clock(), sum(used) if used else _LOOK))
 
     def factor(self, quiet: float) -> float:
         """Return how much longer than usual to leave until the next look, after so many quiet seconds."""
@@ -58,7 +60,9 @@ class Pace:
         limits = [found for name in _RESOURCES if (found := self._client.quota().of(name)) and found.limit]
         if not limits:
             return 1.0
-        used = sum(cost for _, cost in self._looks) / (SHARE * min(found.limit for found in limits))
+        costs = [cost for _, cost in self._looks]
+        spared = _LAST * max(costs, default=0)
+        used = (sum(costs) + spared) / (SHARE * min(found.limit for found in limits))
         left = min(found.remaining / found.limit for found in limits)
         by_share = 1.0 / max(1.0 - used, 1.0 / _MOST) if used > 0.5 else 1.0  # noqa: PLR2004 - half of it
         return max(by_share, min(0.5 / max(left, 0.01), 10.0))

@@ -100,6 +100,7 @@ class Remote:
         self._environment = environment
         self._clock = clock
         self._stalled = stalled
+        self._running: set[subprocess.Popen[bytes]] = set()
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._settings: dict[str, Mapping[str, str]] = {}  # by address
 
@@ -201,8 +202,18 @@ class Remote:
                 if e.filename == command[0]:
                     raise GitMissing from e
                 raise
-        with child:
-            return self._ended(child, at)
+        self._running.add(child)
+        try:
+            with child:
+                return self._ended(child, at)
+        finally:
+            self._running.discard(child)
+
+    def close(self) -> None:
+        """Kill what runs: it may wait for a minute, for which nobody is there any more."""
+        for child in [*self._running]:
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
 
     def _ended(self, child: subprocess.Popen[bytes], at: Address) -> subprocess.CompletedProcess[bytes]:
         try:
