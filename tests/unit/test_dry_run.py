@@ -89,6 +89,17 @@ def test_a_dry_run_that_is_given_up_has_not_planned() -> None:
     assert asyncio.run(made.drive()) is Ending.CANCELLED
 
 
+def test_a_goal_of_many_pages_is_shortened_on_the_screen_alone() -> None:
+    made = dry()
+    asyncio.run(made.drive())
+    run = made.run
+    run.goal = "g" * 65_000
+    [goal] = [line for line in dry_run.lines(run) if line.startswith("Goal: ")]
+    assert goal.endswith("g… (64406 characters more)")
+    assert len(goal) < 640
+    assert dry_run.data(run)["goal"] == "g" * 65_000
+
+
 def test_it_tells_what_a_start_would_do() -> None:
     made = dry(checks=("make test",), auto_merge=False, cost_usd=5.0, max_prs=3, pause_on_pr=True)
     asyncio.run(made.drive())

@@ -22,6 +22,7 @@ from claudetm.bootstrap.github import (
     fitted,
     forge_used,
     renewal,
+    shortened,
     survey,
     token_of,
     unpushed,
@@ -414,9 +415,16 @@ def test_a_goal_beside_an_issue_comes_first() -> None:
 
 
 def test_an_issue_longer_than_a_goal_may_be_is_cut() -> None:
-    goal = from_issue(issue(body="ä" * GOAL_BYTES)).goal
+    ground = from_issue(issue(body="ä" * GOAL_BYTES))
+    goal = ground.goal
     assert GOAL_BYTES - 4 < len(goal.encode()) <= GOAL_BYTES
     assert goal.endswith("ä…")
+    whole = len(f"Greet loudly (issue #3)\n\n{'ä' * GOAL_BYTES}".encode())
+    assert ground.left_out == whole - len(goal.removesuffix("…").encode())
+    assert shortened(ground) == (
+        "goal: the first 64 KiB of issue #3; 65 KiB more are left out, so name what matters there in a goal"
+    )
+    assert shortened(from_issue(issue())) == ""
 
 
 def test_what_github_does_not_show_of_an_issue_or_a_pull_request_is_no_part_of_the_goal() -> None:

@@ -109,11 +109,15 @@ def test_a_head_that_is_not_read_is_not_told_as_reviewed(capsys: pytest.CaptureF
     assert "not reviewed: rounds used up" in told
 
 
-def test_a_review_that_is_off_says_so_and_has_read_nothing() -> None:
+def test_a_review_that_is_off_says_so_and_has_read_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     world = reviewing(policy=replace(REVIEWED, self_review=False))
     assert asyncio.run(world.drive()) is Ending.VERIFIED
     [record] = [r for r in world.records if r.type == "SelfReviewed"]
     assert record.data["skipped"] == "off"
+    Lines().event(world.run, record)
+    told = capsys.readouterr().out
+    assert "claudetm's own reviewer is off" in told
+    assert "not reviewed" not in told  # people may review it yet
     assert not world.run.changes["c1"].reviewed_head
 
 

@@ -5,6 +5,7 @@ All of it is asked before anything is written, as a run that finds out at its fi
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from claudetm.adapters.forge.github_place import (
 )
 from claudetm.adapters.forge.github_refusals import Unauthorised
 from claudetm.adapters.git.git import GitFailed, identity
-from claudetm.bootstrap.github_goal import goal_of_issue, goal_of_pull, head_of, open_issue, open_pull, stranger
+from claudetm.bootstrap.github_goal import Told, goal_of_issue, goal_of_pull, head_of, open_issue, open_pull, stranger
 from claudetm.errors import ConfigError, ForgeBusy, ForgeError, UsageError
 from claudetm.workflow.run import ADOPTED
 
@@ -59,6 +60,7 @@ class Ground:
     lent: bool = False  # the adopted pull request's branch is of somebody's fork, who lets maintainers push to it
     warning: str = ""  # what the user should know of whose words and code these are
     unseen: bool = False  # a stranger's code, which is merged only where that was asked for
+    left_out: int = 0  # bytes of the issue or the pull request that a goal has no room for
 
 
 # --- which forge ------------------------------------------------------------------------------------------------
@@ -200,9 +202,18 @@ def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice:
         why = str(error).partition(": it ")[0].rstrip(".")
         other = ", or pass --forge local" if movable else ""
         raise ForgeError(f"{why}: call the same again once that is over{other}") from error
-    for sentence in filter(None, (unpushed(user, ground), ground.warning)):
+    for sentence in filter(None, (unpushed(user, ground), ground.warning, shortened(ground))):
         notice(sentence)
     return ground
+
+
+def shortened(ground: Ground) -> str:
+    """Return what to say of a goal that was cut, or ""."""
+    if not ground.left_out:
+        return ""
+    what = f"issue #{ground.issue}" if ground.issue else f"pull request #{ground.adopts}"
+    kept, gone = (f"{math.ceil(n / 1024)} KiB" for n in (len(ground.goal.encode()), ground.left_out))
+    return f"goal: the first {kept} of {what}; {gone} more are left out, so name what matters there in a goal"
 
 
 def token_again(place: Hosted) -> Token:
@@ -227,7 +238,7 @@ def _refused(place: Hosted, token: Token) -> ConfigError:
 
 def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
     """Return where the run begins. Raises ClaudetmError, in one sentence, for what would never end well."""
-    target, goal, lent, warning, unseen = wanted.target, wanted.goal, False, "", False
+    target, told, lent, warning, unseen = wanted.target, Told(wanted.goal), False, "", False
     known = known_of(client, token, place, target, f"claudetm/{wanted.run}/c1")
     refuse_unseen(known, token, place)
     adopts = parse_pull(wanted.adopts, place) if wanted.adopts else 0
@@ -239,7 +250,7 @@ def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
                 "this machine (--sandbox on confines it)"
             )
             unseen = not wanted.merges
-        target, goal = str(pull["base"]["ref"]), goal or goal_of_pull(pull, who)
+        target, told = str(pull["base"]["ref"]), told if told.goal else goal_of_pull(pull, who)
         place, before = head_of(pull, place), {place.repository, pushed_to(place)}
         lent = pushed_to(place) not in before
         known = known_of(client, token, place, target, str(pull["head"]["ref"]))
@@ -247,12 +258,14 @@ def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
     if issue:
         if who := stranger(client, place, open_issue(client, place, issue), wanted.trusted):
             warning = f"issue #{issue} is by {who}, who is not listened to here: agents take its text for your goal"
-        goal = goal_of_issue(client, place, issue, goal, wanted.trusted)
+        told = goal_of_issue(client, place, issue, wanted.goal, wanted.trusted)
     refuse_unfinishable(known, place, target)
     if not wanted.dry:
         refuse_unpushable(replace(known, push_permission=known.permission) if lent else known, token, place)
     refuse_unsigned(known, place, target)
-    return Ground(place, known, target, known.tip, goal, token, adopts, issue, lent, warning, unseen)
+    return Ground(
+        place, known, target, known.tip, told.goal, token, adopts, issue, lent, warning, unseen, told.left_out
+    )
 
 
 def known_of(client: Asks, token: Token, place: Hosted, target: str, branch: str) -> Facts:

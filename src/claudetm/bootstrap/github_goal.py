@@ -7,7 +7,7 @@ What GitHub does not show to whoever hands it over is left out, too: nobody has 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from claudetm.adapters.forge.github_facts import Asks, pushed_to
@@ -71,7 +71,15 @@ def head_of(pull: Mapping[str, Any], place: Hosted) -> Hosted:
     return replace(place, push=str(head["ssh_url" if over_ssh else "clone_url"]), head_owner=whose.partition("/")[0])
 
 
-def goal_of_pull(pull: Mapping[str, Any], stranger: str = "") -> str:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A goal, and how many bytes of what it was made of are left out for its length."""
+
+    goal: str
+    left_out: int = 0
+
+
+def goal_of_pull(pull: Mapping[str, Any], stranger: str = "") -> Told:
     """Return the goal of bringing a pull request to merged, with what its author says of it, unless a stranger."""
     title = " ".join(printable(str(pull["title"])).split())
     said = "" if stranger else str(pull.get("body") or "")
@@ -94,7 +102,7 @@ def open_issue(client: Asks, place: Hosted, number: int) -> Mapping[str, Any]:
     return dict(issue)
 
 
-def goal_of_issue(client: Asks, place: Hosted, number: int, goal: str, trusted: Sequence[str]) -> str:
+def goal_of_issue(client: Asks, place: Hosted, number: int, goal: str, trusted: Sequence[str]) -> Told:
     """Return the goal that an open issue is, with what those who are listened to said below it."""
     issue = open_issue(client, place, number)
     title = " ".join(printable(str(issue["title"])).split())
@@ -116,9 +124,12 @@ def _at(place: Hosted) -> str:
     return f"/repos/{place.repository}"
 
 
-def _bounded(first: str, parts: Sequence[str]) -> str:
+def _bounded(first: str, parts: Sequence[str]) -> Told:
     """Return a goal of several paragraphs, without what is hidden in them, no longer than one may be."""
     shown = (clear(printable(p)).strip() for p in parts)
     whole = "\n\n".join([first, *filter(None, shown)])
+    size = len(whole.encode())
+    if size <= GOAL_BYTES:
+        return Told(whole)
     cut = whole.encode()[: GOAL_BYTES - len("…".encode())].decode(errors="ignore")
-    return whole if len(whole.encode()) <= GOAL_BYTES else f"{cut}…"
+    return Told(f"{cut}…", size - len(cut.encode()))

@@ -11,6 +11,7 @@ from claudetm.workflow.markdown import plan_markdown
 from claudetm.workflow.policy import Policy
 from claudetm.workflow.run import Run
 
+_LONGEST: Final = 600  # characters
 _LIMITS: Final = (
     "sessions",
     "cost_usd",
@@ -56,7 +57,14 @@ def lines(run: Run) -> list[str]:
     would = ["## What a start would do", "", *(f"- {line}" for line in _would(run))]
     if not run.plan.changes:
         would = ["Nothing is to be done: the planner found the goal met already."]
-    return [*plan_markdown(run).splitlines(), "", *would, ""]
+    return [*(_short(line) for line in plan_markdown(run).splitlines()), "", *would, ""]
+
+
+def _short(line: str) -> str:
+    """Return a line without what nobody reads at a terminal: an issue as a goal is one line, of 64 KiB at most."""
+    if len(line) <= _LONGEST:
+        return line
+    return f"{line[:_LONGEST]}… ({len(line) - _LONGEST} characters more)"
 
 
 def _models(run: Run) -> dict[str, tuple[str, str]]:

@@ -56,6 +56,8 @@ def _session_end(_run: Run, data: Mapping[str, Any]) -> str:
 
 def _review(_run: Run, data: Mapping[str, Any]) -> str:
     skipped = data.get("skipped", "")
+    if skipped == "off":
+        return "claudetm's own reviewer is off"
     return f"not reviewed: {skipped}" if skipped else f"reviewed: {_count(data['findings'], 'finding')}"
 
 
