@@ -454,3 +454,31 @@ def test_what_lies_untracked_in_the_users_checkout_is_not_shipped(world: GithubR
         ["git", "-C", str(world.user), "reflog"], capture_output=True, text=True, check=True, env=os.environ
     )
     assert len(reflog.stdout.splitlines()) == 1, "nothing was reset, checked out or stashed"
+
+
+def test_a_base_that_was_red_and_is_mended_meanwhile_has_nothing_run_again_for_ever(make: Make) -> None:
+    """A re-run at GitHub tests the same commit again, and only the mended base in the branch turns it green."""
+    world = make(checks={"test": "! grep -qs x broken || { echo AssertionError: broken; false; }"})
+    for workflow in world.hub.workflows.values():
+        workflow.on = ("pull_request", "push")
+    world.push_by_person("main", {"broken": "x\n"})
+    world.first = world.hub.tip("main")
+    world.github.settle()
+
+    def mend() -> None:
+        world.github.push_by_person("main", {"broken": "well\n"}, "ada")
+
+    world.when(lambda: world.count("ChecksRerun") == 1, mend)
+    assert driven(world) is Ending.BLOCKED
+    assert "the base is red, too: test fails at" in str(world.run.halt)
+    assert max(r.attempt for r in world.hub.runs) == 2
+
+
+def test_a_pull_request_that_is_closed_and_opened_again_goes_on(world: GithubRun) -> None:
+    world.github.ci.hold("test")
+    world.at_opening(lambda: world.github.close_by_person(1, "bob"))
+    assert driven(world) is Ending.BLOCKED
+    world.github.reopen_by_person(1, "bob")
+    world.github.ci.release("test")
+    assert driven(world) is Ending.VERIFIED
+    assert world.only.merged
