@@ -26,7 +26,7 @@ _TOKENS: Final = r"""(?xi)
     | (?P<scheme> \b(?:bearer|basic)\s+ ) (?P<credential> [\w.~+/=-]{8,} )
     | (?P<header> \b(?:authorization|x-api-key|private-token)["']?\s*[:=]\s*["']?
         (?:(?:bearer|basic|token|digest)\s+)? ) (?P<value> [^\s"',;]{4,} )
-    | (?P<url> \b[a-z][a-z0-9+.-]*:// ) (?P<userinfo> [^\s/@"'<>]+ ) (?=@)
+    | (?P<url> \b(?!(?:git\+)?ssh://[^\s/@:"'<>]+@)[a-z][a-z0-9+.-]*:// ) (?P<userinfo> [^\s/@"'<>]+ ) (?=@)
     """
 _SEQUENCES: Final = r"""(?xs)
     (?: \x1b\[ | \x9b ) [0-?]* [ -/]* [@-~]                      # CSI: colours, cursor

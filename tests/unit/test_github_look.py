@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -260,7 +261,7 @@ def test_a_cancelled_run_asks_for_nothing_more(
 def test_a_branch_that_a_person_s_merge_has_left_is_named_with_what_deletes_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    merged = {"state": PullRequestState.MERGED, "merge_commit": "m1", "by": "bob"}
+    merged: dict[str, Any] = {"state": PullRequestState.MERGED, "merge_commit": "m1", "by": "bob"}
     story = run(7).tell(e.PullRequestMerged("c7", "m1", "bob"))
     at = looked(story, Fake({7: pull(**merged)}))
     pr.show(at, at.find(7))
@@ -309,6 +310,18 @@ def test_comments_have_all_that_was_said_and_mark_what_is_not_listened_to(capsys
 
 
 # --- closing ----------------------------------------------------------------------------------------------------
+
+
+def test_a_conversation_is_told_with_its_address(capsys: pytest.CaptureFixture[str]) -> None:
+    said = (Comment("bob", "Why?"),)
+    threads = (Thread("PRRT_1", said, "greet.py", 2), Thread("review-5", said), Thread("comment-6", said))
+    at = looked(run(7), Fake({7: pull(threads=threads, replies={"PRRT_1": 41})}))
+    comments.show(at)
+    shown, page = told(capsys), "https://github.com/acme/widgets/pull/7"
+    for anchor in ("discussion_r41", "pullrequestreview-5", "issuecomment-6"):
+        assert f"{page}#{anchor} bob: Why?" in shown
+    comments.show(at, as_json=True)
+    assert json.loads(capsys.readouterr().out)[0]["url"] == f"{page}#discussion_r41"
 
 
 def test_one_is_closed_by_one_write() -> None:

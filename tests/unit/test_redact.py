@@ -38,7 +38,7 @@ def test_tokens_of_a_known_form_are_masked_wherever_they_stand(token: str) -> No
         ('{"x-api-key": "abcdef"}', f'{{"x-api-key": "{MASK}"}}'),
         ("https://user:pw@example.com/x.git", f"https://{MASK}@example.com/x.git"),
         ("https://token@example.com/x.git", f"https://{MASK}@example.com/x.git"),
-        ("ssh://git@example.com/x.git", f"ssh://{MASK}@example.com/x.git"),
+        ("ssh://git:pw@example.com/x.git", f"ssh://{MASK}@example.com/x.git"),
     ],
 )
 def test_headers_and_user_information_are_masked(text: str, shown: str) -> None:
@@ -49,6 +49,8 @@ def test_headers_and_user_information_are_masked(text: str, shown: str) -> None:
     "text",
     [
         "https://example.com/a@b",
+        "ssh://git@example.com/x.git",  # a user's name alone is no secret where a key logs in
+        "git+ssh://git@example.com:2222/x.git",
         "mail a@example.com",
         "the bearer of it",
         "sk-antique",

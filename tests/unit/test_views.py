@@ -103,6 +103,21 @@ def test_a_wait_keeps_its_remedy_in_a_file_and_is_broken_by_words_at_a_terminal(
     assert {row[:14] for row in rows[1:]} == {" " * 14}
 
 
+def test_settings_are_told_as_they_are_typed() -> None:
+    story = Story(*STARTED)
+    settings = {
+        "auto_push": False,
+        "session_seconds": 90.0,
+        "trusted": ["bob", "helper[bot]"],
+        "tuning": {"roles.fixer.model": "opus"},
+    }
+    assert told(story.run, "SettingsChanged", {"settings": settings}) == (
+        "new settings: git.auto_push false, limits.session_minutes 1.5, reviews.trusted bob 'helper[bot]', "
+        "roles.fixer.model opus"
+    )
+    assert told(story.run, "LimitsRaised", {"limits": {"sessions": 9}}) == "new limits: limits.sessions 9"
+
+
 @pytest.mark.parametrize("kind", sorted(e.EVENTS))
 def test_every_event_can_be_told(kind: str) -> None:
     """Whatever the journal holds, no view may fall over it."""

@@ -33,7 +33,9 @@ def show(looked: Looked, number: int | None = None, *, every: bool = False, as_j
     shown = [looked.find(number)] if number else list(looked.pulls)
     found = list(threads(shown, every=every))
     if as_json:
-        print_json([thread_data(t, s.pull.number, heard=t not in s.ignored) for s, t in found])
+        print_json(
+            [thread_data(t, s.pull.number, heard=t not in s.ignored, url=s.addresses.get(t.id, "")) for s, t in found]
+        )
         return
     if not found:
         others = sum(1 for _ in threads(shown, every=True))
@@ -43,4 +45,4 @@ def show(looked: Looked, number: int | None = None, *, every: bool = False, as_j
         if seen.pull.number != last:
             print(("\n" if last else "") + heading(seen))
             last = seen.pull.number
-        tell_thread(thread, 2, heard=thread not in seen.ignored)
+        tell_thread(thread, 2, heard=thread not in seen.ignored, url=seen.addresses.get(thread.id, ""))

@@ -214,7 +214,7 @@ def _of_change(run: Run, change: ChangeState, looked: Looked | None, driver: Dri
     told = Explanation(change.id, change.plan.title, f"{stage}{merged}{where}", change.since)
     policy = run.policy
     told.used = [
-        ("fix rounds", change.fix_rounds, policy.fix_rounds),
+        ("fix rounds since it was green", change.fix_rounds, policy.fix_rounds),
         ("review rounds", change.review_rounds, policy.review_rounds),
         ("readings by the reviewer", change.self_reviews, policy.review_rounds),
         ("updates from the base", change.updates, policy.updates),

@@ -361,10 +361,12 @@ def tell_address(url: str, indent: int = 0) -> None:
     print(" " * indent + one_line(url))
 
 
-def tell_thread(thread: Thread, indent: int = 0, *, heard: bool = True) -> None:
+def tell_thread(thread: Thread, indent: int = 0, *, heard: bool = True, url: str = "") -> None:
     """Print a conversation: where it is, how it stands, every word of both sides."""
     where = f" {thread.where}" if thread.where else ""
     tell(f"{thread.id}{where}: {thread_state(thread) if heard else 'not listened to'}", indent)
+    if url:
+        tell_address(url, indent + 2)
     for said in thread.comments:
         tell(f"{one_line(said.author)}: {said.body}", indent + 2, 2)
 
@@ -423,13 +425,14 @@ def pull_data(looked: Looked, seen: Seen) -> dict[str, Any]:
     }
 
 
-def thread_data(thread: Thread, number: int, *, heard: bool = True) -> dict[str, Any]:
+def thread_data(thread: Thread, number: int, *, heard: bool = True, url: str = "") -> dict[str, Any]:
     """Return a conversation as JSON values."""
     return {
         "id": thread.id,
         "pull_request": number,
         "path": thread.path,
         "line": thread.line or None,
+        "url": url,
         "resolved": thread.resolved,
         "answered": not thread.unanswered,
         "blocking": thread.blocking,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -74,7 +76,23 @@ def _criterion(run: Run, data: Mapping[str, Any]) -> str:
 
 
 def _settings(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items())
+    return ", ".join(f"{name} {shown}" for field, value in values.items() for name, shown in _keys(field, value))
+
+
+def _keys(field: str, value: Any) -> list[tuple[str, str]]:
+    """Return the keys that a field of the policy is set by, each with its value as it is typed."""
+    from claudetm.config import KEYS
+
+    found = [key for key in KEYS.values() if key.field == field]
+    entries = [(key, value.get(key.entry)) for key in found if key.entry and isinstance(value, Mapping)]
+    typed = [(key, part) for key, part in entries if part is not None] or [(k, value) for k in found if not k.entry]
+    return [(key.name, _typed(key.shown(part))) for key, part in typed] or [(field, _typed(value))]
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(shlex.quote, map(str, value)))
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _title(run: Run, data: Mapping[str, Any]) -> str:

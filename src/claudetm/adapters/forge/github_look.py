@@ -139,11 +139,25 @@ def _seen(pull: Pull, change: ChangeState | None) -> Seen:
         approved=pull.approved,
         reported=reported,
         links=pull.links,
+        addresses=_addresses(pull),
         draft=pull.draft,
         queue=pull.queue,
         auto_merge=pull.auto_merge,
         ignored=pull.ignored,
     )
+
+
+_ANCHORS: Final[Mapping[str, str]] = {"review-": "#pullrequestreview-", "comment-": "#issuecomment-"}
+
+
+def _addresses(pull: Pull) -> dict[str, str]:
+    """Return where each conversation is on the pull request's page, as far as it is known."""
+    found = {thread: f"{pull.url}#discussion_r{first}" for thread, first in pull.replies.items()}
+    for thread in (*pull.threads, *pull.ignored):
+        for begins, anchor in _ANCHORS.items():
+            if thread.id.startswith(begins):
+                found[thread.id] = f"{pull.url}{anchor}{thread.id.removeprefix(begins)}"
+    return found
 
 
 def pull_request(pull: Pull) -> PullRequest:

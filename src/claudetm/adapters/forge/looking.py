@@ -27,6 +27,7 @@ class Seen:
     reported: tuple[str, ...] = ()  # the checks of the newest head that have reported, in order
     logs: Mapping[str, str] = field(default_factory=dict)  # check -> the file with its log
     links: Mapping[str, str] = field(default_factory=dict)  # check -> where a person reads it
+    addresses: Mapping[str, str] = field(default_factory=dict)  # conversation -> where a person finds it
     draft: bool = False
     queue: bool = False  # what it merges into has a merge queue
     auto_merge: str = ""  # who asked the forge to merge it once it may, or ""
