@@ -165,10 +165,14 @@ def test_a_dry_run_shows_what_would_be_done_on_github_and_needs_no_right_to_push
         "checks: ci.yml (at GitHub)",
         "- pull requests: 1, on GitHub (acme/greet), for main",
         "- checks: GitHub's own; agents run make test",
-        "- reviews: by people on GitHub",
+        "- reviews: none required",
         "- landing: each pull request is merged into main at GitHub",
     ):
         assert said in ended.stdout, ended.stdout
+    assert "it merges once green" not in ended.stdout  # eve may not merge
+    assert "- reviews: none required; it merges once green" in octo(*DRY).stdout
+    github.protect(Protection(approvals=2))
+    assert "- reviews: 2 approvals of people on GitHub required" in octo(*DRY).stdout
     assert refs_of(github) == refs
     assert not github.pulls()
 
@@ -316,7 +320,16 @@ def test_the_doctor_tells_how_things_stand_at_github_and_changes_nothing(octo: T
     before = bytes_of(octo.here, octo.home)
     found = examined(octo)
     assert {name: f["state"] for name, f in found.items()} == dict.fromkeys(
-        ("forge", "GitHub token", "GitHub access", "GitHub merging", "GitHub checks", "GitHub quota"), "ok"
+        (
+            "forge",
+            "GitHub token",
+            "GitHub access",
+            "GitHub merging",
+            "GitHub reviews",
+            "GitHub checks",
+            "GitHub quota",
+        ),
+        "ok",
     )
     assert found["GitHub token"]["found"] == "GH_TOKEN, of octo, with repo, workflow"
     assert bytes_of(octo.here, octo.home) == before

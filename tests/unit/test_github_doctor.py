@@ -67,7 +67,8 @@ def test_where_nothing_is_amiss_each_thing_is_named() -> None:
         "GitHub token": "GH_TOKEN, of ada, with repo, workflow",
         "GitHub access": "acme/widgets (write)",
         "GitHub merging": "squash (allowed: squash, rebase)",
-        "GitHub rules": "main: 1 approval required, conversations must be resolved, linear history, a merge queue",
+        "GitHub reviews": "1 approval of people on GitHub required",
+        "GitHub rules": "main: conversations must be resolved, linear history, a merge queue",
         "GitHub checks": "test (required)",
         "GitHub quota": "4999 of 5000 (graphql) left",
     }
@@ -163,6 +164,20 @@ def test_what_a_run_can_live_with_is_a_warning(github: Asked, place: Hosted, nam
 
 def test_untested_merges_that_are_configured_are_a_warning() -> None:
     assert amiss(found(Asked(files={}, rollup=""), checks__none="pass")) == {"GitHub checks": "warning"}
+
+
+@pytest.mark.parametrize(
+    ("github", "settings", "says"),
+    [
+        (Asked(), {}, "none required; it merges once green"),
+        (Asked(), {"merge__auto": False}, "none required"),
+        (Asked(), {"reviews__wait": "30m"}, "none required; people on GitHub have 30 minutes for one"),
+        (Asked(), {"reviews__required": 2}, "2 approvals of people on GitHub required"),
+        (Asked({"viewerPermission": "READ"}, head={}), {}, "none required"),
+    ],
+)
+def test_whom_a_pull_request_waits_for_is_said(github: Asked, settings: Mapping[str, Any], says: str) -> None:
+    assert found(github, FORK, **settings)["GitHub reviews"].found == says
 
 
 def test_a_fork_is_named_with_both_rights() -> None:

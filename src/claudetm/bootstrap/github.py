@@ -428,6 +428,15 @@ def refuse_unchecked(found: Policy, ground: Ground, notice: Notice) -> None:
         notice("checks: none at GitHub; as checks.none is pass, what no check has reported on is merged")
 
 
+def awaited(found: Policy, approvals: int) -> str:
+    """Return in words which people a pull request waits for, where so many approvals are required."""
+    if approvals:
+        return f"{approvals} approval{'' if approvals == 1 else 's'} of people on GitHub required"
+    if found.review_wait:
+        return f"none required; people on GitHub have {found.review_wait / 60:g} minutes for one"
+    return "none required" + ("; it merges once green" if found.auto_merge else "")
+
+
 def unpushed(user: UserRepository, ground: Ground) -> str:
     """Return what to say of commits of the local target branch that GitHub lacks, or ""."""
     git, local = user.refs.git, user.refs.find(f"refs/heads/{ground.target}")

@@ -113,6 +113,8 @@ def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
     if ground is not None:
         said = [sentence.replace(user.base[:10], ground.base[:10]) for sentence in said]
         found = github.fitted(found, ground, resolved, said.append)
+        if wish.dry:  # which shows, and never does, what its policy says
+            found = replace(found, reviews_required=max(found.reviews_required, ground.facts.approvals))
     started = RunStarted(
         run=run,
         goal=ground.goal if ground else goal,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from claudetm.bootstrap.github import awaited
 from claudetm.plan.model import plan_to_data
 from claudetm.ports.agent import Role
 from claudetm.stages.models import choose
@@ -106,9 +107,10 @@ def _checks(run: Run) -> str:
 
 
 def _reviews(run: Run) -> str:
-    if run.hosted:
-        return f"by {'a fresh session and ' if run.policy.self_review else ''}people on GitHub"
-    return "by a fresh session" if run.policy.self_review else "by people only"
+    own = run.policy.self_review
+    if not run.hosted:
+        return "by a fresh session" if own else "by people only"
+    return f"{'by a fresh session; ' if own else ''}{awaited(run.policy, run.policy.reviews_required)}"
 
 
 def _landing(run: Run) -> str:

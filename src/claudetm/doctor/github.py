@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from claudetm.doctor.finding import Finding, fail, ok, refused, warn
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from claudetm.adapters.forge.github_place import Hosted
     from claudetm.bootstrap.github import Ground
     from claudetm.config import Resolved
+    from claudetm.workflow.policy import Policy
 
 _BRANCH: Final = "claudetm/doctor/c1"
 _RESOURCES: Final = ("graphql", "core")
@@ -192,6 +194,7 @@ def _merging(ground: Ground, settings: Resolved) -> Iterator[Finding]:
         yield refused("GitHub merging", ForgeError(str(error)))
     else:
         yield _by_whom(ground, how)
+    yield ok("GitHub reviews", _reviews(found, known))
     if demands := list(_demands(known)):
         yield ok("GitHub rules", f"{ground.target}: {', '.join(demands)}")
     said: list[str] = []
@@ -201,6 +204,13 @@ def _merging(ground: Ground, settings: Resolved) -> Iterator[Finding]:
         yield refused("GitHub checks", ForgeError(str(error)))
     else:
         yield _gating(known, said[-1].removeprefix("checks: "))
+
+
+def _reviews(found: Policy, known: Facts) -> str:
+    from claudetm.bootstrap.github import awaited
+
+    merges = found if known.may_merge else replace(found, auto_merge=False)
+    return awaited(merges, max(found.reviews_required, known.approvals))
 
 
 def _by_whom(ground: Ground, how: str) -> Finding:
@@ -216,8 +226,6 @@ def _by_whom(ground: Ground, how: str) -> Finding:
 
 
 def _demands(known: Facts) -> Iterator[str]:
-    if known.approvals:
-        yield f"{known.approvals} approval{'' if known.approvals == 1 else 's'} required"
     if known.conversations:
         yield "conversations must be resolved"
     if known.linear:
