@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from claudetm.adapters.forge.github_logs import slug
 from claudetm.adapters.forge.github_look import Asked, GithubLook
 from claudetm.adapters.forge.github_once import Once
 from claudetm.adapters.forge.github_place import hosted_to_data
 from claudetm.adapters.forge.github_pull import Mergeable, Pull
 from claudetm.adapters.forge.github_refusals import GithubRefused, Unanswered
 from claudetm.adapters.store.directory import StateDirectory
+from claudetm.adapters.store.journal import encode
 from claudetm.cli import comments, pr
 from claudetm.cli.branches import perhaps_left
 from claudetm.cli.pulls import Looked, pull_data
@@ -291,6 +294,27 @@ def test_logs_are_those_of_what_failed_as_the_fixer_gets_them_and_of_one_check_b
     assert told(capsys) == "--- lint: /logs/whole.log lint of #7: AssertionError"
     pr.show_logs(at, at.find(7), "test")
     assert told(capsys) == f"--- test: {JOB} test: job 911 passed"
+
+
+def test_once_it_is_green_the_logs_that_were_kept_of_earlier_heads_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = run(7).tell(e.ChecksFailed("c7", "h1", ("test",), "b0"))
+    at = replace(looked(story, Fake({7: pull(head="h2")})), state=StateDirectory(tmp_path))
+    at.state.create()
+    at.state.journal.write_bytes(b"".join(encode(r) for r in story.records))
+    pr.show_logs(at, at.find(7))
+    assert told(capsys) == "No check has left a log yet."
+    (at.state.logs / "checks").mkdir()
+    for n, head in enumerate(("h1", "elsewhere", "h1")):
+        kept = at.state.logs / "checks" / f"{slug('test')}-{head}-{n}.log"
+        kept.write_text(f"AssertionError {n}\n")
+        os.utime(kept, ns=(n, n))
+    pr.show_logs(at, at.find(7))
+    said = capsys.readouterr().out
+    assert "No check of it has failed at this head; the newest logs of earlier ones:" in said
+    assert said.endswith(f"--- test: {kept}\nAssertionError 2\n")
+    assert "AssertionError 1" not in said
 
 
 def test_comments_have_all_that_was_said_and_mark_what_is_not_listened_to(capsys: pytest.CaptureFixture[str]) -> None:

@@ -174,7 +174,10 @@ def _logs(looked: Looked, seen: Seen, check: str) -> dict[str, dict[str, str]]:
     from claudetm.prompts.bounds import CHECK_LOG
     from claudetm.prompts.excerpt import excerpt
 
-    logs = {name: looked.look.log(seen, name) for name in _wanted(seen, check)}
+    wanted = _wanted(seen, check)
+    if not wanted and looked.run.forge != "local":
+        return _kept(looked, seen)
+    logs = {name: looked.look.log(seen, name) for name in wanted}
     return {
         name: {
             "path": log.path or seen.links.get(name, ""),
@@ -185,6 +188,28 @@ def _logs(looked: Looked, seen: Seen, check: str) -> dict[str, dict[str, str]]:
     }
 
 
+def _kept(looked: Looked, seen: Seen) -> dict[str, dict[str, str]]:
+    """Return the newest log of each check that was kept here for an earlier head of the pull request."""
+    from claudetm.adapters.forge.github_logs import both_ends, failed_part, slug
+    from claudetm.adapters.store.journal import FileJournal
+    from claudetm.prompts.bounds import CHECK_LOG
+    from claudetm.prompts.excerpt import excerpt
+
+    records = FileJournal(looked.state.journal).read()
+    ours = [r.data for r in records if seen.change and r.data.get("change") == seen.change]
+    heads = {str(d["head"])[:10] for d in ours if d.get("head")}
+    failed = [str(name) for d in ours for name in d.get("failed", ())]
+    found = {}
+    for name in dict.fromkeys((*seen.reported, *failed)):
+        files = [f for h in heads for f in (looked.state.logs / "checks").glob(f"{slug(name)}-{h}-*.log")]
+        if files:
+            newest = max(files, key=lambda f: f.stat().st_mtime_ns)
+            text, _ = failed_part(newest.read_text(encoding="utf-8", errors="replace"))
+            shown = excerpt(both_ends(text), CHECK_LOG, str(newest))
+            found[name] = {"path": str(newest), "text": shown, "no_verdict": ""}
+    return found
+
+
 def show_logs(looked: Looked, seen: Seen, check: str = "") -> None:
     """Print the logs of what failed, or of one check."""
     from claudetm.cli.pulls import clean, one_line, tell
@@ -192,6 +217,8 @@ def show_logs(looked: Looked, seen: Seen, check: str = "") -> None:
     logs = _logs(looked, seen, check)
     if not logs:
         print("    No check has left a log yet.")
+    elif not check and not _wanted(seen, check):
+        tell("No check of it has failed at this head; the newest logs of earlier ones:", 4, 2)
     for name, log in logs.items():
         print(f"\n--- {one_line(name)}: {one_line(log['path'])}".rstrip(": "))
         if log["no_verdict"]:

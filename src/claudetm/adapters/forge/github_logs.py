@@ -94,7 +94,7 @@ class CheckLogs:
             about = self._client.get(f"{self._at}/actions/jobs/{job}")
         except GithubRefused:
             return self.of_check_run(check, job, no_verdict)
-        path = self._folder / f"{_slug(check)}-{str(about.get('head_sha'))[:10]}-{job}.log"
+        path = self._folder / f"{slug(check)}-{str(about.get('head_sha'))[:10]}-{job}.log"
         try:
             log = self._kept(path, job)
         except GithubRefused as refused:
@@ -159,6 +159,7 @@ def _how(about: Mapping[str, Any]) -> str:
     return ended.replace("_", " ")
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """Return what begins the names of the files that a check's logs are kept in."""
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return "".join(c if c.isalnum() else "-" for c in name)[:32].strip("-") + f"-{digest}"
