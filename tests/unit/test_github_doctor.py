@@ -174,6 +174,12 @@ def test_untested_merges_that_are_configured_are_a_warning() -> None:
         (Asked(), {"reviews__wait": "30m"}, "none required; people on GitHub have 30 minutes for one"),
         (Asked(), {"reviews__required": 2}, "2 approvals of people on GitHub required"),
         (Asked({"viewerPermission": "READ"}, head={}), {}, "none required"),
+        (Asked(rule={"requiresCodeOwnerReviews": True}), {}, "1 approval of people on GitHub required"),
+        (
+            Asked(rules={"main": [{"type": "pull_request", "parameters": {"require_code_owner_review": True}}]}),
+            {},
+            "1 approval of people on GitHub required",
+        ),
     ],
 )
 def test_whom_a_pull_request_waits_for_is_said(github: Asked, settings: Mapping[str, Any], says: str) -> None:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 20.0  # seconds that a read is repeated for, while a run is driven
 AT_ONCE: Final = 6.0  # while somebody waits for a start
+STALLED: Final = 10  # seconds without a byte that git is waited for then
 Notice = Callable[[str], None]
 
 
@@ -195,7 +196,7 @@ def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice:
     try:
         ground = survey(client_of(place, token, AT_ONCE), token, place, wanted)
         if not wanted.dry and not ground.lent:
-            remote_of(ground.hosted).try_push(user.author)
+            try_push(ground.hosted, user.author)
     except Unauthorised as error:
         raise _refused(place, token) from error
     except ForgeBusy as error:
@@ -477,6 +478,13 @@ def remote_of(place: Hosted) -> Remote:
     from claudetm.adapters.git.remote import Remote
 
     return Remote(place.url, place.push, lambda: token_of(place).value, os.environ)
+
+
+def try_push(place: Hosted, author: str) -> None:
+    """Raise what pushing a branch would raise, while somebody waits; nothing moves."""
+    from claudetm.adapters.git.remote import Remote
+
+    Remote(place.url, place.push, lambda: token_of(place).value, os.environ, stalled=STALLED).try_push(author)
 
 
 def forge_of(place: Hosted, token: Token, run: Run, repository: RunRepository, state: StateDirectory) -> Forge:

@@ -68,7 +68,7 @@ def github(place: Place) -> Iterator[Finding]:
     """Say whether a run could live there. Nothing is said where pull requests live in the repository."""
     from claudetm.adapters.forge.github_access import find
     from claudetm.adapters.forge.github_place import git_host
-    from claudetm.bootstrap.github import AT_ONCE, client_of, refuse_misshapen, remote_of, ways_in
+    from claudetm.bootstrap.github import AT_ONCE, client_of, refuse_misshapen, try_push, ways_in
 
     if place.outside or not place.readable:
         return
@@ -92,7 +92,7 @@ def github(place: Place) -> Iterator[Finding]:
     client = client_of(hosted, token, AT_ONCE)
 
     def push() -> None:
-        remote_of(hosted).try_push(place.user.author)
+        try_push(hosted, place.user.author)
 
     try:
         yield from examined(client, token, hosted, target, place.settings, push)

@@ -63,7 +63,7 @@ class Facts:
     signed_branches: bool = False  # commits of our own branches must be
     kept_closed: bool = False  # a ruleset restricts making branches of our names
     required: tuple[str, ...] = ()  # checks that must pass
-    approvals: int = 0  # that are required
+    approvals: int = 0  # that are required; a code owner's is one
     conversations: bool = False  # must be resolved
     queue: bool = False
     workflows: tuple[str, ...] = ()  # files that check a pull request
@@ -142,7 +142,7 @@ def facts(client: Asks, hosted: Hosted, target: str, branch: str) -> Facts:
         signed_branches="required_signatures" in ours,
         kept_closed=bool({"creation", "update"} & ours),
         required=_required(rule, rules),
-        approvals=max([rule.get("requiredApprovingReviewCount") or 0, *_parameters(rules, _APPROVALS)]),
+        approvals=_approvals(rule, rules),
         conversations=bool(rule.get("requiresConversationResolution")) or any(_parameters(rules, _RESOLVED)),
         queue=bool(found.get("mergeQueue")) or any(r["type"] == "merge_queue" for r in rules),
         workflows=tuple(name for name, text in files.items() if checks_pulls(text, branch, target)),
@@ -165,7 +165,7 @@ query Start($owner: String!, $name: String!, $headOwner: String!, $headName: Str
       target { oid ... on Commit { statusCheckRollup { state } } }
       refUpdateRule {
         requiredApprovingReviewCount requiredStatusCheckContexts requiresConversationResolution
-        requiresLinearHistory requiresSignatures
+        requiresLinearHistory requiresSignatures requiresCodeOwnerReviews
       }
     }
     object(expression: $workflows) { ... on Tree { entries { name object { ... on Blob { text } } } } }
@@ -177,6 +177,7 @@ query Start($owner: String!, $name: String!, $headOwner: String!, $headName: Str
 }
 """
 _APPROVALS: Final = "required_approving_review_count"
+_OWNERS: Final = "require_code_owner_review"
 _RESOLVED: Final = "required_review_thread_resolution"
 
 
@@ -219,6 +220,12 @@ def _methods(found: Mapping[str, Any], rules: Sequence[Mapping[str, Any]], *, li
     }
     narrowed = list(_parameters(rules, "allowed_merge_methods"))
     return tuple(m for m in METHODS if allowed[m] and all(m in names for names in narrowed))
+
+
+def _approvals(rule: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> int:
+    owners = bool(rule.get("requiresCodeOwnerReviews")) or any(_parameters(rules, _OWNERS))
+    count = int(rule.get("requiredApprovingReviewCount") or 0)
+    return max([int(owners), count, *map(int, _parameters(rules, _APPROVALS))])
 
 
 def _required(rule: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
