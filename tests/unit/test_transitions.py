@@ -59,6 +59,7 @@ CHANGE_ROWS: Final[Sequence[_Row]] = (
     ("ci_failed", "BaseFoundRed", ""),  # not in the design: what the change has not caused is not its to mend
     ("ci_failed", "ChecksPassed", "reviewing"),
     ("ci_failed", "ConflictFound", "updating_branch"),
+    ("ci_failed", "BaseMoved", "updating_branch"),  # not in the design: a base that was red may be mended by now
     ("reviewing", "SelfReviewed", "waiting_reviews"),
     ("reviewing", "ChecksFailed", "ci_failed"),
     ("reviewing", "ChecksAwaited", "waiting_ci"),

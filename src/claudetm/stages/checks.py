@@ -22,14 +22,14 @@ from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.working import unfinished_business, unproven
 from claudetm.stages.worktree import prepare
-from claudetm.workflow.events import BaseFoundRed, ChangeBlocked, ChecksRerun, FixPushed
+from claudetm.workflow.events import BaseFoundRed, BaseMoved, ChangeBlocked, ChecksRerun, FixPushed
 from claudetm.workflow.limits import Blocked, Wait
 from claudetm.workflow.run import ChangeState
 
 SAME_FAILURE: Final = 3  # the same failure after this many pushes is not going away
 
 
-async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | ChangeBlocked | Wait:
+async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | BaseMoved | ChangeBlocked | Wait:
     """Run the checks of a red head again, or have them fixed and push the fix."""
     if change.head not in change.rerun_heads and await ctx.forge.rerun_checks(change.number, change.head):
         return ChecksRerun(change.id, change.head)
@@ -72,19 +72,21 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ch
 
 async def _not_ours(
     ctx: Context, change: ChangeState, logs: Mapping[str, CheckLog], at_base: Mapping[str, CheckLog]
-) -> ChecksRerun | ChangeBlocked | Wait | None:
+) -> ChecksRerun | BaseMoved | ChangeBlocked | Wait | None:
     """Return the block when all that fails does so in the same way on the base; None when the fixer is due.
 
-    A base that has moved since may be mended: then the checks run with that one. One that another change mends is
-    waited for.
+    A base that has moved since may be mended: then the checks run with that one, which elsewhere has to be merged in
+    for that, as a re-run tests the same commits again. One that another change mends is waited for.
     """
     if not all(same_failure(name, log, at_base.get(name)) for name, log in logs.items()):
         return None
     if change.mends_base or all(_asked_for(ctx, log.command or name) for name, log in logs.items()):
         return None
     names, base = ", ".join(logs), change.failed_with
-    # elsewhere a re-run tests the same commits again, whatever has become of the base
-    moved = not ctx.run.hosted and await ctx.forge.base() != base
+    now = await ctx.forge.base()
+    moved = now != base
+    if moved and ctx.run.hosted:
+        return BaseMoved(change.id, now)
     if moved and await ctx.forge.rerun_checks(change.number, change.head):
         return ChecksRerun(change.id, change.head)
     if change.base_red != base:

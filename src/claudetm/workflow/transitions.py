@@ -114,6 +114,8 @@ _CHANGE: Final[dict[Stage, dict[type[e.Event], Row]]] = {
         e.FixPushed: _acted(Stage.WAITING_CI),
         e.ChecksRerun: _acted(Stage.WAITING_CI),
         e.BaseFoundRed: _noted(Stage.CI_FAILED),
+        # what fails there as it does here may be mended by now
+        e.BaseMoved: _acted(Stage.UPDATING_BRANCH),
         e.ChecksPassed: _observed(Stage.REVIEWING),
         e.ConflictFound: _observed(Stage.UPDATING_BRANCH),
         e.HeadMoved: _observed(Stage.UPDATING_BRANCH),
