@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.store.directory import NAME, StateDirectory
+from claudetm.adapters.store.directory import NAME, StateDirectory, run_folder
 from claudetm.adapters.store.journal import encode
 from claudetm.adapters.store.lock import acquire
-from claudetm.bootstrap.opening import run_folder
 from claudetm.workflow.records import Record
 from claudetm.workflow.run import fold
 from terminal import CLAUDETM, Terminal, bytes_of, terminal

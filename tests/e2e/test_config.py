@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -389,6 +391,11 @@ def test_without_auto_push_a_run_stops_before_its_first_push_until_it_is_resumed
     assert "claudetm resume" in start.stdout + start.stderr
     assert "/c1" not in person.git("branch", "--list", "claudetm/*")
     assert "git.auto_push is false" in " ".join(person("status").stdout.split())
+    for shown in (person("status").stdout, person("explain").stdout, person("explain", "c1").stdout):
+        [work] = [line for line in shown.splitlines() if "c1's work: git -C " in line]
+        command = shlex.split(work.partition("work: ")[2])
+        diff = subprocess.run(command, capture_output=True, text=True, check=True, cwd=person.here).stdout
+        assert "greet/loud.py" in diff
     # a rehearsal goes by the scripted model, whatever credentials there are
     real = {"ANTHROPIC_AUTH_TOKEN": KEY, "ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": "http://127.0.0.1:9"}
     person.extra.update(real, CLAUDETM_DEBUG="1")

@@ -16,8 +16,8 @@ import pytest
 
 from claudetm.adapters.agent.environment import MARKER
 from claudetm.adapters.forge.local_journal import ForgeJournal
+from claudetm.adapters.store.directory import run_folder
 from claudetm.adapters.store.lock import acquire
-from claudetm.bootstrap.opening import run_folder
 from claudetm.ports.forge import NewPullRequest
 from terminal import SCENARIOS, Terminal, bytes_of, left_halfway, terminal, wait_for
 

@@ -25,10 +25,10 @@ from claudetm.adapters.forge.local_checks import CheckSettings
 from claudetm.adapters.forge.local_journal import ForgeJournal
 from claudetm.adapters.git.git import identity
 from claudetm.adapters.git.run_repository import RunRepository
-from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews, WaitView
+from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews, WaitView, run_folder
 from claudetm.bootstrap import github
 from claudetm.bootstrap.clock import SystemClock
-from claudetm.bootstrap.opening import Opened, run_folder
+from claudetm.bootstrap.opening import Opened
 from claudetm.engine import inbox
 from claudetm.engine.commit import Listener, Writer
 from claudetm.engine.loop import Driver, Ending

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import secrets
 import signal
@@ -14,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-import platformdirs
-
 from claudetm.adapters.agent import access as ways
 from claudetm.adapters.commands import detect
 from claudetm.adapters.forge.github_access import Token
@@ -23,7 +20,7 @@ from claudetm.adapters.forge.github_place import hosted_from_data, hosted_to_dat
 from claudetm.adapters.git.clean_room import remove_tree
 from claudetm.adapters.git.user_refs import UserRefs
 from claudetm.adapters.git.user_repository import UserRepository, inspect, locate, refuse_tracked
-from claudetm.adapters.store.directory import NAME, StateDirectory, disk
+from claudetm.adapters.store.directory import NAME, StateDirectory, disk, run_folder
 from claudetm.adapters.store.journal import Faults, FileJournal
 from claudetm.adapters.store.lock import Lock, LockHeld, acquire, holder
 from claudetm.bootstrap import github
@@ -219,12 +216,6 @@ def _probe(folder: Path) -> None:
 
 
 _PROBE_BYTES: Final = 1 << 16
-
-
-def run_folder(root: Path, run: str) -> Path:
-    """Return where a run's own repository lies, outside the user's. `root` is the user's worktree."""
-    name = f"{root.name}-{hashlib.sha256(str(root).encode(errors='surrogateescape')).hexdigest()[:8]}"
-    return platformdirs.user_state_path("claudetm") / name / run
 
 
 def reopen(where: Path, notice: Notice = lambda _sentence: None) -> Opened:

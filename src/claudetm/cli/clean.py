@@ -117,7 +117,7 @@ def _places(run: Run, state: StateDirectory) -> tuple[UserRefs, Path]:
     """Return the user's repository, and the folder of the run's own."""
     from claudetm.adapters.git.user_refs import UserRefs
     from claudetm.adapters.git.user_repository import locate
-    from claudetm.bootstrap.opening import run_folder
+    from claudetm.adapters.store.directory import run_folder
 
     user = UserRefs(*locate(state.root.parent), run.author)
     return user, run_folder(user.root, run.id)

@@ -11,8 +11,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from claudetm.adapters.store.directory import run_folder
 from claudetm.bootstrap.driving import Screen, drive
-from claudetm.bootstrap.opening import Opened, put_away, run_folder
+from claudetm.bootstrap.opening import Opened, put_away
 from claudetm.cli.exit_codes import ExitCode
 from claudetm.cli.runlog import RunLog
 from claudetm.cli.views import CODES, Lines, Quiet, Several, View

@@ -84,6 +84,7 @@ class Explanation:
     used: list[tuple[str, int, int]] = field(default_factory=list)  # what, used, limit
     waits: list[Awaits] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
+    work: list[str] = field(default_factory=list)  # where what is not pushed yet is seen
     next: str = ""
 
 
@@ -95,6 +96,7 @@ def command(
     from claudetm.adapters.store.journal import FileJournal
     from claudetm.cli.pulls import Looked, driver_of, look_of, present_of
     from claudetm.cli.state import find, load
+    from claudetm.cli.waits import unpushed
     from claudetm.errors import ClaudetmError
 
     state = find()
@@ -111,12 +113,17 @@ def command(
         unasked = f"from the journal alone: {error}"
     told = _explained(run, subject, looked, Driving(driver, present))
     told.evidence += [unasked] if unasked else []
+    told.work = [work for c in _subjects(run, subject) if (work := unpushed(state, run, c))]
     for record in FileJournal(state.journal).read():
         if subject.concerns(record):
             _take(told, run, record)
     told.last = told.last[-_LAST:]
     told.evidence = list(dict.fromkeys(told.evidence))
     _print_json(told) if as_json else _print(told)
+
+
+def _subjects(run: Run, subject: Subject) -> list[ChangeState]:
+    return [subject.change] if subject.change else list(run.active.values())
 
 
 def _subject(run: Run, what: str) -> Subject:
@@ -323,13 +330,14 @@ def _print_json(told: Explanation) -> None:
         "used": [{"what": what, "used": used, "limit": most} for what, used, most in told.used],
         "waits_for": [{"why": a.why, "next": a.next, "until": a.until} for a in told.waits],
         "evidence": told.evidence,
+        "work": told.work,
         "next": told.next,
     }
     print_json(data)
 
 
 def _print(told: Explanation) -> None:
-    from claudetm.cli.pulls import one_line, tell
+    from claudetm.cli.pulls import one_line, tell, tell_address
 
     tell(f"{told.name}: {one_line(told.title)}", hang=2)
     tell(f"It is {told.standing}, since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(told.since))}.", hang=2)
@@ -344,10 +352,12 @@ def _print(told: Explanation) -> None:
     for awaited in told.waits:
         until = f" (until {time.strftime('%H:%M:%S', time.localtime(awaited.until))})" if awaited.until else ""
         tell(f"- {one_line(awaited.why)}{until}", 2, 2)
-    if told.evidence:
+    if told.evidence or told.work:
         print("\nWhat shows it:")
     for line in told.evidence:
         tell(f"- {one_line(line)}", 2, 2)
+    for line in told.work:
+        tell_address(f"- {line}", 2)
     print("\nWhat it used:")
     sessions = f" of {told.most_sessions}" if told.most_sessions is not None else ""
     cost = f" of ${told.most_cost:.2f}" if told.most_cost is not None else ""

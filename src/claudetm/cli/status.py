@@ -23,6 +23,7 @@ def command(
     from claudetm.adapters.store.directory import present_wait
     from claudetm.adapters.store.lock import holder
     from claudetm.cli.state import find, load
+    from claudetm.cli.waits import unpushed
 
     state = find()
     run = load(state)
@@ -38,6 +39,9 @@ def command(
         print("\n".join(receipts(run, *target_of(state.root.parent, run))))
     else:
         _print_status(run, driver.pid if driver else 0, present, everything=everything)
+        for change in run.active.values():
+            if work := unpushed(state, run, change):
+                print(work)
 
 
 def _data(run: Run, pid: int | None, present: Wait | None) -> dict[str, Any]:

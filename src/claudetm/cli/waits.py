@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from claudetm.workflow.limits import Wait, may_start
 from claudetm.workflow.run import ChangeState, Run
 from claudetm.workflow.stages import Stage
+
+if TYPE_CHECKING:
+    from claudetm.adapters.store.directory import StateDirectory
 
 
 def waits(run: Run, now: float, present: Wait | None = None) -> list[Wait]:
@@ -21,6 +25,23 @@ def waits(run: Run, now: float, present: Wait | None = None) -> list[Wait]:
         others = found if len(run.active) > 1 else _of_sessions(run, now)
         found = [present, *(w for w in others if not w.why.endswith(present.why))]
     return list({w.why: w for w in found}.values())
+
+
+def unpushed(state: StateDirectory, run: Run, change: ChangeState) -> str:
+    """Return where the finished work of a change is seen that waits for the permission to be pushed, or "".
+
+    It is the run's own repository that is asked: what stands in an agent's own git is obeyed by nobody.
+    """
+    if change.stage is not Stage.PUBLISHING or run.policy.auto_push or change.number:
+        return ""
+    import shlex
+
+    from claudetm.adapters.store.directory import run_folder
+
+    room = run_folder(state.root.parent, run.id) / "clean-room.git"
+    if not room.is_dir():
+        return ""
+    return f"{change.id}'s work: git -C {shlex.quote(str(room))} diff {change.base[:12]} {change.head[:12]}"
 
 
 def _of_sessions(run: Run, now: float) -> Iterator[Wait]:

@@ -96,7 +96,7 @@ class Place:
     @cached_property
     def runs(self) -> Path:
         """Where the runs of this repository have their own repositories; the folder of all runs outside of one."""
-        from claudetm.bootstrap.opening import run_folder
+        from claudetm.adapters.store.directory import run_folder
 
         mine = run_folder(self.root or self.where, "any").parent
         return mine if self.root else mine.parent

@@ -67,6 +67,16 @@ def write_atomically(path: Path, text: str) -> None:
             raise
 
 
+def run_folder(root: Path, run: str) -> Path:
+    """Return where a run's own repository lies, outside the user's. `root` is the user's worktree."""
+    import hashlib
+
+    import platformdirs
+
+    name = f"{root.name}-{hashlib.sha256(str(root).encode(errors='surrogateescape')).hexdigest()[:8]}"
+    return platformdirs.user_state_path("claudetm") / name / run
+
+
 @dataclass(frozen=True, slots=True)
 class StateDirectory:
     """The paths of one state directory. `root` is the directory itself, `.claude-task-master` beside `.git`."""
