@@ -24,7 +24,9 @@ def command(
         None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
     ),
     no_checks: bool = typer.Option(False, "--no-checks", help="Merge although no check ever reports."),
-    auto_merge: bool = typer.Option(None, "--auto-merge/--no-auto-merge", help="Merge what is green and reviewed."),
+    auto_merge: bool = typer.Option(
+        None, "--auto-merge/--no-auto-merge", help="Merge what is green and reviewed; a stranger's only if asked."
+    ),
     review: bool = typer.Option(None, "--review/--no-review", help="Let a fresh session review it."),
     max_sessions: int = typer.Option(
         None, "-n", "--max-sessions", help="Stop before the next session after so many."

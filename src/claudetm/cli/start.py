@@ -35,7 +35,7 @@ def command(
     check: list[str] = typer.Option(
         [], "--check", help="A command that every merge must pass; on GitHub, that agents run (repeatable)."
     ),
-    no_checks: bool = typer.Option(False, "--no-checks", help="Merge although the repository has no checks."),
+    no_checks: bool = typer.Option(False, "--no-checks", help="Merge what no check has reported on."),
     auto_merge: bool = typer.Option(None, "--auto-merge/--no-auto-merge", help="Merge what is green and reviewed."),
     review: bool = typer.Option(None, "--review/--no-review", help="Let a fresh session review each pull request."),
     verify: bool = typer.Option(None, "--verify/--no-verify", help="Judge the criteria at the end."),
