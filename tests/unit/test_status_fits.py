@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from claudetm.adapters.forge.github_place import hosted_to_data
 from claudetm.adapters.store.directory import FileViews, StateDirectory, WaitView
 from claudetm.adapters.store.journal import encode
 from claudetm.adapters.store.lock import acquire
@@ -15,7 +16,8 @@ from claudetm.workflow import events as e
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.stages import Stage
-from story import Story, at, change, forty, working
+from hosted import PLACE
+from story import Story, at, change, forty, plan, working
 from terminal import Terminal, terminal
 
 
@@ -127,3 +129,13 @@ def test_what_the_driver_waits_for_goes_before_what_the_stage_lets_one_think() -
     assert waits(at(Stage.WAITING_CI).run, 0.0, held) == [held]
     checks = Wait(None, "the checks are running")
     assert waits(at(Stage.WAITING_CI).run, 0.0, checks) == [checks]
+
+
+def test_a_run_on_github_that_has_no_pull_request_yet_sends_nobody_to_an_address_for_git(tmp_path: Path) -> None:
+    clone = "https://github.com/acme/widgets.git"
+    began = e.RunStarted("r1", "Greet", "main", "b0", forge="github", hosted=hosted_to_data(PLACE), remote=clone)
+    person = person_with(Story(began, e.PlanProposed(plan()), e.PlanApproved()), tmp_path)
+    refused = person("review", "list")
+    assert refused.returncode == 1
+    assert clone not in refused.stderr
+    assert "no pull request was opened yet: `claudetm explain` tells what it waits for" in refused.stderr
