@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from claudetm.adapters.forge.github_access import Token
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_refusals import GithubRefused, NotFound
+from claudetm.adapters.forge.github.access import Token
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.refusals import GithubRefused, NotFound
 
 TIP = "a" * 40
 TOKEN = Token("ghp_never-to-be-shown", "GH_TOKEN")

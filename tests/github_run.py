@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from claudetm.adapters.forge.github_client import GithubClient
-from claudetm.adapters.forge.github_place import hosted_to_data
+from claudetm.adapters.forge.github.client import GithubClient
+from claudetm.adapters.forge.github.place import hosted_to_data
 from claudetm.engine.commit import Writer
 from claudetm.engine.loop import Driver, Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest

@@ -23,8 +23,8 @@ from graphql import (
     validate,
 )
 
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_refusals import GithubRefused
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.refusals import GithubRefused
 from claudetm.errors import ForgeBusy
 
 HOSTED = Hosted("https://api.github.com", "acme", "widgets", "https://github.com/acme/widgets.git", "", "acme")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from claudetm.adapters.forge.github import GitHubForge
-from claudetm.adapters.forge.github_client import GithubClient
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_reading import Reading
+from claudetm.adapters.forge.github.client import GithubClient
+from claudetm.adapters.forge.github.forge import GitHubForge
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.reading import Reading
 from claudetm.adapters.git.remote import Remote
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
 from claudetm.adapters.git.user_repository import inspect

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_pull import Mergeable, Pull
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.pull import Mergeable, Pull
 from claudetm.workflow.pull_request import Check, CheckState, PullRequestState
 
 PLACE: Final = Hosted("https://api.github.com", "acme", "widgets", "https://x", "https://x", "acme")

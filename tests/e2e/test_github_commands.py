@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from claudetm.adapters.forge.github_place import Hosted, hosted_to_data
+from claudetm.adapters.forge.github.place import Hosted, hosted_to_data
 from claudetm.adapters.store.directory import StateDirectory
 from claudetm.adapters.store.journal import encode
 from claudetm.workflow import events as e

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from claudetm.adapters.forge.github_place import Hosted, hosted_to_data
+from claudetm.adapters.forge.github.place import Hosted, hosted_to_data
 from claudetm.adapters.forge.local_journal import CheckResult
 from claudetm.adapters.store.lock import acquire
 from claudetm.ports.forge import Note

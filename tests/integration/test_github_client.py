@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from claudetm import __version__
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, NotFound, Unanswered, Unauthorised
-from claudetm.adapters.forge.github_client import graphql_url as graphql_address
-from claudetm.adapters.forge.github_file import FileUnsafe, last_bytes
-from claudetm.adapters.forge.github_limits import hour
-from claudetm.adapters.forge.github_refusals import TooMuch
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused, NotFound, Unanswered, Unauthorised
+from claudetm.adapters.forge.github.client import graphql_url as graphql_address
+from claudetm.adapters.forge.github.file import FileUnsafe, last_bytes
+from claudetm.adapters.forge.github.limits import hour
+from claudetm.adapters.forge.github.refusals import TooMuch
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.redact import redact
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from graphql import OperationDefinitionNode, parse
 
-from claudetm.adapters.forge import github_merge, github_notes, github_query
+from claudetm.adapters.forge.github import merge as github_merge
+from claudetm.adapters.forge.github import notes as github_notes
+from claudetm.adapters.forge.github import query as github_query
 from github_double import graphql, moves
 from github_double.graphql_cost import cost
 from github_double.state import Annotation, Protection, Token, Workflow, WorkflowRun

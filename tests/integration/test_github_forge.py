@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github import GitHubForge
-from claudetm.adapters.forge.github_client import GithubClient, Limit
-from claudetm.adapters.forge.github_once import Once
-from claudetm.adapters.forge.github_reading import Reading
-from claudetm.adapters.forge.github_runs import GithubRuns
+from claudetm.adapters.forge.github.client import GithubClient, Limit
+from claudetm.adapters.forge.github.forge import GitHubForge
+from claudetm.adapters.forge.github.once import Once
+from claudetm.adapters.forge.github.reading import Reading
+from claudetm.adapters.forge.github.runs import GithubRuns
 from claudetm.adapters.git.run_repository import no_fault
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from claudetm.adapters.forge.github_once import Once
-from claudetm.adapters.forge.github_refusals import GithubRefused
-from claudetm.adapters.forge.github_runs import GithubRuns
+from claudetm.adapters.forge.github.once import Once
+from claudetm.adapters.forge.github.refusals import GithubRefused
+from claudetm.adapters.forge.github.runs import GithubRuns
 from claudetm.adapters.git.run_repository import no_fault
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import HeadChanged, MergeDone, MergeQueuedUp, MergeRefused, NewPullRequest, Note, NotYet

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github_client import GithubClient
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_pull import Mergeable
-from claudetm.adapters.forge.github_reading import Reading
-from claudetm.adapters.forge.github_reviews import mark
+from claudetm.adapters.forge.github.client import GithubClient
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.pull import Mergeable
+from claudetm.adapters.forge.github.reading import Reading
+from claudetm.adapters.forge.github.reviews import mark
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.workflow.pull_request import Check, CheckState, PullRequestState
 from github_double.double import Double

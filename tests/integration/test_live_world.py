@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused
 from claudetm.errors import UsageError
 from claudetm.testing.forge_conformance import opened, read
 from claudetm.workflow.pull_request import PullRequestState

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from claudetm.adapters.forge.github_access import find
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, NotFound
-from claudetm.adapters.forge.github_once import WAITS
-from claudetm.adapters.forge.github_place import Hosted, api_of, git_host, hosted
+from claudetm.adapters.forge.github.access import find
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused, NotFound
+from claudetm.adapters.forge.github.once import WAITS
+from claudetm.adapters.forge.github.place import Hosted, api_of, git_host, hosted
 from claudetm.bootstrap.github import ways_in
 from claudetm.errors import ClaudetmError, ForgeBusy, UsageError
 

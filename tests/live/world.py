@@ -16,10 +16,10 @@ from urllib.parse import quote
 
 import pytest
 
-from claudetm.adapters.forge.github import GitHubForge
-from claudetm.adapters.forge.github_client import GithubRefused
-from claudetm.adapters.forge.github_pull import Mergeable, Pull
-from claudetm.adapters.forge.github_reading import Reading
+from claudetm.adapters.forge.github.client import GithubRefused
+from claudetm.adapters.forge.github.forge import GitHubForge
+from claudetm.adapters.forge.github.pull import Mergeable, Pull
+from claudetm.adapters.forge.github.reading import Reading
 from claudetm.adapters.git.clean_room import CleanRoom
 from claudetm.adapters.git.git import run
 from claudetm.adapters.git.remote import Remote

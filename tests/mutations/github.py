@@ -30,7 +30,7 @@ def _of(file: str, *mutations: tuple[str, str, str, str]) -> tuple[Mutation, ...
 
 
 _FIELDS: Final = _of(
-    f"{_FORGE}/github_fields.py",
+    f"{_FORGE}/github/fields.py",
     (
         "the head is read from the base",
         'head=data["headRefOid"],',
@@ -118,7 +118,7 @@ _FIELDS: Final = _of(
 )
 
 _SAID: Final = _of(
-    f"{_FORGE}/github_reviews.py",
+    f"{_FORGE}/github/reviews.py",
     (
         "whose marker it is is not compared",
         "if same(author(said).name, self.me) else None",
@@ -237,7 +237,7 @@ _SAID: Final = _of(
 )
 
 _VERDICTS: Final = _of(
-    f"{_FORGE}/github_checks.py",
+    f"{_FORGE}/github/checks.py",
     (
         "skipped never passes",
         'frozenset({"success", "neutral", "skipped"})',
@@ -376,7 +376,7 @@ _VERDICTS: Final = _of(
 )
 
 _LOOKS: Final = _of(
-    f"{_FORGE}/github_reading.py",
+    f"{_FORGE}/github/reading.py",
     (
         "only the first page of checks is read",
         'while checks and checks["contexts"]["pageInfo"]["hasNextPage"]:',
@@ -530,7 +530,7 @@ _LOOKS: Final = _of(
 )
 
 _WHO: Final = _of(
-    f"{_FORGE}/github_people.py",
+    f"{_FORGE}/github/people.py",
     (
         "who may only read is listened to",
         'frozenset({"write", "maintain", "admin"})',
@@ -564,7 +564,7 @@ _WHO: Final = _of(
 )
 
 _TRANSPORT: Final = _of(
-    f"{_FORGE}/github_client.py",
+    f"{_FORGE}/github/client.py",
     (
         "only the first page is read",
         "            url = following\n",
@@ -664,7 +664,7 @@ _TRANSPORT: Final = _of(
 )
 
 _LIMITS: Final = _of(
-    f"{_FORGE}/github_limits.py",
+    f"{_FORGE}/github/limits.py",
     (
         "the reserve is used up",
         "if seen.remaining < seen.reserve:",
@@ -698,7 +698,7 @@ _LIMITS: Final = _of(
 )
 
 _REFUSALS: Final = _of(
-    f"{_FORGE}/github_refusals.py",
+    f"{_FORGE}/github/refusals.py",
     (
         "403 is none",
         "if status in {404, 410}:",
@@ -714,7 +714,7 @@ _REFUSALS: Final = _of(
 )
 
 _ONCE: Final = _of(
-    f"{_FORGE}/github_once.py",
+    f"{_FORGE}/github/once.py",
     (
         "a lost write is sent again",
         "        except Unanswered:\n            found = self.found(look)",
@@ -739,7 +739,7 @@ _ONCE: Final = _of(
 )
 
 _OPENING: Final = _of(
-    f"{_FORGE}/github_opening.py",
+    f"{_FORGE}/github/opening.py",
     (
         "any pull request that a look lists is ours",
         'if str(p["head"]["label"]).casefold() == head.casefold()]',
@@ -799,7 +799,7 @@ _OPENING: Final = _of(
 )
 
 _NOTES: Final = _of(
-    f"{_FORGE}/github_notes.py",
+    f"{_FORGE}/github/notes.py",
     (
         "a thread is resolved before the reply",
         "            thread = self._say(pull, note)\n",
@@ -860,7 +860,7 @@ _NOTES: Final = _of(
 )
 
 _MERGE: Final = _of(
-    f"{_FORGE}/github_merge.py",
+    f"{_FORGE}/github/merge.py",
     (
         "the sha is not sent",
         '{"sha": wish.head, "merge_method": wish.method}',
@@ -972,7 +972,7 @@ _MERGE: Final = _of(
 )
 
 _LOOP: Final = _of(
-    f"{_FORGE}/github.py",
+    f"{_FORGE}/github/forge.py",
     (
         "auto-merge is left on after a push",
         "if asked == pull.head and not opposed(pull):",
@@ -1054,7 +1054,7 @@ _LOOP: Final = _of(
 )
 
 _RUNS: Final = _of(
-    f"{_FORGE}/github_runs.py",
+    f"{_FORGE}/github/runs.py",
     (
         "a run of another head is run again",
         'if before.get("head_sha") != pull.head:',
@@ -1088,7 +1088,7 @@ _RUNS: Final = _of(
 )
 
 _PUSHES: Final = _of(
-    f"{_FORGE}/github_pushes.py",
+    f"{_FORGE}/github/pushes.py",
     (
         "every account's push is taken",
         "if (pushed and pushed.listened) or",
@@ -1117,7 +1117,7 @@ _PUSHES: Final = _of(
 
 _BEFORE: Final = (
     *_of(
-        f"{_FORGE}/github_facts.py",
+        f"{_FORGE}/github/facts.py",
         (
             "who may not push may",
             "return not self.push_permission or self.push_permission in _MAY_PUSH",
@@ -1150,7 +1150,7 @@ _BEFORE: Final = (
         ),
     ),
     *_of(
-        f"{_FORGE}/github_workflows.py",
+        f"{_FORGE}/github/workflows.py",
         (
             "a workflow checks every branch",
             'if wanted := filters.get("branches"):',
@@ -1159,7 +1159,7 @@ _BEFORE: Final = (
         ),
     ),
     *_of(
-        f"{_FORGE}/github_place.py",
+        f"{_FORGE}/github/place.py",
         (
             "a pull request of another repository is ours",
             "if repository.casefold() != hosted.repository.casefold() or (",
@@ -1193,7 +1193,7 @@ _WAITING: Final = _of(
 
 _REST: Final = (
     *_of(
-        f"{_FORGE}/github_logs.py",
+        f"{_FORGE}/github/logs.py",
         (
             "a job's log is asked for by its run",
             "pull.failed_jobs.get(check, ())",
@@ -1220,7 +1220,7 @@ _REST: Final = (
         ),
     ),
     *_of(
-        f"{_FORGE}/github_look.py",
+        f"{_FORGE}/github/look.py",
         (
             "head and base change places",
             "        pull.head,\n        pull.base,",
@@ -1241,7 +1241,7 @@ _REST: Final = (
         ),
     ),
     *_of(
-        f"{_FORGE}/github_access.py",
+        f"{_FORGE}/github/access.py",
         (
             "github.com's token goes to every server",
             "    if is_known(host):\n",
@@ -1250,7 +1250,7 @@ _REST: Final = (
         ),
     ),
     *_of(
-        f"{_FORGE}/github_pace.py",
+        f"{_FORGE}/github/pace.py",
         (
             "looks may use the whole quota",
             "SHARE: Final = 0.2",
@@ -1259,7 +1259,7 @@ _REST: Final = (
         ),
     ),
     *_of(
-        f"{_FORGE}/github_file.py",
+        f"{_FORGE}/github/file.py",
         (
             "a log comes from where it is not encrypted",
             'if address.scheme != "https" and not (',

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from claudetm.adapters.forge.github_access import Token, find, is_actions_token, ssh_host
+from claudetm.adapters.forge.github.access import Token, find, is_actions_token, ssh_host
 from claudetm.redact import MASK, redact
 
 EVERY = {
@@ -69,7 +69,7 @@ def test_a_token_that_was_taken_out_of_the_environment_is_found() -> None:
 import os
 from claudetm.credentials import withdraw
 withdraw()
-from claudetm.adapters.forge.github_access import find
+from claudetm.adapters.forge.github.access import find
 print(os.environ.get("GH_TOKEN"), find("github.com", os.environ).value)
 """
     done = subprocess.run(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github_checks import (
+from claudetm.adapters.forge.github.checks import (
     Checks,
     Reported,
     annotations_by_rest,
@@ -17,7 +17,7 @@ from claudetm.adapters.forge.github_checks import (
     missing,
     said_of_itself,
 )
-from claudetm.adapters.forge.github_refusals import GithubRefused, Unauthorised
+from claudetm.adapters.forge.github.refusals import GithubRefused, Unauthorised
 from claudetm.errors import ForgeBusy
 from claudetm.workflow.pull_request import Check, CheckState
 from github_values import HEAD, Values, run, status

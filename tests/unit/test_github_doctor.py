@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github_access import Token
-from claudetm.adapters.forge.github_limits import Limit, Quota
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_refusals import Unauthorised
+from claudetm.adapters.forge.github.access import Token
+from claudetm.adapters.forge.github.limits import Limit, Quota
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.refusals import Unauthorised
 from claudetm.config import resolve
 from claudetm.doctor.finding import Finding
 from claudetm.doctor.github import examined

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from claudetm.adapters.forge.github_logs import both_ends, failed_part, plain
+from claudetm.adapters.forge.github.logs import both_ends, failed_part, plain
 
 RAW = """\ufeff2024-05-01T10:00:00.0000001Z Current runner version: '2.316.0'
 2024-05-01T10:00:00.1000000Z ##[group]Operating System

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github_logs import slug
-from claudetm.adapters.forge.github_look import Asked, GithubLook
-from claudetm.adapters.forge.github_once import Once
-from claudetm.adapters.forge.github_place import hosted_to_data
-from claudetm.adapters.forge.github_pull import Mergeable, Pull
-from claudetm.adapters.forge.github_refusals import GithubRefused, Unanswered
+from claudetm.adapters.forge.github.logs import slug
+from claudetm.adapters.forge.github.look import Asked, GithubLook
+from claudetm.adapters.forge.github.once import Once
+from claudetm.adapters.forge.github.place import hosted_to_data
+from claudetm.adapters.forge.github.pull import Mergeable, Pull
+from claudetm.adapters.forge.github.refusals import GithubRefused, Unanswered
 from claudetm.adapters.store.directory import StateDirectory
 from claudetm.adapters.store.journal import encode
 from claudetm.cli import comments, pr

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, Unanswered
-from claudetm.adapters.forge.github_once import Once
-from claudetm.adapters.forge.github_opening import GithubOpening
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused, Unanswered
+from claudetm.adapters.forge.github.once import Once
+from claudetm.adapters.forge.github.opening import GithubOpening
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import NewPullRequest
 from github_values import HEAD, HOSTED

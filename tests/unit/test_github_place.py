@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from claudetm.adapters.forge.github_place import (
+from claudetm.adapters.forge.github.place import (
     Address,
     Hosted,
     address,

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from graphql import OperationDefinitionNode, parse, validate
 
-from claudetm.adapters.forge import github_query as query
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_pull import Mergeable, Pull, PushedCommit
-from claudetm.adapters.forge.github_reading import OLDEST, Reading
-from claudetm.adapters.forge.github_refusals import NotFound, TooMuch
-from claudetm.adapters.forge.github_reviews import mark
+from claudetm.adapters.forge.github import query
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.pull import Mergeable, Pull, PushedCommit
+from claudetm.adapters.forge.github.reading import OLDEST, Reading
+from claudetm.adapters.forge.github.refusals import NotFound, TooMuch
+from claudetm.adapters.forge.github.reviews import mark
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.workflow.pull_request import Check, CheckState, PullRequestState
 from github_double.graphql_cost import cost

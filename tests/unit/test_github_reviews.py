@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github_reviews import MOST, Author, Mark, Talk, bare, mark, marked, talk, withheld
+from claudetm.adapters.forge.github.reviews import MOST, Author, Mark, Talk, bare, mark, marked, talk, withheld
 from claudetm.workflow.pull_request import Comment, Thread, fixed, unfixed
 from github_values import bot, pull, review, said, thread, user
 

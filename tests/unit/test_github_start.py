@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github_access import Token
-from claudetm.adapters.forge.github_facts import Facts, facts
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_workflows import checks_pulls
+from claudetm.adapters.forge.github.access import Token
+from claudetm.adapters.forge.github.facts import Facts, facts
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.workflows import checks_pulls
 from claudetm.adapters.git.user_repository import UserRepository, inspect
 from claudetm.bootstrap.github import (
     Ground,

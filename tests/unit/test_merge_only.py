@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from claudetm.adapters.forge.github_facts import Facts
-from claudetm.adapters.forge.github_pull import Mergeable
+from claudetm.adapters.forge.github.facts import Facts
+from claudetm.adapters.forge.github.pull import Mergeable
 from claudetm.bootstrap.merge_only import against
 from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import Check, CheckState, Comment, PullRequestState, Thread

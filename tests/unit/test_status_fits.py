@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from claudetm.adapters.forge.github_place import hosted_to_data
+from claudetm.adapters.forge.github.place import hosted_to_data
 from claudetm.adapters.store.directory import FileViews, StateDirectory, WaitView
 from claudetm.adapters.store.journal import encode
 from claudetm.adapters.store.lock import acquire

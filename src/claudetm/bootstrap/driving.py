@@ -19,7 +19,7 @@ from claudetm.adapters.agent import containment
 from claudetm.adapters.agent.claude_sdk import AgentSettings, ClaudeAgent
 from claudetm.adapters.agent.environment import rehearsal_environment
 from claudetm.adapters.commands.runner import CommandRunner, RunnerSettings
-from claudetm.adapters.forge.github_place import hosted_from_data
+from claudetm.adapters.forge.github.place import hosted_from_data
 from claudetm.adapters.forge.local import LocalForge
 from claudetm.adapters.forge.local_checks import CheckSettings
 from claudetm.adapters.forge.local_journal import ForgeJournal

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from claudetm.adapters.forge.github_access import Token, find, is_actions_token, ssh_host
-from claudetm.adapters.forge.github_facts import Asks, Facts, facts, pushed_to
-from claudetm.adapters.forge.github_place import (
+from claudetm.adapters.forge.github.access import Token, find, is_actions_token, ssh_host
+from claudetm.adapters.forge.github.facts import Asks, Facts, facts, pushed_to
+from claudetm.adapters.forge.github.place import (
     Hosted,
     address,
     git_host,
@@ -23,14 +23,14 @@ from claudetm.adapters.forge.github_place import (
     parse_issue,
     parse_pull,
 )
-from claudetm.adapters.forge.github_refusals import Unauthorised
+from claudetm.adapters.forge.github.refusals import Unauthorised
 from claudetm.adapters.git.git import GitFailed, identity
 from claudetm.bootstrap.github_goal import Told, goal_of_issue, goal_of_pull, head_of, open_issue, open_pull, stranger
 from claudetm.errors import ConfigError, ForgeBusy, ForgeError, UsageError
 from claudetm.workflow.run import ADOPTED
 
 if TYPE_CHECKING:
-    from claudetm.adapters.forge.github_client import GithubClient
+    from claudetm.adapters.forge.github.client import GithubClient
     from claudetm.adapters.git.remote import Remote
     from claudetm.adapters.git.run_repository import RunRepository
     from claudetm.adapters.git.user_repository import UserRepository
@@ -149,7 +149,7 @@ def client_of(place: Hosted, token: Token, patience: float = PATIENCE) -> Github
 
     `patience` is how many seconds a read is repeated for.
     """
-    from claudetm.adapters.forge.github_client import GithubClient
+    from claudetm.adapters.forge.github.client import GithubClient
 
     refuse_misshapen(token)
     return GithubClient(place.api, token.value, patience=patience)
@@ -489,8 +489,8 @@ def try_push(place: Hosted, author: str) -> None:
 
 def forge_of(place: Hosted, token: Token, run: Run, repository: RunRepository, state: StateDirectory) -> Forge:
     """Return the forge of a run on GitHub, from what its journal says of it."""
-    from claudetm.adapters.forge.github import GitHubForge
-    from claudetm.adapters.forge.github_reading import Reading
+    from claudetm.adapters.forge.github.forge import GitHubForge
+    from claudetm.adapters.forge.github.reading import Reading
 
     client = client_of(place, token)
     email = identity(run.author)["GIT_AUTHOR_EMAIL"]

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from claudetm.adapters.forge.github_facts import Asks, pushed_to
-from claudetm.adapters.forge.github_people import People
-from claudetm.adapters.forge.github_place import Hosted, address
-from claudetm.adapters.forge.github_refusals import NotFound
-from claudetm.adapters.forge.github_reviews import Author
+from claudetm.adapters.forge.github.facts import Asks, pushed_to
+from claudetm.adapters.forge.github.people import People
+from claudetm.adapters.forge.github.place import Hosted, address
+from claudetm.adapters.forge.github.refusals import NotFound
+from claudetm.adapters.forge.github.reviews import Author
 from claudetm.bootstrap.texts import GOAL_BYTES
 from claudetm.errors import UsageError
 from claudetm.prompts.fence import clear

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 
-from claudetm.adapters.forge.github_place import parse_pull
+from claudetm.adapters.forge.github.place import parse_pull
 from claudetm.adapters.git.user_repository import inspect
 from claudetm.bootstrap import github
 from claudetm.bootstrap.configuration import configuration
@@ -32,9 +32,9 @@ from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import CheckState, PullRequestState, both_sides
 
 if TYPE_CHECKING:
-    from claudetm.adapters.forge.github_facts import Facts
-    from claudetm.adapters.forge.github_once import Once
-    from claudetm.adapters.forge.github_pull import Pull
+    from claudetm.adapters.forge.github.facts import Facts
+    from claudetm.adapters.forge.github.once import Once
+    from claudetm.adapters.forge.github.pull import Pull
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class Merged:
 
 def merge_only(said: str, where: Path, settings: Mapping[str, Any]) -> Merged:
     """Merge a pull request, named by its number or its address, by its exact head. Raises ClaudetmError."""
-    from claudetm.adapters.forge.github_facts import facts
-    from claudetm.adapters.forge.github_merge import GithubMerging, Wish
-    from claudetm.adapters.forge.github_once import Once
-    from claudetm.adapters.forge.github_reading import Reading
+    from claudetm.adapters.forge.github.facts import facts
+    from claudetm.adapters.forge.github.merge import GithubMerging, Wish
+    from claudetm.adapters.forge.github.once import Once
+    from claudetm.adapters.forge.github.reading import Reading
 
     user = inspect(where, None)
     resolved = configuration(user.root, settings, look=True)

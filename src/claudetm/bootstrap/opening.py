@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from claudetm.adapters.agent import access as ways
 from claudetm.adapters.commands import detect
-from claudetm.adapters.forge.github_access import Token
-from claudetm.adapters.forge.github_place import hosted_from_data, hosted_to_data
+from claudetm.adapters.forge.github.access import Token
+from claudetm.adapters.forge.github.place import hosted_from_data, hosted_to_data
 from claudetm.adapters.git.clean_room import remove_tree
 from claudetm.adapters.git.user_refs import UserRefs
 from claudetm.adapters.git.user_repository import UserRepository, inspect, locate, refuse_tracked

@@ -21,7 +21,7 @@ def deletion(root: Path, run: Run, branches: Iterable[str]) -> str:
 
 def _remote(root: Path, run: Run) -> str:
     """Return the name of the remote that the run pushes to, or git's address of it where none has it."""
-    from claudetm.adapters.forge.github_place import address, hosted_from_data
+    from claudetm.adapters.forge.github.place import address, hosted_from_data
     from claudetm.adapters.git.git import Git, GitFailed
 
     push = hosted_from_data(run.hosted).push

@@ -190,7 +190,7 @@ def _logs(looked: Looked, seen: Seen, check: str) -> dict[str, dict[str, str]]:
 
 def _kept(looked: Looked, seen: Seen) -> dict[str, dict[str, str]]:
     """Return the newest log of each check that was kept here for an earlier head of the pull request."""
-    from claudetm.adapters.forge.github_logs import both_ends, failed_part, slug
+    from claudetm.adapters.forge.github.logs import both_ends, failed_part, slug
     from claudetm.adapters.store.journal import FileJournal
     from claudetm.prompts.bounds import CHECK_LOG
     from claudetm.prompts.excerpt import excerpt

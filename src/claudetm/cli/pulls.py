@@ -24,8 +24,8 @@ from claudetm.workflow.pull_request import CheckState, PullRequestState, Thread
 from claudetm.workflow.stages import Halt, Stage
 
 if TYPE_CHECKING:
-    from claudetm.adapters.forge.github_look import Asked
-    from claudetm.adapters.forge.github_place import Hosted
+    from claudetm.adapters.forge.github.look import Asked
+    from claudetm.adapters.forge.github.place import Hosted
     from claudetm.adapters.forge.local_look import LocalLook
     from claudetm.adapters.forge.looking import Look, Seen
     from claudetm.adapters.store.directory import StateDirectory
@@ -138,8 +138,8 @@ def look_of(state: StateDirectory, run: Run) -> Look:
     """Return a look at the forge of a run. Raises ClaudetmError where it could not be asked."""
     if run.forge == "local":
         return _local(state, run)
-    from claudetm.adapters.forge.github_look import GithubLook
-    from claudetm.adapters.forge.github_place import hosted_from_data
+    from claudetm.adapters.forge.github.look import GithubLook
+    from claudetm.adapters.forge.github.place import hosted_from_data
 
     place = hosted_from_data(run.hosted)
     return GithubLook(run, place, lambda: _asked(state, run, place))
@@ -147,9 +147,9 @@ def look_of(state: StateDirectory, run: Run) -> Look:
 
 def _asked(state: StateDirectory, run: Run, place: Hosted) -> Asked:
     """Return who asks GitHub about a run. Raises UsageError without a token."""
-    from claudetm.adapters.forge.github_access import find
-    from claudetm.adapters.forge.github_look import Asked
-    from claudetm.adapters.forge.github_place import git_host
+    from claudetm.adapters.forge.github.access import find
+    from claudetm.adapters.forge.github.look import Asked
+    from claudetm.adapters.forge.github.place import git_host
     from claudetm.bootstrap.github import client_of, ways_in
 
     server = git_host(place.api)
@@ -158,9 +158,9 @@ def _asked(state: StateDirectory, run: Run, place: Hosted) -> Asked:
         raise UsageError(
             f"There is no token for {server}: {login}, or set {variable}; `claudetm status` shows what is known here"
         )
-    from claudetm.adapters.forge.github_logs import CheckLogs
-    from claudetm.adapters.forge.github_once import Once
-    from claudetm.adapters.forge.github_reading import Reading
+    from claudetm.adapters.forge.github.logs import CheckLogs
+    from claudetm.adapters.forge.github.once import Once
+    from claudetm.adapters.forge.github.reading import Reading
 
     client = client_of(place, token, _PATIENCE)
     email = run.author.rpartition("<")[2].rstrip(">")

@@ -15,10 +15,10 @@ from claudetm.doctor.place import Place
 from claudetm.errors import ClaudetmError, ForgeBusy, ForgeError
 
 if TYPE_CHECKING:
-    from claudetm.adapters.forge.github_access import Token
-    from claudetm.adapters.forge.github_facts import Facts
-    from claudetm.adapters.forge.github_limits import Quota
-    from claudetm.adapters.forge.github_place import Hosted
+    from claudetm.adapters.forge.github.access import Token
+    from claudetm.adapters.forge.github.facts import Facts
+    from claudetm.adapters.forge.github.limits import Quota
+    from claudetm.adapters.forge.github.place import Hosted
     from claudetm.bootstrap.github import Ground
     from claudetm.config import Resolved
     from claudetm.workflow.policy import Policy
@@ -28,7 +28,7 @@ _RESOURCES: Final = ("graphql", "core")
 
 
 class Asked(Protocol):
-    """What is asked of GitHub: a part of `github_client.GithubClient`."""
+    """What is asked of GitHub: a part of `GithubClient`."""
 
     def get(self, path: str, **params: Any) -> Any:
         """Return what a path holds."""
@@ -66,8 +66,8 @@ def forge(place: Place) -> Iterator[Finding]:
 
 def github(place: Place) -> Iterator[Finding]:
     """Say whether a run could live there. Nothing is said where pull requests live in the repository."""
-    from claudetm.adapters.forge.github_access import find
-    from claudetm.adapters.forge.github_place import git_host
+    from claudetm.adapters.forge.github.access import find
+    from claudetm.adapters.forge.github.place import git_host
     from claudetm.bootstrap.github import AT_ONCE, client_of, refuse_misshapen, try_push, ways_in
 
     if place.outside or not place.readable:
@@ -104,8 +104,8 @@ def examined(
     client: Asked, token: Token, hosted: Hosted, target: str, settings: Resolved, push: Callable[[], None]
 ) -> Iterator[Finding]:
     """Yield what GitHub says; `push` tries one. Raises ForgeBusy where it does not answer."""
-    from claudetm.adapters.forge.github_place import git_host
-    from claudetm.adapters.forge.github_refusals import Unauthorised
+    from claudetm.adapters.forge.github.place import git_host
+    from claudetm.adapters.forge.github.refusals import Unauthorised
     from claudetm.bootstrap.github import Ground, known_of, refuse_unseen, renewal
 
     server = git_host(hosted.api)

@@ -15,7 +15,7 @@ from claudetm.doctor.finding import Finding
 from claudetm.errors import ClaudetmError, RepositoryError
 
 if TYPE_CHECKING:
-    from claudetm.adapters.forge.github_place import Hosted
+    from claudetm.adapters.forge.github.place import Hosted
     from claudetm.adapters.git.user_repository import UserRepository
     from claudetm.config import Resolved
 

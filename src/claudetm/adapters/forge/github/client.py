@@ -36,7 +36,7 @@ from tenacity import (
 )
 
 from claudetm import __version__
-from claudetm.adapters.forge.github_file import (
+from claudetm.adapters.forge.github.file import (
     HOPS,
     REDIRECTS,
     FileGone,
@@ -48,9 +48,9 @@ from claudetm.adapters.forge.github_file import (
     reason,
     whole_lines,
 )
-from claudetm.adapters.forge.github_limits import Limit, Limits, Quota, hour, is_limit
-from claudetm.adapters.forge.github_place import git_host, is_loopback
-from claudetm.adapters.forge.github_refusals import (
+from claudetm.adapters.forge.github.limits import Limit, Limits, Quota, hour, is_limit
+from claudetm.adapters.forge.github.place import git_host, is_loopback
+from claudetm.adapters.forge.github.refusals import (
     GithubRefused,
     NotFound,
     TooMuch,

@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, NotFound
-from claudetm.adapters.forge.github_meant import Meant
-from claudetm.adapters.forge.github_once import Once
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_pull import Pull
-from claudetm.adapters.forge.github_reading import Reading
-from claudetm.adapters.forge.github_reviews import mark
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused, NotFound
+from claudetm.adapters.forge.github.meant import Meant
+from claudetm.adapters.forge.github.once import Once
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.pull import Pull
+from claudetm.adapters.forge.github.reading import Reading
+from claudetm.adapters.forge.github.reviews import mark
 from claudetm.errors import ForgeError
 from claudetm.ports.forge import Note
 from claudetm.workflow.pull_request import Comment, Thread

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, Unauthorised
-from claudetm.adapters.forge.github_facts import pushed_to
-from claudetm.adapters.forge.github_once import Once
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_reviews import same
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused, Unauthorised
+from claudetm.adapters.forge.github.facts import pushed_to
+from claudetm.adapters.forge.github.once import Once
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.reviews import same
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import NewPullRequest
 

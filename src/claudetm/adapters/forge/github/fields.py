@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from claudetm.adapters.forge.github_checks import Checks
-from claudetm.adapters.forge.github_pull import Mergeable, Pull, PushedCommit
-from claudetm.adapters.forge.github_reviews import Author, Hears, Talk, named, same, withheld
+from claudetm.adapters.forge.github.checks import Checks
+from claudetm.adapters.forge.github.pull import Mergeable, Pull, PushedCommit
+from claudetm.adapters.forge.github.reviews import Author, Hears, Talk, named, same, withheld
 from claudetm.workflow.pull_request import PullRequestState
 
 SOMEBODY: Final = "somebody"

@@ -1,6 +1,6 @@
 """A pull request as GitHub tells it at one moment, normalised: all that the forge decides over.
 
-`github_reading` makes it of GraphQL's answers (and of REST's, where those are refused); `github` adds what only git
+`reading` makes it of GraphQL's answers (and of REST's, where those are refused); `forge` adds what only git
 knows, and makes the port's `PullRequest` of it.
 """
 

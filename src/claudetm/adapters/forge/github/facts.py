@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-from claudetm.adapters.forge.github_place import Hosted, address
-from claudetm.adapters.forge.github_workflows import FOLDER, checks_pulls
+from claudetm.adapters.forge.github.place import Hosted, address
+from claudetm.adapters.forge.github.workflows import FOLDER, checks_pulls
 from claudetm.errors import ForgeBusy, ForgeError
 
 METHODS: Final = ("merge", "squash", "rebase")
@@ -20,7 +20,7 @@ _MAY_PUSH: Final = frozenset({"WRITE", "MAINTAIN", "ADMIN"})
 
 
 class Asks(Protocol):
-    """What is asked of GitHub here: the reading half of `github_client.GithubClient`."""
+    """What is asked of GitHub here: the reading half of `client.GithubClient`."""
 
     def get(self, path: str, **params: Any) -> Any:
         """Return what a path holds."""

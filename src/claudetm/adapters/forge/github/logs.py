@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, NotFound
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_pull import Pull
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused, NotFound
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.pull import Pull
 from claudetm.ports.forge import CheckLog
 from claudetm.redact import printable, redact
 

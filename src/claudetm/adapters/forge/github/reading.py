@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeVar
 
-from claudetm.adapters.forge import github_query as query
-from claudetm.adapters.forge.github_checks import (
+from claudetm.adapters.forge.github import query
+from claudetm.adapters.forge.github.checks import (
     Checks,
     Reported,
     annotations_by_rest,
@@ -24,12 +24,12 @@ from claudetm.adapters.forge.github_checks import (
     missing,
     said_of_itself,
 )
-from claudetm.adapters.forge.github_fields import Listen, decided, fingerprint, pull, rebased, retold
-from claudetm.adapters.forge.github_people import People
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_pull import Pull
-from claudetm.adapters.forge.github_refusals import GithubRefused, NotFound, TooMuch, Unauthorised
-from claudetm.adapters.forge.github_reviews import same, talk
+from claudetm.adapters.forge.github.fields import Listen, decided, fingerprint, pull, rebased, retold
+from claudetm.adapters.forge.github.people import People
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.pull import Pull
+from claudetm.adapters.forge.github.refusals import GithubRefused, NotFound, TooMuch, Unauthorised
+from claudetm.adapters.forge.github.reviews import same, talk
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.workflow.pull_request import CheckState, PullRequestState
 

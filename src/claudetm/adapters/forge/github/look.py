@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_pull import Mergeable, Pull
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.pull import Mergeable, Pull
 from claudetm.adapters.forge.looking import Seen
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.ports.forge import CheckLog
@@ -20,14 +20,14 @@ from claudetm.workflow.pull_request import CheckState, PullRequest, PullRequestS
 from claudetm.workflow.run import ChangeState, Run
 
 if TYPE_CHECKING:
-    from claudetm.adapters.forge.github_once import Once
+    from claudetm.adapters.forge.github.once import Once
 
 _AGAIN: Final = re.compile(r": it is (?:asked again|looked up) at [^;.]+")
 _JOB: Final = re.compile(r"/actions/runs/\d+/job/(\d+)")
 
 
 class Reads(Protocol):
-    """What reads pull requests: `github_reading.Reading`."""
+    """What reads pull requests: `reading.Reading`."""
 
     def pulls(self, numbers: Sequence[int]) -> Mapping[int, Pull]:
         """Return them as they are."""
@@ -39,7 +39,7 @@ class Reads(Protocol):
 
 
 class Logs(Protocol):
-    """What reads logs: `github_logs.CheckLogs`."""
+    """What reads logs: `logs.CheckLogs`."""
 
     def of(self, pull: Pull, check: str) -> CheckLog:
         """Return what a failed check wrote, or says of itself."""
@@ -51,7 +51,7 @@ class Logs(Protocol):
 
 
 class Writes(Protocol):
-    """What writes to GitHub, once: a part of `github_client.GithubClient`."""
+    """What writes to GitHub, once: a part of `client.GithubClient`."""
 
     def write(self, verb: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Send it and return the answer."""

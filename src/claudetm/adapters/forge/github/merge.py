@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final, assert_never
 from urllib.parse import quote
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused
-from claudetm.adapters.forge.github_once import Once
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_pull import Mergeable, Pull
-from claudetm.adapters.forge.github_reading import Reading
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused
+from claudetm.adapters.forge.github.once import Once
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.pull import Mergeable, Pull
+from claudetm.adapters.forge.github.reading import Reading
 from claudetm.ports.forge import (
     BaseChanged,
     HeadChanged,

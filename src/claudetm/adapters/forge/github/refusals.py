@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from claudetm.adapters.forge.github_limits import is_haste
+from claudetm.adapters.forge.github.limits import is_haste
 from claudetm.errors import ForgeBusy, ForgeError
 from claudetm.redact import printable, redact
 

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from claudetm.adapters.forge.github_place import is_loopback
+from claudetm.adapters.forge.github.place import is_loopback
 
 SECONDS: Final = 120.0
 """For the whole of a file."""

@@ -19,7 +19,7 @@ MANY: Final = 100
 _NEXT: Final = "pageInfo { hasNextPage endCursor }"
 
 _FRAGMENTS: Final = {
-    # Everything in it takes part in the fingerprint, or is taken over as it is: see github_fields.
+    # Everything in it takes part in the fingerprint, or is taken over as it is: see fields.
     "Light": """on PullRequest {
   id number updatedAt state isDraft headRefOid baseRefName
   baseRef { target { oid } }

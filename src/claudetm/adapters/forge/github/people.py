@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-from claudetm.adapters.forge.github_refusals import GithubRefused, Unauthorised
-from claudetm.adapters.forge.github_reviews import Author
+from claudetm.adapters.forge.github.refusals import GithubRefused, Unauthorised
+from claudetm.adapters.forge.github.reviews import Author
 
 HOUR: Final = 3600.0
 

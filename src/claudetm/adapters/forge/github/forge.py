@@ -16,21 +16,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused, Unauthorised
-from claudetm.adapters.forge.github_logs import CheckLogs
-from claudetm.adapters.forge.github_look import pull_request
-from claudetm.adapters.forge.github_meant import Meant
-from claudetm.adapters.forge.github_merge import GithubMerging, Wish, opposed
-from claudetm.adapters.forge.github_notes import GithubNotes
-from claudetm.adapters.forge.github_once import WAITS, Once
-from claudetm.adapters.forge.github_opening import GithubOpening
-from claudetm.adapters.forge.github_pace import Pace
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_pull import Pull
-from claudetm.adapters.forge.github_pushes import GithubPushes
-from claudetm.adapters.forge.github_reading import Reading, Unshown
-from claudetm.adapters.forge.github_reviews import same
-from claudetm.adapters.forge.github_runs import GithubRuns
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused, Unauthorised
+from claudetm.adapters.forge.github.logs import CheckLogs
+from claudetm.adapters.forge.github.look import pull_request
+from claudetm.adapters.forge.github.meant import Meant
+from claudetm.adapters.forge.github.merge import GithubMerging, Wish, opposed
+from claudetm.adapters.forge.github.notes import GithubNotes
+from claudetm.adapters.forge.github.once import WAITS, Once
+from claudetm.adapters.forge.github.opening import GithubOpening
+from claudetm.adapters.forge.github.pace import Pace
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.pull import Pull
+from claudetm.adapters.forge.github.pushes import GithubPushes
+from claudetm.adapters.forge.github.reading import Reading, Unshown
+from claudetm.adapters.forge.github.reviews import same
+from claudetm.adapters.forge.github.runs import GithubRuns
 from claudetm.adapters.git.run_repository import RunRepository, no_fault
 from claudetm.errors import ForgeBusy, ForgeError, RepositoryError
 from claudetm.ports.forge import CheckLog, MergeDone, MergeOutcome, NewPullRequest, Note

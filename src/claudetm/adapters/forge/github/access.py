@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from claudetm.adapters.forge.github_place import is_known
+from claudetm.adapters.forge.github.place import is_known
 from claudetm.credentials import credential
 from claudetm.redact import learn
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from claudetm.adapters.forge.github_client import GithubClient, GithubRefused
-from claudetm.adapters.forge.github_meant import Meant
-from claudetm.adapters.forge.github_once import Once
-from claudetm.adapters.forge.github_place import Hosted
-from claudetm.adapters.forge.github_pull import Pull
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused
+from claudetm.adapters.forge.github.meant import Meant
+from claudetm.adapters.forge.github.once import Once
+from claudetm.adapters.forge.github.place import Hosted
+from claudetm.adapters.forge.github.pull import Pull
 from claudetm.workflow.pull_request import Check, CheckState
 
 LAG: Final = 90.0

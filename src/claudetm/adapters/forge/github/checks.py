@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-from claudetm.adapters.forge.github_refusals import GithubRefused, Unauthorised
+from claudetm.adapters.forge.github.refusals import GithubRefused, Unauthorised
 from claudetm.workflow.pull_request import UNREPORTED, Check, CheckState
 
 ACTIONS: Final = "github-actions"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from claudetm.adapters.forge.github_pull import Pull, PushedCommit
+from claudetm.adapters.forge.github.pull import Pull, PushedCommit
 from claudetm.adapters.git.run_repository import RunRepository
 from claudetm.errors import ForgeBusy
 from claudetm.ports.repository import Merged

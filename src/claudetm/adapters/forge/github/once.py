@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
-from claudetm.adapters.forge.github_client import Unanswered
+from claudetm.adapters.forge.github.client import Unanswered
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from claudetm.adapters.forge.github_client import GithubClient
+from claudetm.adapters.forge.github.client import GithubClient
 
 SHARE: Final = 0.2
 """How much of an hour's quota looks may use."""

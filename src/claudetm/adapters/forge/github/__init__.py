@@ -1,0 +1,1 @@
+"""GitHub: the forge, and what it stands on."""
