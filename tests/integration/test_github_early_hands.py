@@ -69,3 +69,29 @@ def test_what_a_person_pushed_on_top_and_merged_early_is_followed_too(world: Git
     during_the_last_task(world, merges)
     assert asyncio.run(world.drive()) is Ending.VERIFIED
     assert {"c1.t1.txt", "c1.t2.txt", "theirs.txt"} <= files(world)
+
+
+def test_it_is_followed_also_where_the_branch_went_with_the_merge(world: GithubRun) -> None:
+    world.hub.delete_branch_on_merge = True
+
+    def merges() -> None:
+        world.github.open_pull_by_person(BRANCH)
+        world.github.ci.settle()
+        world.github.merge_by_person(1)
+
+    during_the_last_task(world, merges)
+    assert asyncio.run(world.drive()) is Ending.VERIFIED, world.run.halt
+    assert {"c1.t1.txt", "c1.t2.txt"} <= files(world)
+
+
+def test_one_that_was_closed_early_has_all_of_the_work_when_it_is_opened_again(world: GithubRun) -> None:
+    def closes() -> None:
+        world.github.open_pull_by_person(BRANCH)
+        world.github.close_by_person(1)
+
+    during_the_last_task(world, closes)
+    assert asyncio.run(world.drive()) is Ending.BLOCKED  # a veto
+    world.github.reopen_by_person(1)
+    assert asyncio.run(world.drive()) is Ending.VERIFIED, world.run.halt
+    assert {"c1.t1.txt", "c1.t2.txt"} <= files(world)
+    assert len(world.hub.pulls) == 1

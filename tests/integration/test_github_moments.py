@@ -251,14 +251,16 @@ async def test_a_merge_that_cannot_be_taken_back_is_said(world: GitHubForgeWorld
 
 
 async def test_what_a_template_is_made_of_stays_out_of_the_history(world: GitHubForgeWorld) -> None:
-    body = "## What\r\n\r\nIt greets.\r\n\r\n### How\n\nLoudly.\n\n## Screenshots\n\n### Also\n\n"
-    body += "## Checklist\n\n- [ ] I read\n"
+    body = "## What\r\n\r\nIt greets.\r\n\r\n### How\n\nLoudly.\n\n"
+    body += "```sh\n# no heading\n# nor this\n```\n\n- [x] told\n\n## Screenshots\n\n### Also\n\n"
+    body += "## Checklist\n\n- [ ] I read\n\n## Notes"
     head = await world.push("c1", {"a.txt": "a\n"})
-    pull = await world.forge.open(NewPullRequest("c1", BRANCH, head, "Greet", f"{body}\nCloses #9\n<!-- hidden -->"))
+    pull = await world.forge.open(NewPullRequest("c1", BRANCH, head, "Greet", f"Closes #9\n{body}<!-- hidden -->"))
     await world.settled(pull.number)
     done = await world.forge.merge(pull.number, head, pull.tested_base, "squash")
     assert isinstance(done, MergeDone)
     message = plumbing.git(world.hub.git, "log", "-1", "--format=%B", done.commit)
     assert message.strip() == (
-        f"Greet (#{pull.number})\n\n## What\n\nIt greets.\n\n### How\n\nLoudly.\n\n## Checklist\n\nCloses #9"
+        f"Greet (#{pull.number})\n\nCloses #9\n## What\n\nIt greets.\n\n### How\n\nLoudly.\n\n"
+        "```sh\n# no heading\n# nor this\n```\n\n- [x] told"
     )

@@ -475,6 +475,19 @@ def test_a_base_that_was_red_and_is_mended_meanwhile_is_merged_in(make: Make) ->
     assert not [r for r in world.agent.requests if r.role == "fixer"]
 
 
+def test_a_base_that_has_moved_and_is_red_still_is_not_merged_in_again_and_again(make: Make) -> None:
+    world = make(checks={"test": "! grep -qs x broken || { echo AssertionError: broken; false; }"})
+    for workflow in world.hub.workflows.values():
+        workflow.on = ("pull_request", "push")
+    world.push_by_person("main", {"broken": "x\n"})
+    world.first = world.hub.tip("main")
+    world.github.settle()
+    world.at_opening(lambda: world.github.push_by_person("main", {"other": "well\n"}, "ada"))
+    assert driven(world) is Ending.BLOCKED
+    assert f"the base is red, too: test fails at {world.hub.tip('main')[:10]}" in str(world.run.halt)
+    assert world.count("BaseMoved") == 0
+
+
 def test_a_pull_request_that_is_closed_and_opened_again_goes_on(world: GithubRun) -> None:
     world.github.ci.hold("test")
     world.at_opening(lambda: world.github.close_by_person(1, "bob"))

@@ -171,7 +171,10 @@ def test_what_somebody_closed_before_the_work_was_done_is_a_veto() -> None:
     world = Early("closes").world
     assert play(world) is Ending.BLOCKED
     assert "pull request #1 was closed unmerged" in str(world.run.halt)
-    assert "c1.t2.txt" not in world.repository.nodes[world.repository.branches["claudetm/r1/c1"]].tree
+    assert (
+        "c1.t2.txt" in world.repository.nodes[world.repository.branches["claudetm/r1/c1"]].tree
+    )  # kept for reopening
+    assert not world.forge.merges
 
 
 # --- what is said -----------------------------------------------------------------------------------------------

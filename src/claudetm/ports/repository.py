@@ -170,6 +170,10 @@ class Repository(Protocol):
         """Return the commit that was pushed last to a branch, or ""; a killed driver may not have recorded it."""
         ...
 
+    async def forget_push(self, branch: str) -> None:
+        """Take a branch for one that was never pushed, if it is gone: then it may be made again."""
+        ...
+
     async def branch_tip(self, branch: str) -> str:
         """Return the commit of a branch where the forge reads it, brought into the clean room; "" when absent."""
         ...

@@ -46,8 +46,7 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ba
         )
     at_base = await ctx.forge.failing_at(change.failed_with, change.failed) if change.failed_with else {}
     if at_base is None:
-        soon = ctx.clock.now() + ctx.run.policy.poll_seconds
-        return Wait(soon, f"{names} runs on the base alone, to see whether it fails there, too")
+        return _asked_of_the_base(ctx, names)
     if not_ours := await _not_ours(ctx, change, logs, at_base):
         return not_ours
     failed = tuple(_failed(name, log, at_base.get(name)) for name, log in logs.items())
@@ -70,6 +69,11 @@ async def fix(ctx: Context, change: ChangeState) -> FixPushed | ChecksRerun | Ba
             assert_never(result)
 
 
+def _asked_of_the_base(ctx: Context, names: str) -> Wait:
+    soon = ctx.clock.now() + ctx.run.policy.poll_seconds
+    return Wait(soon, f"{names} runs on the base alone, to see whether it fails there, too")
+
+
 async def _not_ours(
     ctx: Context, change: ChangeState, logs: Mapping[str, CheckLog], at_base: Mapping[str, CheckLog]
 ) -> ChecksRerun | BaseMoved | ChangeBlocked | Wait | None:
@@ -86,7 +90,12 @@ async def _not_ours(
     now = await ctx.forge.base()
     moved = now != base
     if moved and ctx.run.hosted:
-        return BaseMoved(change.id, now)
+        at_now = await ctx.forge.failing_at(now, change.failed)
+        if at_now is None:
+            return _asked_of_the_base(ctx, names)
+        if not all(same_failure(name, log, at_now.get(name)) for name, log in logs.items()):
+            return BaseMoved(change.id, now)
+        base, moved = now, False  # it is red there still
     if moved and await ctx.forge.rerun_checks(change.number, change.head):
         return ChecksRerun(change.id, change.head)
     if change.base_red != base:

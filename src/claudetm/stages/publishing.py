@@ -19,7 +19,9 @@ async def publish(ctx: Context, change: ChangeState) -> PullRequestOpened | Chan
     """Push the change's head and open its pull request, unless somebody has opened or closed one."""
     found = await ctx.forge.find(change.branch)
     if found and await _over(ctx, change, found):
-        return PullRequestOpened(change.id, found.number, change.head, found.url)
+        return PullRequestOpened(change.id, found.number, await _last_task(ctx, change, found), found.url)
+    if found and found.state is PullRequestState.MERGED:
+        await ctx.repository.forget_push(change.branch)  # a branch that went with the merge is no veto
     pushed = await push(ctx, change, change.head)
     if not isinstance(pushed, Stands):
         return pushed
@@ -43,6 +45,14 @@ async def _over(ctx: Context, change: ChangeState, found: PullRequest) -> bool:
     except RepositoryError:  # it was merged with that, and the branch is gone
         pushed = await ctx.repository.last_push(change.branch)
         return bool(pushed) and await ctx.repository.contains(pushed, change.head)
+
+
+async def _last_task(ctx: Context, change: ChangeState, found: PullRequest) -> str:
+    """Return the head that is over; that of one which was closed has all of the work, should it be opened again."""
+    if found.state is PullRequestState.CLOSED and await ctx.repository.branch_tip(change.branch):
+        pushed = await push(ctx, change, change.head)
+        return pushed.head if isinstance(pushed, Stands) else change.head
+    return change.head
 
 
 async def _description(ctx: Context, change: ChangeState) -> str:

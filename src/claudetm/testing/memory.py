@@ -308,6 +308,11 @@ class MemoryRepository:
         """Return what was pushed last."""
         return self.pushed.get(branch, "")
 
+    async def forget_push(self, branch: str) -> None:
+        """Forget what was pushed to a branch that is gone."""
+        if branch not in self.branches:
+            self.pushed.pop(branch, None)
+
     async def branch_tip(self, branch: str) -> str:
         """Return where the branch stands."""
         return self.branches.get(branch, "")

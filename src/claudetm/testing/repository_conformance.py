@@ -200,6 +200,8 @@ class RepositoryConformance:
         assert await repo.push(BRANCH, head) == Pushed()
         assert await repo.push(BRANCH, head) == Pushed()
         assert await repo.last_push(BRANCH) == head
+        await repo.forget_push(BRANCH)
+        assert await repo.last_push(BRANCH) == head  # it is there
         assert await repo.branch_tip(BRANCH) == head
         refused = await repo.push(BRANCH, world.first)
         assert isinstance(refused, PushRefused)

@@ -622,6 +622,12 @@ class RunRepository:
             self._pushes[branch] = await self._in_room(CleanRoom.ref, _pushed(branch))
         return self._pushes[branch]
 
+    async def forget_push(self, branch: str) -> None:
+        """Take a branch for one that was never pushed, if it is gone: then it may be made again."""
+        if not await self.branch_tip(branch):
+            await self._in_room(CleanRoom.forget, _pushed(branch))
+            self._pushes.pop(branch, None)
+
     async def parents(self, commit: str) -> tuple[str, tuple[str, ...]]:
         """Return a commit's tree and parents."""
         return await self._in_room(CleanRoom.parents, commit)

@@ -61,8 +61,11 @@ _RULES: Final = (
     (r"workflow", "workflows"),
 )
 _COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-_BOX: Final = re.compile(r"^[ \t]*[-*+] \[[ xX]\].*(?:\n|\Z)", re.MULTILINE)
-_EMPTY: Final = re.compile(r"^(?P<level>#{1,6})[ \t].*\n\s*(?=\Z|(?!(?P=level)#)#{1,6}[ \t])", re.MULTILINE)
+_FENCED: Final = re.compile(r"^(?P<fence>```+|~~~+).*?(?:^(?P=fence)|\Z)", re.DOTALL | re.MULTILINE)
+_BOX: Final = re.compile(r"^[ \t]*[-*+] \[ \].*(?:\n|\Z)", re.MULTILINE)
+_EMPTY: Final = re.compile(
+    r"^(?P<level>#{1,6})[ \t].*(?:\n|\Z)\s*(?=\Z|(?!(?P=level)#)#{1,6}[ \t])", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,12 +344,20 @@ def opposed(pull: Pull) -> bool:
 def squashed(pull: Pull) -> tuple[str, str]:
     """Return title and text of the one commit that it becomes: the description without what only its form needs.
 
-    Hidden comments, check boxes and headings that nothing stands below are a template's, and no part of a history.
+    Hidden comments, boxes that nobody ticked and headings with nothing below are a template's: no part of a history.
     """
-    text = _BOX.sub("", _COMMENT.sub("", pull.body.replace("\r\n", "\n")))
+    blocks: list[str] = []  # of code, in which nothing is a heading
+
+    def put_aside(block: re.Match[str]) -> str:
+        blocks.append(block[0])
+        return f"\0{len(blocks) - 1}\0"
+
+    text = _FENCED.sub(put_aside, pull.body.replace("\r\n", "\n").replace("\0", ""))
+    text = _BOX.sub("", _COMMENT.sub("", text))
     while (shorter := _EMPTY.sub("", text)) != text:
         text = shorter
     text = re.sub(r"\n{3,}", "\n\n", text).strip()
+    text = re.sub("\0(\\d+)\0", lambda found: blocks[int(found[1])], text)
     title = pull.title.removesuffix(f"(#{pull.number})").rstrip()
     return f"{title} (#{pull.number})", text
 
