@@ -468,8 +468,20 @@ _LOOKS: Final = _of(
         f"{_READING}test_one_that_github_never_manages_does_not_hold_up_the_others",
     ),
     (
+        "one that github never manages holds up those that were read before",
+        "if {*known} <= {*due}:",
+        "if True:",
+        f"{_READING}test_one_that_github_never_manages_does_not_hold_up_those_that_were_read_before",
+    ),
+    (
+        "what goes wrong at no place over one alone holds up the others",
+        "if (number is None and len(numbers) > 1) or",
+        "if number is None or",
+        f"{_READING}test_what_goes_wrong_over_one_alone_is_of_that_one_wherever_it_is_said_to_be",
+    ),
+    (
         "one that is told in part holds up the others",
-        "if number is None or not isinstance(why, ForgeBusy):",
+        "if (number is None and len(numbers) > 1) or not isinstance(why, ForgeBusy):",
         "if True:",
         f"{_READING}test_one_that_is_told_in_part_does_not_hold_up_the_others",
     ),

@@ -239,6 +239,24 @@ def test_one_that_github_never_manages_does_not_hold_up_the_others() -> None:
         reads.pulls([1])
 
 
+def test_one_that_github_never_manages_does_not_hold_up_those_that_were_read_before() -> None:
+    client = Slow(50, 2)
+    reads = reading(client)
+    assert list(reads.pulls([1, 2, 3])) == [1, 3]
+    client.now[3]["isDraft"] = True
+    assert reads.pulls([1, 2, 3])[3].withheld == "it is a draft"
+    assert list(reads.pulls([1, 2, 3])) == [1, 3]
+    client.heavy = ()
+    assert list(reads.pulls([1, 2, 3])) == [1, 2, 3]
+    client.heavy = (2,)
+    reads.forget(2)
+    assert list(reads.pulls([1, 2, 3])) == [1, 3]
+    client.now[1]["isDraft"], client.now[3]["isDraft"] = True, False
+    client.heavy = (1, 2, 3)
+    with pytest.raises(TooMuch):  # nothing is known of any
+        reads.pulls([1, 2, 3])
+
+
 def test_an_answer_that_broke_off_is_asked_for_in_parts() -> None:
     class Broke(Values):
         def graphql(self, text: str, /, **variables: Any) -> tuple[Any, list[Any]]:
@@ -582,6 +600,24 @@ def test_one_that_is_told_in_part_does_not_hold_up_the_others() -> None:
     for ask in (lambda: reads.pulls([2]), lambda: reads.pull(2)):
         with pytest.raises(ForgeBusy, match=r"told only a part of pull request #2 \(It fails over this one\)"):
             ask()
+
+
+@pytest.mark.parametrize("path", [[], ["repository"], ["rateLimit", "cost"], ["repository", "owner", "login"]])
+def test_what_goes_wrong_over_one_alone_is_of_that_one_wherever_it_is_said_to_be(
+    path: list[str],
+) -> None:
+    class Vague(Values):
+        def graphql(self, text: str, /, **variables: Any) -> tuple[Any, list[Any]]:
+            data, errors = super().graphql(text, **variables)
+            if "p2: " in text:
+                errors = [{"message": "Something went wrong: timeout", "path": path}]
+            return data, errors
+
+    reads = reading(Vague(pull(1), pull(2), pull(3)))
+    assert list(reads.pulls([1, 2, 3])) == [1, 3]
+    assert list(reads.pulls([1, 2, 3])) == [1, 3]
+    with pytest.raises(ForgeBusy, match=r"told only a part of pull request #2"):
+        reads.pull(2)
 
 
 def test_what_was_read_before_is_not_told_of_one_that_is_told_in_part_now() -> None:

@@ -213,7 +213,12 @@ class Reading:
             known = [n for n in wanted if n in self._held]
             due += self._changed(known)
             due += self._aged([n for n in known if n not in due], len(due))
-            self._read(due)
+            try:
+                self._read(due)
+            except TooMuch as hole:
+                if {*known} <= {*due}:
+                    raise
+                self._lacking |= dict.fromkeys(due, hole)  # of the others GitHub has just told
             for number in self._restless(wanted, {*due}):
                 held = self._held[number]
                 self._held[number] = replace(held, pull=self._made(held.told, anew=True))
@@ -483,9 +488,9 @@ class Reading:
                 refused.add(number)
             elif number is None or len(path) == 2 or (path[2] in _NEEDED and path[-1] not in _ACCOUNTS):  # noqa: PLR2004
                 why = self._unreadable(number or numbers[0], error, errors)
-                if number is None or not isinstance(why, ForgeBusy):
+                if (number is None and len(numbers) > 1) or not isinstance(why, ForgeBusy):
                     raise why
-                holes.setdefault(number, why)
+                holes.setdefault(number or numbers[0], why)
         for name, number in named.items():
             if repository.get(name) is None:
                 holes.setdefault(number, self._hole(number, errors))
