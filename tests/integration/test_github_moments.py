@@ -94,6 +94,25 @@ async def test_a_resolving_that_never_arrived_is_not_taken_for_done(world: GitHu
     assert len(world.github.thread(thread).comments) == 2
 
 
+@pytest.mark.parametrize("killed", [True, False])
+async def test_a_resolving_that_is_refused_holds_up_nothing(killed: bool, world: GitHubForgeWorld) -> None:
+    number = (await opened(world, FILE)).number
+    thread = world.github.remark(number, "Why?", path="a.txt", line=2)
+    note = Note("m1", "Because.", thread=thread, resolve=True, seen=1)
+    if killed:
+        with pytest.raises(Killed):
+            await world.driver(dying("resolve:before")).note(number, note)
+        world.driver()
+    world.github.faults.refuse("graphql resolveReviewThread", 403, FORBIDDEN, times=9)
+    if not killed:
+        assert await world.forge.note(number, note) == thread
+    assert [len(t.comments) for t in (await read(world, number)).threads] == [2]
+    world.driver()
+    await read(world, number)
+    assert len(world.github.asked("graphql resolveReviewThread")) == 1
+    assert not world.github.thread(thread).resolved
+
+
 async def test_a_lost_answer_is_looked_for_again_where_looks_lag_behind(world: GitHubForgeWorld) -> None:
     number = (await opened(world, FILE)).number
     world.github.faults.stale("graphql *", reads=2)
@@ -134,6 +153,22 @@ async def test_a_run_that_cannot_be_retried_is_not_taken_for_begun(world: GitHub
     world.github.faults.refuse("POST /repos/*/rerun-failed-jobs", 403, refused)
     assert not await world.forge.rerun_checks(pull.number, pull.head)
     assert [run.attempt for run in world.hub.runs] == [1]
+
+
+async def test_a_rerun_that_had_no_answer_and_failed_again_is_not_begun_a_third_time(world: GitHubForgeWorld) -> None:
+    pull = await red(world)
+    world.github.faults.lose_answer("POST /repos/*/rerun-failed-jobs")
+    world.github.faults.stale("GET /repos/*/actions/runs/*", reads=4)
+    forge = world.driver()
+    with pytest.raises(ForgeBusy):
+        await forge.rerun_checks(pull.number, pull.head)
+    world.time += 90
+    await world.settled(pull.number)
+    assert await world.forge.rerun_checks(pull.number, pull.head)
+    assert [run.attempt for run in world.hub.runs] == [2]
+    await read(world, pull.number)  # it is written down by now
+    assert await world.forge.rerun_checks(pull.number, pull.head)
+    assert [run.attempt for run in world.hub.runs] == [3]
 
 
 async def test_what_passed_does_not_run_again(tmp_path: Path, github: Double) -> None:

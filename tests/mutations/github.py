@@ -869,6 +869,12 @@ _NOTES: Final = _of(
         "return True",
         f"{_MOMENTS}test_a_resolving_that_never_arrived_is_not_taken_for_done",
     ),
+    (
+        "a refused resolving is tried at each look",
+        "except GithubRefused as refused:  # the reply stands",
+        "except NotFound as refused:  # the reply stands",
+        f"{_MOMENTS}test_a_resolving_that_is_refused_holds_up_nothing",
+    ),
 )
 
 _MERGE: Final = _of(
@@ -1090,6 +1096,12 @@ _RUNS: Final = _of(
         "return look() is not None",
         "return True",
         f"{_MOMENTS}test_a_run_that_cannot_be_retried_is_not_taken_for_begun",
+    ),
+    (
+        "a re-run that had no answer counts as told",
+        "if self._begin(run, pull, keys)}",
+        "if self._begin(run, pull, self._untold.setdefault(pull.number, []))}",
+        f"{_MOMENTS}test_a_rerun_that_had_no_answer_and_failed_again_is_not_begun_a_third_time",
     ),
     (
         "a re-run that is refused has begun",

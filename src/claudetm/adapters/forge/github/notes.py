@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
-from claudetm.adapters.forge.github.client import GithubClient, GithubRefused, NotFound
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused, NotFound, Unauthorised
 from claudetm.adapters.forge.github.meant import Meant
 from claudetm.adapters.forge.github.once import Once
 from claudetm.adapters.forge.github.place import Hosted
@@ -194,7 +194,13 @@ class GithubNotes:
             _log.info("%s: the token may not resolve %s", pull.url, name)
             return
         self._faults(f"resolve:before:{note.marker}")
-        self._turn(number, name, _RESOLVE, resolved=True)
+        try:
+            self._turn(number, name, _RESOLVE, resolved=True)
+        except Unauthorised:
+            raise
+        except GithubRefused as refused:  # the reply stands, and asking again changes nothing
+            _log.info("%s: %s stays unresolved: %s", pull.url, name, refused)
+            return
         self._faults(f"resolve:after:{note.marker}")
 
     def _reopen(self, number: int, name: str) -> None:

@@ -215,10 +215,10 @@ class Reading:
             due += self._aged([n for n in known if n not in due], len(due))
             try:
                 self._read(due)
-            except TooMuch as hole:
+            except TooMuch as error:
                 if {*known} <= {*due}:
                     raise
-                self._lacking |= dict.fromkeys(due, hole)  # of the others GitHub has just told
+                self._lacking |= dict.fromkeys(due, error)  # of the others GitHub has just told
             for number in self._restless(wanted, {*due}):
                 held = self._held[number]
                 self._held[number] = replace(held, pull=self._made(held.told, anew=True))

@@ -42,7 +42,9 @@ class GithubRuns:
     def rerun(self, pull: Pull) -> bool:
         """Run what failed once more; False where nothing of it can."""
         red = [c.name for c in pull.checks if c.state is CheckState.FAILED and c.name in pull.runs]
-        begun = {run for run in dict.fromkeys(r for name in red for r in pull.runs[name]) if self._begin(run, pull)}
+        runs, keys = dict.fromkeys(r for name in red for r in pull.runs[name]), list[str]()
+        begun = {run for run in runs if self._begin(run, pull, keys)}
+        self._untold.setdefault(pull.number, []).extend(keys)  # not where one had no answer: all are asked for again
         again = [n for n in red if not begun.isdisjoint(pull.runs[n])]
         jobs = frozenset(job for n in again for job in pull.failed_jobs.get(n, ()))
         self._again[pull.number] = (self._once.clock() + LAG, jobs)
@@ -54,11 +56,11 @@ class GithubRuns:
             if self._meant:
                 self._meant.drop(key)
 
-    def _begin(self, run: int, pull: Pull) -> bool:
+    def _begin(self, run: int, pull: Pull, untold: list[str]) -> bool:
         before = self._about(run)
         if before.get("head_sha") != pull.head:
             return False
-        attempt, untold = int(before.get("run_attempt") or 1), self._untold.setdefault(pull.number, [])
+        attempt = int(before.get("run_attempt") or 1)
         earlier = _key(run, attempt - 1)
         if before.get("status") != "completed" or (self._meant and self._meant.has(earlier)):
             untold.append(earlier)  # a driver that died had it run again, and may not have seen how that ended
