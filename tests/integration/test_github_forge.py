@@ -628,6 +628,29 @@ async def test_an_administrators_token_does_not_override_protection(world: GitHu
     assert world.hub.tip("main") == pull.base
 
 
+async def test_blocked_is_believed_anew_after_what_was_seen_in_the_way(
+    world: GitHubForgeWorld,
+) -> None:
+    with world.acting():
+        world.hub.permissions[US] = "admin"
+        world.github.protect(Protection(contexts=("test",), signatures=True, enforce_admins=False))
+    pull = await world.settled((await opened(world, FILE)).number)
+
+    async def merge() -> object:
+        return await world.forge.merge(pull.number, pull.head, pull.base, "merge")
+
+    assert isinstance(await merge(), NotYet)
+    with world.acting():
+        world.pull(pull.number).draft = True
+    assert isinstance(await merge(), Opposed)
+    world.time += 300
+    with world.acting():
+        world.pull(pull.number).draft = False
+    assert isinstance(await merge(), NotYet)
+    world.time += 300
+    assert isinstance(await merge(), MergeRefused)
+
+
 async def test_a_queue_is_used_where_there_is_one(world: GitHubForgeWorld) -> None:
     with world.acting():
         known = world.github.state.new_id()

@@ -946,6 +946,12 @@ _MERGE: Final = _of(
         f"{_LIFE}test_an_administrators_token_does_not_override_protection",
     ),
     (
+        "how long it was blocked counts on over what was in the way",
+        "            self._blocked.pop((wish.number, wish.head), None)\n        return way",
+        "            pass\n        return way",
+        f"{_LIFE}test_blocked_is_believed_anew_after_what_was_seen_in_the_way",
+    ),
+    (
         "whoever may bypass a ruleset does",
         '.get("current_user_can_bypass", "never") != "never" for n in ids)',
         '.get("current_user_can_bypass", "never") == "bypassing" for n in ids)',

@@ -63,9 +63,7 @@ _RULES: Final = (
 _COMMENT: Final = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _FENCED: Final = re.compile(r"^(?P<fence>```+|~~~+).*?(?:^(?P=fence)|\Z)", re.DOTALL | re.MULTILINE)
 _BOX: Final = re.compile(r"^[ \t]*[-*+] \[ \].*(?:\n|\Z)", re.MULTILINE)
-_EMPTY: Final = re.compile(
-    r"^(?P<level>#{1,6})[ \t].*(?:\n|\Z)\s*(?=\Z|(?!(?P=level)#)#{1,6}[ \t])", re.MULTILINE
-)
+_EMPTY: Final = re.compile(r"^(?P<level>#{1,6})[ \t].*(?:\n|\Z)\s*(?=\Z|(?!(?P=level)#)#{1,6}[ \t])", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,7 @@ class GithubMerging:
 
     def _merge(self, wish: Wish) -> MergeOutcome:
         pull = self._settled(wish.number)
-        if (way := in_the_way(pull, wish)) is not None:
+        if (way := self._in_the_way(pull, wish)) is not None:
             return way
         if pull.queue:
             return self._enqueue(pull, wish)
@@ -128,12 +126,19 @@ class GithubMerging:
             if self._merges_later(pull, wish):
                 return MergeQueuedUp()
             pull = self._settled(wish.number)
-            if (way := in_the_way(pull, wish)) is not None:
+            if (way := self._in_the_way(pull, wish)) is not None:
                 return way
         if pull.status == _BLOCKED and self._could_override(pull):
             return self._blocked_yet(pull)
         self._blocked.pop((pull.number, pull.head), None)
         return self._put(pull, wish)
+
+    def _in_the_way(self, pull: Pull, wish: Wish) -> MergeOutcome | None:
+        """Return what a look shows; with something in the way, it is not for nothing that it is BLOCKED."""
+        way = in_the_way(pull, wish)
+        if way is not None:
+            self._blocked.pop((wish.number, wish.head), None)
+        return way
 
     def _blocked_yet(self, pull: Pull) -> NotYet | MergeRefused:
         """Return what BLOCKED is, where all that is seen is satisfied: not worked out anew yet, and then a rule."""
