@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class ClaudetmError(Exception):
     """A known error: printed as one sentence, exit code 1."""
@@ -41,6 +43,9 @@ class ForgeError(ClaudetmError):
 
 class ForgeBusy(ForgeError):  # noqa: N818 - a fact about the forge
     """The forge cannot be asked now: it is out of reach, or its quota is used up. Nothing is wrong with the run."""
+
+    alone: ClassVar[bool] = False
+    """Whether it may be so of one pull request alone, while work on others can go on."""
 
     def __init__(self, sentence: str, until: float) -> None:
         """Say why, and when to ask again (epoch seconds)."""

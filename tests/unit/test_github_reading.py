@@ -235,8 +235,9 @@ def test_one_that_github_never_manages_does_not_hold_up_the_others() -> None:
     client = Slow(50, 1)
     reads = reading(client)
     assert list(reads.pulls([1, 2, 3])) == [2, 3]
-    with pytest.raises(TooMuch):
+    with pytest.raises(TooMuch) as busy:
         reads.pulls([1])
+    assert busy.value.alone
 
 
 def test_one_that_github_never_manages_does_not_hold_up_those_that_were_read_before() -> None:
@@ -616,8 +617,9 @@ def test_what_goes_wrong_over_one_alone_is_of_that_one_wherever_it_is_said_to_be
     reads = reading(Vague(pull(1), pull(2), pull(3)))
     assert list(reads.pulls([1, 2, 3])) == [1, 3]
     assert list(reads.pulls([1, 2, 3])) == [1, 3]
-    with pytest.raises(ForgeBusy, match=r"told only a part of pull request #2"):
+    with pytest.raises(ForgeBusy, match=r"told only a part of pull request #2") as busy:
         reads.pull(2)
+    assert busy.value.alone
 
 
 def test_what_was_read_before_is_not_told_of_one_that_is_told_in_part_now() -> None:

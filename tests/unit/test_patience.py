@@ -28,6 +28,12 @@ FINDING = {
 }
 
 
+class Lone(ForgeBusy):
+    """What a forge raises that is busy over one pull request alone."""
+
+    alone = True
+
+
 class Outage:
     """A forge that is out of reach from a moment on, for so many tries; each says to ask again in a minute."""
 
@@ -35,6 +41,7 @@ class Outage:
         self.world = world
         self.tries = 0
         self.met = 0
+        self.kinds: dict[int, type[ForgeBusy]] = {}  # of the tries, by how many are left; else all is out of reach
         self.meanwhile: Callable[[], object] = lambda: None
 
     def passes(self) -> None:
@@ -43,7 +50,7 @@ class Outage:
             self.tries -= 1
             self.met += 1
             self.meanwhile()
-            raise ForgeBusy("GitHub cannot be reached.", self.world.clock.now() + 60)
+            raise self.kinds.get(self.tries, ForgeBusy)("GitHub cannot be reached.", self.world.clock.now() + 60)
 
 
 class Pushing(MemoryRepository):
@@ -66,8 +73,8 @@ class Noting(MemoryForge):
         return await super().note(number, note)
 
 
-def unlucky(role: Role, **policy: Any) -> tuple[World, Outage]:
-    """Return a world whose forge is out of reach, four times, as soon as a session of the role has ended."""
+def unlucky(role: Role, tries: int = 4, **policy: Any) -> tuple[World, Outage]:
+    """Return a world whose forge is out of reach, so many times, as soon as a session of the role has ended."""
     world = World(plan=ONE, begun=HOSTED)
     world.policy = replace(world.policy, **policy)
     outage = Outage(world)
@@ -85,7 +92,7 @@ def unlucky(role: Role, **policy: Any) -> tuple[World, Outage]:
             report = answered({"findings": [FINDING], "earlier": [], "examined": ["everything"]})
         else:
             report = await honest(w, request)
-        outage.tries = 4 if held == 1 else 0
+        outage.tries = tries if held == 1 else 0
         return report
 
     world.play = ends_in_an_outage
@@ -162,6 +169,26 @@ def test_a_pause_and_a_stop_are_heard_in_an_outage_after_a_session(role: Role, c
     outage.meanwhile = says_so
     assert play(world) is Ending.PAUSED
     assert outage.met < 1_000_000
+
+
+def test_all_others_wait_ten_minutes_at_most_for_one_that_the_forge_is_busy_over_alone() -> None:
+    world, outage = unlucky(Role.RESPONDER, 100)
+    remarked(world)
+    outage.kinds = dict.fromkeys(range(100), Lone)
+    assert play(world) is Ending.VERIFIED
+    assert outage.met == 11
+    assert sessions(world, Role.RESPONDER) == 2  # the loop has looked at all changes in between
+    assert "ChangeBlocked" not in world.events
+
+
+@pytest.mark.parametrize("elsewhere", [range(100), range(0, 100, 10)])
+def test_an_outage_of_all_is_waited_for_however_long_it_lasts(elsewhere: range) -> None:
+    world, outage = unlucky(Role.RESPONDER, 100)
+    remarked(world)
+    outage.kinds = {left: Lone for left in range(100) if left not in elsewhere}
+    assert play(world) is Ending.VERIFIED
+    assert outage.met == 100
+    assert sessions(world, Role.RESPONDER) == 1
 
 
 @pytest.mark.parametrize("role", [Role.FIXER, Role.UPDATER])

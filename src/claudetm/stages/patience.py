@@ -13,19 +13,26 @@ from claudetm.workflow.outcomes import Outcome
 T = TypeVar("T")
 
 _SHORTEST: Final = 5.0  # seconds before the next try, whenever the forge says to ask again
+_LONGEST: Final = 600.0  # seconds for which all other changes wait for one that the forge is busy over
 _HEEDING: Final = 1.0  # seconds within which a pause or a stop is noticed
 
 
 async def patiently(ctx: Context, call: Callable[[], Awaitable[T]]) -> T:
     """Return what a call gives that follows a session, made again for as long as the forge is busy.
 
-    Raises ForgeBusy once the run halts or ends, or the change was dropped. The call must look before it writes.
+    Raises ForgeBusy once the run halts or ends, or the change was dropped, and where the forge has been busy over
+    this one pull request alone for long: the others go on. The call must look before it writes.
     """
+    alone_since: float | None = None
     while True:
         try:
             return await call()
         except ForgeBusy as busy:
-            until = max(busy.until, ctx.clock.now() + _SHORTEST)
+            now = ctx.clock.now()
+            alone_since = (now if alone_since is None else alone_since) if busy.alone else None
+            if alone_since is not None and now - alone_since >= _LONGEST:
+                raise
+            until = max(busy.until, now + _SHORTEST)
             if not _over(ctx):
                 ctx.waiting(Wait(until, str(busy).rstrip(".")))
             while not _over(ctx) and ctx.clock.now() < until:

@@ -59,9 +59,13 @@ _T = TypeVar("_T")
 class Unshown(ForgeBusy):
     """A pull request is there, as was heard elsewhere, and looks do not show it yet."""
 
+    alone = True
+
 
 class Partial(ForgeBusy):
     """GitHub told only a part of one pull request; of the others nothing is wrong."""
+
+    alone = True
 
 
 class Client(Protocol):

@@ -49,6 +49,8 @@ class Unanswered(ForgeBusy):
 class TooMuch(ForgeBusy):
     """GitHub came to no answer in its time, or broke off over the question: a smaller one may be answered."""
 
+    alone = True
+
 
 def refusal(asked: str, host: str, status: int, headers: Mapping[str, str], body: Any) -> GithubRefused:
     """Return the error for a 4xx; `asked` names the request, headers' names are in lower case."""
