@@ -33,6 +33,7 @@ from claudetm.testing.forge_conformance import BRANCH, opened, read
 from claudetm.workflow.pull_request import Check, CheckState, PullRequestState
 from github_double import ci, merging, moves, plumbing
 from github_double.double import Double
+from github_double.faults import FOREVER
 from github_double.state import MergeQueue, Protection, Ruleset
 from github_world import US, GitHubForgeWorld
 from integration.repositories import git, once
@@ -628,9 +629,7 @@ async def test_an_administrators_token_does_not_override_protection(world: GitHu
     assert world.hub.tip("main") == pull.base
 
 
-async def test_blocked_is_believed_anew_after_what_was_seen_in_the_way(
-    world: GitHubForgeWorld,
-) -> None:
+async def test_blocked_is_believed_anew_after_what_was_seen_in_the_way(world: GitHubForgeWorld) -> None:
     with world.acting():
         world.hub.permissions[US] = "admin"
         world.github.protect(Protection(contexts=("test",), signatures=True, enforce_admins=False))
@@ -800,6 +799,23 @@ async def test_the_branch_stays_where_it_moved_on_or_others_delete_it(world: Git
     forge = world.driver(once("merge:after", lambda: world.push_by_person(BRANCH, {"late.txt": "late\n"})))
     assert isinstance(await forge.merge(pull.number, pull.head, pull.base, "merge"), MergeDone)
     assert world.there(BRANCH) not in ("", pull.head)
+
+
+async def test_a_branch_is_deleted_later_where_github_is_busy_over_whose_merge_it_was(
+    world: GitHubForgeWorld,
+) -> None:
+    pull = await world.settled((await opened(world, FILE)).number)
+    with pytest.raises(Killed):
+        await world.driver(dying("merge:after")).merge(pull.number, pull.head, pull.base, "merge")
+    merged = world.reading.pull(pull.number)
+    forge = world.driver()
+    forge._untidy = [merged]
+    world.github.faults.fail("GET /user", times=FOREVER)
+    assert await forge.base() == world.hub.tip("main")
+    assert (forge._untidy, world.there(BRANCH)) == ([merged], pull.head)
+    world.github.faults.clear()
+    await forge.base()
+    assert (forge._untidy, world.there(BRANCH)) == ([], "")
 
 
 async def test_what_a_person_merged_keeps_its_branch(world: GitHubForgeWorld) -> None:

@@ -312,9 +312,9 @@ class GitHubForge:
         if await asyncio.to_thread(self._repository.room.ref, _asked(pull.number)) != pull.head:
             return
         by_bot = pull.by.endswith("[bot]")  # its queue; "" where that is not shown yet
-        if pull.by and not by_bot and not same(pull.by, await asyncio.to_thread(lambda: self._client.login)):
-            return
         try:
+            if pull.by and not by_bot and not same(pull.by, await asyncio.to_thread(lambda: self._client.login)):
+                return
             if await asyncio.to_thread(self._ours_to_delete, pull):
                 await self._repository.delete_branch(pull.branch, pull.head)
         except (ForgeError, RepositoryError) as error:
