@@ -171,6 +171,20 @@ async def test_a_rerun_that_had_no_answer_and_failed_again_is_not_begun_a_third_
     assert [run.attempt for run in world.hub.runs] == [3]
 
 
+async def test_what_was_begun_beside_a_rerun_that_had_no_answer_is_not_begun_again(world: GitHubForgeWorld) -> None:
+    world.github.add_workflow("Lint", {"lint": "false"})
+    pull = await red(world)
+    assert len(world.hub.runs) == 2
+    lose = world.github.faults.lose_request
+    forge = world.driver(once("rerun:after", lambda: lose("POST /repos/*/rerun-failed-jobs")))
+    with pytest.raises(ForgeBusy):
+        await forge.rerun_checks(pull.number, pull.head)
+    assert sorted(run.attempt for run in world.hub.runs) == [1, 2]
+    await world.settled(pull.number)
+    assert await forge.rerun_checks(pull.number, pull.head)
+    assert [run.attempt for run in world.hub.runs] == [2, 2]
+
+
 async def test_what_passed_does_not_run_again(tmp_path: Path, github: Double) -> None:
     world = GitHubForgeWorld(tmp_path, github, checks={"test": "true", "lint": "false"})
     pull = await ready(world)
