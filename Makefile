@@ -14,11 +14,11 @@ demo: $(VENV)/.installed ## Run the main job end to end: no account, key or netw
 
 test: $(VENV)/.developed ## Run every test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
-	@$(BIN)/pytest -n auto -q
+	@$(BIN)/pytest -n auto --dist worksteal -q
 
 check: $(VENV)/.developed ## Lint, types, import contract and the fast tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy . && $(BIN)/lint-imports
-	@$(BIN)/pytest -n auto -q -m "not e2e and not crash and not bench and not live"
+	@$(BIN)/pytest -n auto --dist worksteal -q -m "not e2e and not crash and not bench and not live"
 
 test-live: $(VENV)/.developed ## Test the GitHub forge in CLAUDETM_LIVE_REPOSITORY=owner/name, and leave nothing there
 	@PYTHONPATH=tests $(BIN)/python -m live.place
