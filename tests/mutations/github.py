@@ -230,8 +230,8 @@ _SAID: Final = _of(
     ("a draft is ready", 'if data["isDraft"]:', "if False:", f"{_REVIEWS}test_what_github_says_people_owe"),
     (
         "anybody's words close what somebody asked",
-        "if same(w.name, first.who.name) and w.after(first)]",
-        "if w.after(first)]",
+        "if same(w.name, first.who.name) and w.after(",
+        "if w.after(",
         f"{_REVIEWS}test_a_remark_that_we_declined_stands_until_its_author_speaks_again",
     ),
 )

@@ -330,9 +330,12 @@ def test_a_remark_that_we_declined_stands_until_its_author_speaks_again() -> Non
     assert not declined(reviews=[review(3, ADA, "APPROVED", at="10:06")]).stands
 
 
-def test_within_a_second_only_comments_tell_what_was_said_later() -> None:
+def test_within_a_second_only_what_is_counted_together_tells_what_was_said_later() -> None:
     assert not declined(said(3, ADA, "Well then", "10:05")).stands
     assert declined(reviews=[review(3, ADA, "COMMENTED", at="10:05")]).stands
+    asked, approved = review(1, ADA, "CHANGES_REQUESTED", "Too loud", "10:05"), review(2, ADA, "APPROVED", at="10:05")
+    assert not heard(reviews=[asked, approved]).threads[0].stands
+    assert heard(reviews=[review(3, ADA, "CHANGES_REQUESTED", "Too loud", "10:05"), approved]).threads[0].stands
 
 
 def test_an_unanswered_remark_waits_though_its_author_spoke_again() -> None:

@@ -284,7 +284,7 @@ class _Listening:
     def _words(self, reviews: Iterable[Mapping[str, Any]], comments: Iterable[Mapping[str, Any]]) -> list[_Word]:
         """Return who spoke, and when; we ourselves never do."""
         said = [
-            _Word(author(r).name, f"review-{number(r)}", r["submittedAt"] or "", 0, r["state"] == "APPROVED")
+            _Word(author(r).name, f"review-{number(r)}", r["submittedAt"] or "", number(r), r["state"] == "APPROVED")
             for r in reviews
             if self.ours(r) is None
         ]
@@ -307,20 +307,20 @@ class _Word:
     name: str
     thread: str
     at: str
-    comment: int  # a conversation comment's id, 0 of a review
+    id: int
     approves: bool
 
-    def after(self, other: _Remark) -> bool:
-        """Whether it was said later. Within a second only comments tell."""
-        return self.at > other.at or (self.at == other.at and self.comment > other.id)
+    def after(self, other: _Remark, kind: str) -> bool:
+        """Whether it was said later than a remark of a kind: within a second, only what is counted together tells."""
+        return self.at > other.at or (self.at == other.at and self.thread.startswith(kind) and self.id > other.id)
 
 
 def _large(name: str, first: _Remark, replies: Sequence[_Remark], words: Iterable[_Word]) -> _Begun:
     """Return the thread of what can be closed nowhere: the words of whoever began it close it."""
     ours = sorted((r for r in replies if r.mark and r.mark.thread == name), key=lambda r: r.key)
     thread = _folded(name, [first, *ours])
-    later = [w for w in words if same(w.name, first.who.name) and w.after(first)]
-    if not first.mark and any(w.approves or (ours and w.after(ours[-1])) for w in later):
+    later = [w for w in words if same(w.name, first.who.name) and w.after(first, name.partition("-")[0])]
+    if not first.mark and any(w.approves or (ours and w.after(ours[-1], "comment")) for w in later):
         thread = replace(thread, blocking=False)
     return _Begun(thread, first.at, url=first.url)
 
