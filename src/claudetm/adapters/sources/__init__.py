@@ -1,0 +1,1 @@
+"""Where the monitor's tasks come from."""

@@ -1,0 +1,1 @@
+"""The monitor: what a source offers is queued, claimed, worked, and reported exactly once."""

@@ -1,0 +1,84 @@
+"""Who works a job: a process of its own for each, which outlives the monitor and is found again by its lock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from claudetm.ports.source import Job, Note, Output
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The job is done."""
+
+    output: Output
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It can go no further: blocked, refused, not good enough. `next` is the one command that helps, or ""."""
+
+    error: str
+    next: str = ""
+    output: Output = field(default_factory=Output)
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitsPerson:
+    """It waits for a person, and no process runs. `next` is the command that carries it on."""
+
+    why: str
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """It could not begin for a reason that passes; no fault of the job. `seconds` is None for the usual pause."""
+
+    why: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """It was stopped on the way, its work kept: `work` carries on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """Its worker ended without a word: killed, or by a bug.
+
+    `progressed` says that it had come further than the worker before it; then it is not the job that kills them.
+    """
+
+    evidence: str  # signal or exit code, the last lines of its log
+    progressed: bool = False
+
+
+WorkOutcome = Done | Failed | AwaitsPerson | TryAgain | Stopped | Died
+
+
+class Dispatch(Protocol):
+    """Works jobs. Whatever is told to it is found again by the job's id alone."""
+
+    async def work(self, job: Job, told: Callable[[Note], None], stop: asyncio.Event) -> WorkOutcome:
+        """Work a job to where it can go no further: begin it, carry it on, or wait for the worker that has it.
+
+        Never two workers of one job, whoever calls. `stop` ends it gracefully.
+        """
+        ...
+
+    async def awaits(self, job: Job) -> AwaitsPerson | None:
+        """Return what a job that waits for a person waits for; None once it can go on."""
+        ...
+
+    async def retry(self, job: Job) -> None:
+        """Let the next `work` begin where a job that failed stands: what held it is lifted."""
+        ...
+
+    async def forget(self, job: Job) -> None:
+        """Remove what working a finished job has left outside the user's repository. Idempotent."""
+        ...
