@@ -75,15 +75,17 @@ class Opened:
         self.lock.release()
 
 
-def begin(wish: Wish, where: Path, notice: Notice) -> Opened:
+def begin(wish: Wish, where: Path, notice: Notice, state: StateDirectory | None = None) -> Opened:
     """Begin a run in the repository that `where` lies in; `notice` is told what to know of it.
+
+    `state` is where its record goes: by default, where that of the repository's own run is.
 
     Raises ClaudetmError, in one sentence; nothing has changed then, on the disk or the screen.
     """
     goal = check_goal(wish.goal) if wish.goal or not (wish.adopts or wish.issue) else ""
     criteria = tuple(check_text("criterion", c, "--criteria takes a statement that must hold") for c in wish.criteria)
     user = inspect(where, wish.base)
-    state = StateDirectory(user.root / NAME)
+    state = state or StateDirectory(user.root / NAME)
     refuse_tracked(where, NAME, state.config.name)
     state.refuse_foreign()
     if state.root.is_dir():
@@ -167,7 +169,6 @@ class _Undo:
 
     def __init__(self, state: StateDirectory, git_dir: Path, folder: Path) -> None:
         self.folder = folder  # the run's own
-        self._state = state
         own = (
             state.inbox,
             state.logs,
@@ -177,7 +178,7 @@ class _Undo:
             state.root / "criteria.txt",
         )
         self._ours = [path for path in own if not path.exists()]
-        self._root_is_ours = not state.root.exists()
+        self._roots = [path for path in reversed(state.above) if not path.exists()]
         self._exclude = git_dir / "info" / "exclude"
         self._info_is_ours = not self._exclude.parent.exists()
         self._length = self._exclude.stat().st_size if self._exclude.exists() else -1
@@ -187,8 +188,8 @@ class _Undo:
             with suppress(OSError):
                 path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
         with suppress(OSError):
-            if self._root_is_ours:
-                self._state.root.rmdir()
+            for path in self._roots:
+                path.rmdir()
         with suppress(OSError):
             if self._length < 0:
                 self._exclude.unlink(missing_ok=True)
@@ -218,10 +219,10 @@ def _probe(folder: Path) -> None:
 _PROBE_BYTES: Final = 1 << 16
 
 
-def reopen(where: Path, notice: Notice = lambda _sentence: None) -> Opened:
+def reopen(where: Path, notice: Notice = lambda _sentence: None, state: StateDirectory | None = None) -> Opened:
     """Take the lock of the run in the repository that `where` lies in. Raises ClaudetmError, in one sentence."""
     root, common = locate(where)
-    state = StateDirectory(root / NAME)
+    state = state or StateDirectory(root / NAME)
     refuse_tracked(where, NAME, state.config.name)
     state.refuse_foreign()
     if not state.journal.exists():
@@ -277,7 +278,7 @@ def _make_way(state: StateDirectory) -> None:
     """Archive a finished run; refuse to begin over one that is not. A dry run, ended or not, has done nothing."""
     if (old := _finished(state)) is not None:
         if old.dry:
-            remove_tree(run_folder(state.root.parent, old.id))
+            remove_tree(run_folder(state.repository, old.id))
         state.archive(old.id or "unknown", run=old)
 
 

@@ -29,6 +29,7 @@ def command(
     force: bool = typer.Option(False, "-f", "--force", help="Do not ask."),
 ) -> None:
     """Put the run away: its record goes to history/, its own repository and its merged branches are removed."""
+    from claudetm.adapters.store.directory import TASKS
     from claudetm.adapters.store.lock import acquire
     from claudetm.cli.state import find
 
@@ -38,7 +39,7 @@ def command(
     with acquire(state.lock):
         if state.foreign:
             what = "the state of another program (claude-task-master), which is not read"
-            _put_away(state, "foreign", what, force, {"lock", "history", "config.json"})
+            _put_away(state, "foreign", what, force, {"lock", "history", "config.json", TASKS})
         elif not state.journal.exists():
             _clean(state, None, force)
         elif (run := _readable(state)) is None:
@@ -68,7 +69,7 @@ def _clean(state: StateDirectory, run: Run | None, force: bool) -> None:
     from claudetm.adapters.git.user_repository import refuse_tracked
     from claudetm.adapters.store.directory import KEPT, NAME
 
-    refuse_tracked(state.root.parent, NAME, state.config.name)
+    refuse_tracked(state.repository, NAME, state.config.name)
     left = _left_behind(state)
     if run is None and not left:
         raise _nothing(state)
@@ -110,7 +111,7 @@ def _remove(run: Run, state: StateDirectory) -> None:
         print(_fate(name, why))
     print(f"kept {folder}: {unkept}" if unkept else f"removed {folder}")
     if branches := perhaps_left(run):
-        print(f"left on GitHub, where nobody has deleted it yet: {deletion(state.root.parent, run, branches)}")
+        print(f"left on GitHub, where nobody has deleted it yet: {deletion(state.repository, run, branches)}")
 
 
 def _places(run: Run, state: StateDirectory) -> tuple[UserRefs, Path]:
@@ -119,7 +120,7 @@ def _places(run: Run, state: StateDirectory) -> tuple[UserRefs, Path]:
     from claudetm.adapters.git.user_repository import locate
     from claudetm.adapters.store.directory import run_folder
 
-    user = UserRefs(*locate(state.root.parent), run.author)
+    user = UserRefs(*locate(state.repository), run.author)
     return user, run_folder(user.root, run.id)
 
 

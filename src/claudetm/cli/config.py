@@ -62,7 +62,7 @@ def _resolved() -> Resolved:
     from claudetm.bootstrap.configuration import configuration
 
     state = _inside()
-    return configuration(state.root.parent if state is not None else None)
+    return configuration(state.repository if state is not None else None)
 
 
 def show(*, as_json: bool) -> None:
@@ -115,7 +115,7 @@ def _set(name: str, given: list[str]) -> None:
         print("the key stood in the command line, where others can see it: next time, give `-` and type it",
               file=sys.stderr)  # fmt: skip
     value = _parsed(name, given)
-    with _alone(state.root.parent):
+    with _alone(state.repository):
         for line in _write(state, name, value):
             print(line)
 
@@ -143,7 +143,7 @@ def _write(state: StateDirectory, name: str, value: Any) -> list[str]:
     from claudetm.config import KEYS, load
     from claudetm.workflow.policy import policy_to_data
 
-    root, common = locate(state.root.parent)
+    root, common = locate(state.repository)
     _refuse_foreign_link(state)
     data = _laid(load(state.config), name, value)
     run = _unfinished(state)
@@ -168,7 +168,7 @@ def _refuse_foreign_link(state: StateDirectory) -> None:
     from claudetm.adapters.git.user_repository import tracks
     from claudetm.errors import UsageError
 
-    if state.config.is_symlink() and tracks(state.root.parent, state.config):
+    if state.config.is_symlink() and tracks(state.repository, state.config):
         raise UsageError(
             f"{state.config} is a link that git tracks, so it could lead anywhere: put a file in its place"
         )
@@ -254,4 +254,4 @@ def _laid(data: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     section, _, last = name.partition(".")
     if name in data or not last or not isinstance(data.get(section, {}), dict):
         return {**data, name: value}
-    return {**data, section: {**data.get(section, {}), last: value}}
+    return {**data, section: _laid(data.get(section, {}), last, value)}

@@ -63,7 +63,7 @@ def _records(state: StateDirectory) -> list[Record]:
     state.refuse_foreign()
     records = list(FileJournal(state.journal).read()) if state.journal.exists() else []
     if not records:
-        raise UsageError(f'There is no run in {state.root.parent}: `claudetm start "goal"` begins one')
+        raise UsageError(f'There is no run in {state.repository}: `claudetm start "goal"` begins one')
     return records
 
 

@@ -121,7 +121,7 @@ def show(looked: Looked, seen: Seen) -> None:
     tell(f"stage: {standing(looked, seen)}", 4, 2)
     tell(f"branch: {pull.branch} at {pull.head[:10]}" + (" (deleted)" if seen.gone else ""), 4, 2)
     if pull.state is not PullRequestState.OPEN and _is_left(looked, seen):
-        tell_address(f"left there: {deletion(looked.state.root.parent, looked.run, [pull.branch])}", 4)
+        tell_address(f"left there: {deletion(looked.state.repository, looked.run, [pull.branch])}", 4)
     if pull.url != pull.branch:
         tell_address(f"url: {pull.url}", 4)
     tell(f"checks: {checks_line(seen)}", 4, 2)

@@ -171,7 +171,7 @@ def _asked(state: StateDirectory, run: Run, place: Hosted) -> Asked:
 def _local(state: StateDirectory, run: Run) -> LocalLook:
     from claudetm.adapters.forge.local_look import LocalLook
 
-    return LocalLook(state.root.parent, state.root, run)
+    return LocalLook(state.repository, state.root, run)
 
 
 # --- what a pull request waits for ------------------------------------------------------------------------------

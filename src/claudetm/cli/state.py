@@ -48,14 +48,14 @@ def load(state: StateDirectory) -> Run:
     state.refuse_foreign()
     run = Run()
     if not state.journal.exists():
-        raise UsageError(f'There is no run in {state.root.parent}: `claudetm start "goal"` begins one')
+        raise UsageError(f'There is no run in {state.repository}: `claudetm start "goal"` begins one')
     try:
         for record in FileJournal(state.journal).read():
             run.apply(record)
     except UnreadableRecord as error:
         raise JournalError(f"{state.journal} cannot be read: {error}") from error
     if not run.seq:
-        raise UsageError(f'There is no run in {state.root.parent}: `claudetm start "goal"` begins one')
+        raise UsageError(f'There is no run in {state.repository}: `claudetm start "goal"` begins one')
     return run
 
 

@@ -36,7 +36,7 @@ def command(
     elif criteria:
         from claudetm.cli.receipts import receipts, target_of
 
-        print("\n".join(receipts(run, *target_of(state.root.parent, run))))
+        print("\n".join(receipts(run, *target_of(state.repository, run))))
     else:
         _print_status(run, driver.pid if driver else 0, present, everything=everything)
         for change in run.active.values():

@@ -80,4 +80,4 @@ def _tell_open(state: StateDirectory, run: Run, *, close: bool) -> None:
         from claudetm.cli.branches import deletion
 
         what = "its branch is" if len(left) == 1 else "their branches are"
-        print(f"{what} left: {deletion(state.root.parent, run, left)}")
+        print(f"{what} left: {deletion(state.repository, run, left)}")

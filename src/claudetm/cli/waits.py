@@ -38,7 +38,7 @@ def unpushed(state: StateDirectory, run: Run, change: ChangeState) -> str:
 
     from claudetm.adapters.store.directory import run_folder
 
-    room = run_folder(state.root.parent, run.id) / "clean-room.git"
+    room = run_folder(state.repository, run.id) / "clean-room.git"
     if not room.is_dir():
         return ""
     return f"{change.id}'s work: git -C {shlex.quote(str(room))} diff {change.base[:12]} {change.head[:12]}"

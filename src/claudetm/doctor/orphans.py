@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from claudetm.adapters.store.directory import StateDirectory
 from claudetm.adapters.store.lock import acquire, holder
 from claudetm.doctor.finding import Finding, fail, ok
 from claudetm.doctor.place import Place
@@ -64,16 +65,20 @@ def _left(place: Place) -> dict[str, list[int]]:
 
 def _runs(place: Place) -> set[str]:
     """Return the ids of this repository's runs, as far as their folders tell, that have no driver."""
-    state = place.state
     known = {p.name for p in place.runs.iterdir()} if place.runs.is_dir() else set()
-    if state is None or not state.root.is_dir():
-        return known
-    if state.history.is_dir():
-        known |= {p.name for p in state.history.iterdir()}
-    driver = holder(state.lock)
-    if driver is not None and not driver.run:
+    for state in _states(place):
+        if state.history.is_dir():
+            known |= {p.name for p in state.history.iterdir()}
+    drivers = [driver for state in _states(place) if (driver := holder(state.lock)) is not None]
+    if not all(driver.run for driver in drivers):
         return set()  # somebody drives, and does not say what
-    return known - ({driver.run} if driver else set())
+    return known - {driver.run for driver in drivers}
+
+
+def _states(place: Place) -> list[StateDirectory]:
+    """Return where this repository's runs have their records: its own one, and those of the monitor's tasks."""
+    state = place.state
+    return [state, *state.tasks()] if state is not None and state.root.is_dir() else []
 
 
 def _drives(process: psutil.Process) -> bool:
@@ -87,11 +92,12 @@ def _drives(process: psutil.Process) -> bool:
 
 
 def _end(place: Place, left: Mapping[str, list[int]]) -> None:
-    """End what is left of the runs, holding the lock where it is free, so that no driver begins meanwhile."""
+    """End what is left of the runs, holding the locks that are free, so that no driver begins meanwhile."""
     from claudetm.adapters.agent.containment import sweep
 
-    state = place.state
-    alone = state is not None and state.root.is_dir() and holder(state.lock) is None
-    with acquire(state.lock) if state is not None and alone else nullcontext():
+    with ExitStack() as held:
+        for state in _states(place):
+            if holder(state.lock) is None:
+                held.enter_context(acquire(state.lock))
         for run in left:
             asyncio.run(sweep(run))

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from claudetm.workflow.run import Run
 
 NAME: Final = ".claude-task-master"
-KEPT: Final = frozenset({"lock", "history", "config.json", "prompts"})
+TASKS: Final = "tasks"
+"""The folder of the state directories that the monitor's tasks have, one each."""
+KEPT: Final = frozenset({"lock", "history", "config.json", "prompts", TASKS})
 """What stays when a run is archived: not the run's, but the repository's."""
 _READ: Final = ("run-", "session-")
 """How the names of the logs begin that people read: the run's, and the transcripts."""
@@ -79,9 +81,40 @@ def run_folder(root: Path, run: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class StateDirectory:
-    """The paths of one state directory. `root` is the directory itself, `.claude-task-master` beside `.git`."""
+    """The paths of one state directory. `root` is the directory itself, `.claude-task-master` beside `.git`.
+
+    The run of a monitor's task has one of its own, `.claude-task-master/tasks/<name>`; settings and prompts are those
+    of the repository there, too.
+    """
 
     root: Path
+
+    @property
+    def shared(self) -> Path:
+        """The repository's own directory: this one, or the one that this one lies in."""
+        return next((p for p in (self.root, *self.root.parents) if p.name == NAME), self.root)
+
+    @property
+    def repository(self) -> Path:
+        """The user's worktree that the directory lies in."""
+        return self.shared.parent
+
+    @property
+    def task(self) -> str:
+        """The name of the monitor's task whose run this is, as `claudetm --task` takes it; "" for the user's own."""
+        return self.root.name if self.root.parent == self.shared / TASKS else ""
+
+    def of_task(self, name: str) -> StateDirectory:
+        """Return the state directory of a monitor's task of that name, or slug."""
+        from claudetm.ports.source import slug
+
+        return StateDirectory(self.shared / TASKS / slug(name))
+
+    def tasks(self) -> list[StateDirectory]:
+        """Return the state directories of the monitor's tasks that have been worked in this repository, by name."""
+        with disk(self.shared, "read"):
+            folder = self.shared / TASKS
+            return [StateDirectory(p) for p in sorted(folder.iterdir()) if _is_own(p)] if _is_own(folder) else []
 
     @property
     def journal(self) -> Path:
@@ -111,12 +144,12 @@ class StateDirectory:
     @property
     def config(self) -> Path:
         """The repository's configuration."""
-        return self.root / "config.json"
+        return self.shared / "config.json"
 
     @property
     def prompts(self) -> Path:
         """The user's own prompt templates."""
-        return self.root / "prompts"
+        return self.shared / "prompts"
 
     @property
     def foreign(self) -> bool:
@@ -137,14 +170,21 @@ class StateDirectory:
         `git_common_directory` is what `git rev-parse --git-common-dir` says: a linked worktree's exclude file is the
         main repository's.
         """
-        if self.root.is_symlink() or (self.root.exists() and not self.root.is_dir()):
-            raise StoreError(f"{self.root} is not a directory of its own; move it away.")
+        for path in self.above:
+            if os.path.lexists(path) and not _is_own(path):
+                raise StoreError(f"{path} is not a directory of its own; move it away.")
         with disk(self.root):
-            for path in (self.root, self.inbox, self.logs):
+            for path in (*self.above, self.inbox, self.logs):
                 path.mkdir(mode=0o700, exist_ok=True)
-            self.root.chmod(0o700)
+            for path in self.above:
+                path.chmod(0o700)
         if git_common_directory is not None:
-            _exclude(git_common_directory, self.root.name)
+            _exclude(git_common_directory, self.shared.name)
+
+    @property
+    def above(self) -> tuple[Path, ...]:
+        """The directories from the repository's own to this one, both included."""
+        return tuple(p for p in (*reversed(self.root.parents), self.root) if p.is_relative_to(self.shared))
 
     def write_start(self, goal: str, criteria: Sequence[str] = ()) -> None:
         """Write down what the user asked for, as files for people."""
@@ -200,6 +240,11 @@ class StateDirectory:
                     _move(entry, target / entry.name)
                 elif not os.path.lexists(target / entry.name):
                     _link(entry, target / entry.name)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a directory is there, and no link to one."""
+    return path.is_dir() and not path.is_symlink()
 
 
 def _link(source: Path, target: Path) -> None:
