@@ -76,6 +76,30 @@ ABOUT: Final[Mapping[str, str]] = {
     "limits.verify_rounds": "How often failing criteria become further changes before the run is blocked.",
     "plan.max_prs": "Pull requests of the whole run at most, those that mend failing criteria included.",
     "sandbox": "Run agents and commands under bubblewrap: where it works, always, or never.",
+    "monitor.source": "Where tasks come from. Empty: Sego PM where anything of it is set, else the directory.",
+    "monitor.mode": "How a task is worked that does not say so itself: as a whole goal with pull requests, or in one "
+    "audited session. Auto: sessions for Sego PM, goals for the others.",
+    "monitor.poll": "How often each source is asked. Events come sooner.",
+    "monitor.timeout": "Time for one session of a task. None: 10 minutes for Sego PM, else `limits.session_minutes`.",
+    "monitor.client_request_timeout": "Time for the analysis of one client request at Sego PM.",
+    "monitor.grace": "How long tasks under way have to come to a stop with the monitor.",
+    "monitor.jobs": "How many tasks are worked at a time.",
+    "monitor.tasks_dir": "The folder that tasks come from, from where the monitor runs.",
+    "monitor.results_dir": "The folder that results go to, a file a task.",
+    "monitor.logs_dir": "The folder of `monitor.log`.",
+    "monitor.state_dir": "The folder of the queue's journal and of what tells where it stands.",
+    "monitor.label": "The label that makes an issue on GitHub a task.",
+    "monitor.trusted": "Accounts whose issues are tasks besides those who may write to the repository.",
+    "monitor.auto_commit": "Keep what a session did as commits on `claudetm/task/…`, not only as a snapshot.",
+    "monitor.auto_push": "Push that branch. Needs `monitor.auto_commit`.",
+    "monitor.update_check": "Look once a day, in the background, whether there is a newer version.",
+    "monitor.sego.api_key": "The key for Sego PM. `SEGO_API_KEY` in the environment or in `.env` is a better place.",
+    "monitor.sego.api_url": "Where Sego PM answers: https, and plain http on this machine alone.",
+    "monitor.sego.project_id": "The project at Sego PM. Empty: all that the key reaches, and no events.",
+    "monitor.sego.sse": "Hear of client requests at once, by server-sent events.",
+    "monitor.sego.stream_progress": "Show at Sego PM how far a task is, as it goes on.",
+    "monitor.sego.conversation_only": "Answer conversations, and do nothing else.",
+    "monitor.sego.paths": "Paths of the server's API that are not where they are expected, by what they are for.",
 }
 
 GROUPS: Final[Mapping[str, str]] = {
@@ -85,6 +109,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "Pull requests": r"reviews\.|merge\.|git\.|forge|github\.",
     "Models": r"model$|models\.|roles\.|complexity\.",
     "Safety": r"sandbox|trust_project_settings",
+    "The monitor": r"monitor\.",
     "Access to the model": r"api\.",
 }
 """The tables, in order, each with how its keys begin."""
@@ -145,5 +170,7 @@ def _notes(key: Key) -> Iterator[str]:
         yield "*Never looser.*"
     if key.name.startswith("api."):
         yield "*At the next resume.*"
+    elif key.name.startswith("monitor."):
+        yield "*At the monitor's next start.*"
     elif not key.field:
         yield "*At the next start.*"

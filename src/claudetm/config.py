@@ -29,6 +29,8 @@ FORGES: Final = ("auto", "local", "github")
 EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 ROLES: Final = ("planner", "fixer", "reviewer", "responder", "updater", "verifier")
 """Whose model and effort can be set; a worker goes by the complexity of its task."""
+SOURCES: Final = ("directory", "github", "sego")
+"""Where the monitor's tasks come from."""
 COMPLEXITIES: Final = ("quick", "general", "coding", "debugging")
 PREFIX: Final = "CLAUDETM_"
 DEBUG: Final = "CLAUDETM_DEBUG"
@@ -210,6 +212,34 @@ def _url(value: Any) -> str:
     return value.strip().rstrip("/")
 
 
+def _sources(value: Any) -> tuple[str, ...]:
+    """Return where tasks come from, each once; from the environment also with commas between."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        value = value.replace(",", " ").split()
+    if not isinstance(value, list | tuple) or not all(v in SOURCES for v in value):
+        raise _Unusable(f"a list of {', '.join(SOURCES)}")
+    return tuple(dict.fromkeys(value))
+
+
+def _folder(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise _Unusable("the path of a folder")
+    return value.strip()
+
+
+def _paths(value: Any) -> dict[str, str]:
+    """Return paths of an HTTP API by what they are for; from the environment as JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    fits = isinstance(value, dict) and all(isinstance(p, str) and re.fullmatch(r"/[!-~]*", p) for p in value.values())
+    if not fits:
+        raise _Unusable("an object of paths that begin with /")
+    return dict(value)
+
+
 _MODEL: Final = re.compile(rf"(?:{'|'.join(TIERS)})(?:\[1m\])?|claude-[\w.@:/\[\]-]+")
 
 
@@ -281,6 +311,31 @@ _FLAG_KEYS: Final = (
     Key("pause_on_pr", _flag, "pause_on_pr", looser=_switched_off),
     Key("trust_project_settings", _flag, "trust_project_settings", guarded=True),
 )
+_MONITOR_KEYS: Final = (
+    Key("monitor.source", _sources, guarded=True, default=()),
+    Key("monitor.mode", _choice("auto", "goal", "session"), default="auto"),
+    Key("monitor.poll", _duration("s"), default=30.0),
+    Key("monitor.timeout", _or_none(_duration("m")), unit=60.0),
+    Key("monitor.client_request_timeout", _duration("m"), unit=60.0, default=120.0),
+    Key("monitor.grace", _duration("s", zero=True), default=60.0),
+    Key("monitor.jobs", _count(1), looser=_more, default=1),
+    Key("monitor.tasks_dir", _folder, guarded=True, default="tasks"),
+    Key("monitor.results_dir", _folder, guarded=True, default="results"),
+    Key("monitor.logs_dir", _folder, guarded=True, default="logs"),
+    Key("monitor.state_dir", _folder, guarded=True, default="state"),
+    Key("monitor.label", _name, guarded=True, default="claudetm"),
+    Key("monitor.trusted", _accounts, guarded=True, default=()),
+    Key("monitor.auto_commit", _flag, looser=_switched_on, default=False),
+    Key("monitor.auto_push", _flag, looser=_switched_on, default=False),
+    Key("monitor.update_check", _flag, default=True),
+    Key("monitor.sego.api_key", _key, guarded=True, secret=True, default=""),
+    Key("monitor.sego.api_url", _url, guarded=True, default="https://sego.pm"),
+    Key("monitor.sego.project_id", _name, guarded=True, default=""),
+    Key("monitor.sego.sse", _flag, default=True),
+    Key("monitor.sego.stream_progress", _flag, looser=_switched_on, default=True),
+    Key("monitor.sego.conversation_only", _flag, default=False),
+    Key("monitor.sego.paths", _paths, guarded=True, default={}),
+)
 _TUNED: Final = (*(f"roles.{role}" for role in ROLES), *(f"complexity.{c}" for c in COMPLEXITIES))
 
 KEYS: Final[Mapping[str, Key]] = {
@@ -322,6 +377,7 @@ KEYS: Final[Mapping[str, Key]] = {
         Key("limits.verify_rounds", _count(1), "verify_rounds"),
         Key("plan.max_prs", _or_none(_count(1)), "max_prs", looser=_more),
         Key("sandbox", _choice("auto", "on", "off"), "sandbox", guarded=True),
+        *_MONITOR_KEYS,
     )
 }
 """Every key, by its dotted name."""
@@ -638,6 +694,11 @@ def named(name: str, where: str = "the command line") -> Key:
 def refuse_unusable(name: str, value: Any) -> None:
     """Raise ConfigError, in one sentence, for what a key cannot be."""
     _parse("the command line", name, value)
+
+
+def parse(where: str, name: str, value: Any) -> Any:
+    """Return what a value means for a key. Raises ConfigError, in one sentence that begins with `where` it stands."""
+    return _parse(where, name, value)
 
 
 def _parse(where: str, name: str, value: Any) -> Any:
