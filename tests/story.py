@@ -16,7 +16,7 @@ from claudetm.workflow.legality import edge
 from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.records import Record
 from claudetm.workflow.run import ChangeState, Run
-from claudetm.workflow.stages import Phase, Stage
+from claudetm.workflow.stages import Mode, Phase, Stage
 
 BEGAN: Final = 1_000.0
 
@@ -94,6 +94,8 @@ EXAMPLE: Final[Mapping[str, Any]] = {
     "reasons": ("The plan has no changes.",),
     "ref": "refs/claudetm/r1/c1/1",
     "role": "worker",
+    "score": 90,
+    "notes": "Good",
     "run": "r1",
     "settings": {"verify": False},
     "subject": "c1.t1",
@@ -117,11 +119,14 @@ def example(kind: type[e.Event], owner: str = "", **chosen: Any) -> e.Event:
 
 
 STARTED: Final = (e.RunStarted("r1", "Make it work", "main", "b0"),)
+SESSION: Final = (e.RunStarted("r1", "Make it work", "main", "b0", mode="session"),)
+QUESTION: Final = (e.RunStarted("r1", "Does it work?", "main", "b0", mode="question"),)
 
 
-def working(*changes: Change) -> Story:
+def working(*changes: Change, mode: Mode = Mode.GOAL) -> Story:
     """Return a run whose plan of these changes (or of c1 alone) may be worked."""
-    return Story(*STARTED, e.PlanProposed(plan(*changes)), e.PlanApproved())
+    started = SESSION if mode is Mode.SESSION else STARTED
+    return Story(*started, e.PlanProposed(plan(*changes)), e.PlanApproved())
 
 
 _BEGUN: Final = (e.ChangeStarted("c1", "claudetm/c1", "b0"),)
@@ -131,6 +136,8 @@ _READY: Final = (
     e.TaskFinished("c1", "c1.t1", "h1"),
     e.ChangeReady("c1", "h1"),
 )
+_DONE: Final = (*_READY[:-1], e.WorkDone("c1", "h1"))
+_AUDITED: Final = (*_DONE, e.AuditPassed("c1", 90, "Good", "h1"))
 _OPENED: Final = (*_READY, e.PullRequestOpened("c1", 7, "h1"))
 _WAITING: Final = (*_OPENED, e.ChecksAwaited("c1", "h1"))
 _REVIEWING: Final = (*_WAITING, e.ChecksPassed("c1", "h1"))
@@ -150,6 +157,9 @@ ROUTES: Final[Mapping[Stage, tuple[e.Event, ...]]] = {
     Stage.ADDRESSING_REVIEWS: (*_REVIEWED, e.ReviewsReceived("c1", ("t1",))),
     Stage.UPDATING_BRANCH: (*_WAITING, e.ConflictFound("c1", "h1")),
     Stage.READY_TO_MERGE: _SETTLED,
+    Stage.AUDITING: _DONE,
+    Stage.KEEPING: _AUDITED,
+    Stage.KEPT: (*_AUDITED, e.ChangeKept("c1", "refs/claudetm/r1/snapshots/c1-1", "h1")),
     Stage.MERGED: _MERGED,
     Stage.ABANDONED: (*_WAITING, e.PullRequestClosed("c1", "ann")),
     Stage.SKIPPED: (
@@ -174,9 +184,15 @@ PHASES: Final[Mapping[Phase, tuple[e.Event, ...]]] = {
 }
 
 
-def at(place: Phase | Stage) -> Story:
-    """Return a run that stands there, or whose change c1 does."""
-    return Story(*PHASES[place]) if isinstance(place, Phase) else working().tell(*ROUTES[place])
+IN_SESSIONS: Final = frozenset({Stage.AUDITING, Stage.KEEPING, Stage.KEPT})
+"""Where a change stands in a run of mode session alone."""
+
+
+def at(place: Phase | Stage, mode: Mode = Mode.GOAL) -> Story:
+    """Return a run that stands there, or whose change c1 does; of the mode that has such a stage."""
+    if isinstance(place, Phase):
+        return Story(*(QUESTION if mode is Mode.QUESTION else PHASES[place]))
+    return working(mode=Mode.SESSION if place in IN_SESSIONS else mode).tell(*ROUTES[place])
 
 
 def moved(i: str, stage: Stage) -> list[e.Event]:

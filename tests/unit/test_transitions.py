@@ -11,7 +11,7 @@ import pytest
 from claudetm.plan.model import Plan
 from claudetm.workflow import events as e
 from claudetm.workflow.legality import IllegalEvent, edge
-from claudetm.workflow.stages import Phase, Stage
+from claudetm.workflow.stages import Mode, Phase, Stage
 from story import Story, at, change, example, plan, working
 
 _Row = tuple[str, str, str]
@@ -19,7 +19,7 @@ _Row = tuple[str, str, str]
 OPEN_PHASES: Final = "planning planned working verifying"
 OPEN_STAGES: Final = (
     "queued working publishing pr_created waiting_ci ci_failed reviewing waiting_reviews addressing_reviews"
-    " updating_branch ready_to_merge abandoned"
+    " updating_branch ready_to_merge abandoned auditing keeping"
 )
 PUBLISHING_TO_READY: Final = (
     "publishing pr_created waiting_ci ci_failed reviewing waiting_reviews addressing_reviews updating_branch"
@@ -30,6 +30,7 @@ PUBLISHING_TO_READY: Final = (
 RUN_ROWS: Final[Sequence[_Row]] = (
     ("planning", "PlanProposed", "planned"),
     ("planning", "NothingToDo", "verifying"),
+    ("planning", "QuestionAnswered", "verified"),
     ("planning", "PlanRefused PlanDrafted", ""),
     ("planned", "PlanApproved", "working"),
     ("planned", "PlanRejected", "planning"),
@@ -50,6 +51,10 @@ CHANGE_ROWS: Final[Sequence[_Row]] = (
     ("working", "TaskStarted TaskFinished TaskSkipped", ""),
     ("working", "ChangeReady", "publishing"),
     ("working", "ChangeEmpty", "skipped"),
+    ("working", "WorkDone", "auditing"),
+    ("auditing", "AuditPassed AuditSkipped", "keeping"),
+    ("auditing", "AuditFailed", "working"),
+    ("keeping", "ChangeKept", "kept"),
     ("publishing", "PullRequestOpened", "pr_created"),
     ("pr_created", "ChecksAwaited", "waiting_ci"),
     ("waiting_ci", "ChecksPassed", "reviewing"),
@@ -103,11 +108,17 @@ _BEFORE: Final[Mapping[str, tuple[e.Event, ...]]] = {
     "TaskSkipped": (e.TaskStarted("c1", "c1.t1", "b0"),),
     "ChangeReady": (e.TaskStarted("c1", "c1.t1", "b0"), e.TaskFinished("c1", "c1.t1", "h1")),
     "ChangeEmpty": (e.TaskStarted("c1", "c1.t1", "b0"), e.TaskFinished("c1", "c1.t1", "h1")),
+    "WorkDone": (e.TaskStarted("c1", "c1.t1", "b0"), e.TaskFinished("c1", "c1.t1", "h1")),
 }
 
 
 def _before(name: str, owner: str) -> tuple[e.Event, ...]:
     return (example(e.SessionStarted, owner),) if name == "SessionEnded" else _BEFORE.get(name, ())
+
+
+def _mode(name: str) -> Mode:
+    """Return the mode that has such an event."""
+    return {"WorkDone": Mode.SESSION, "QuestionAnswered": Mode.QUESTION}.get(name, Mode.GOAL)
 
 
 def _run_event(name: str) -> e.Event:
@@ -120,7 +131,7 @@ def _run_event(name: str) -> e.Event:
 
 @pytest.mark.parametrize(("place", "name"), RUN_STEPS)
 def test_the_run_moves_where_the_table_says(place: str, name: str) -> None:
-    story = at(Phase(place))
+    story = at(Phase(place), _mode(name))
     if (place, name) == ("working", "VerificationStarted"):
         story.tell(example(e.ChangeDropped, "c1"))
     elif name == "VerificationStarted":
@@ -136,7 +147,7 @@ def test_the_run_moves_where_the_table_says(place: str, name: str) -> None:
 
 @pytest.mark.parametrize(("place", "name"), CHANGE_STEPS)
 def test_a_change_moves_where_the_table_says(place: str, name: str) -> None:
-    story = at(Stage(place)).tell(*_before(name, "c1")).tell(example(e.EVENTS[name], "c1"))
+    story = at(Stage(place), _mode(name)).tell(*_before(name, "c1")).tell(example(e.EVENTS[name], "c1"))
     assert story.change().stage == CHANGE_STEPS[place, name]
     assert story.records[-1].edge == (place, CHANGE_STEPS[place, name])
 

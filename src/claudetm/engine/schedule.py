@@ -35,9 +35,11 @@ class Perform:
 Step = Emit | Perform | Wait
 
 _NEAREST_FIRST: Final = (
+    Stage.KEEPING,
     Stage.READY_TO_MERGE,
     Stage.PUBLISHING,
     Stage.UPDATING_BRANCH,
+    Stage.AUDITING,
     Stage.REVIEWING,
     Stage.ADDRESSING_REVIEWS,
     Stage.CI_FAILED,

@@ -15,16 +15,10 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from claudetm.errors import ClaudetmError
+from claudetm.workflow.run import Material as Material  # noqa: PLC0414 - it is named here, too
+from claudetm.workflow.stages import Mode as Mode  # noqa: PLC0414 - it is named here, too
 
 SLUG_LENGTH: Final = 60  # characters of a job's name in paths and branches
-
-
-class Mode(StrEnum):
-    """How a job is worked."""
-
-    GOAL = "goal"  # the state machine, pull requests
-    SESSION = "session"  # one agent session with the job's text, audited
-    QUESTION = "question"  # answered by a session that changes nothing
 
 
 class Lane(StrEnum):
@@ -32,14 +26,6 @@ class Lane(StrEnum):
 
     WORK = "work"
     TALK = "talk"  # somebody waits for the answer
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """A text from others that the job came with: untrusted, it goes into prompts behind a fence."""
-
-    title: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

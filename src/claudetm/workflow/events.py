@@ -46,6 +46,11 @@ class RunStarted(Event):
     hosted: Mapping[str, str] = field(default_factory=dict)  # where pull requests live, for a forge elsewhere
     adopts: int = 0  # the pull request that the run drives to merged, made elsewhere; or 0
     issue: int = 0  # the issue that the goal was taken from, and that the run closes; or 0
+    mode: str = "goal"  # goal | session | question
+    title: str = ""  # of what is asked, where it has one
+    material: tuple[Mapping[str, str], ...] = ()  # {"title", "text"}: others' words, fenced wherever they are shown
+    skill: str = ""  # of the project, that a session is told to use
+    keep: Mapping[str, Any] = field(default_factory=dict)  # {"branch", "remote"}: see Keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +158,14 @@ class GoalVerified(Event):
     commit: str
     landed: str = ""
     next: str = ""  # the command left to the user, or ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAnswered(Event):
+    """What was asked has its answer; nothing was changed."""
+
+    text: str
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +297,7 @@ class TaskFinished(ChangeEvent):
     task: str
     commit: str
     summary: str = ""
+    report: str = ""  # what a session was asked to tell, where that was its work
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +306,48 @@ class TaskSkipped(ChangeEvent):
 
     task: str
     evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDone(ChangeEvent):
+    """A session's work is done; `head` is what is audited, and kept."""
+
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPassed(ChangeEvent):
+    """The work at `commit` reaches the threshold; `score` is 0 to 100."""
+
+    score: int
+    notes: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFailed(ChangeEvent):
+    """The work at `commit` stays below the threshold: the notes go back."""
+
+    score: int
+    notes: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSkipped(ChangeEvent):
+    """Nobody audits the work, and why."""
+
+    why: str = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeKept(ChangeEvent):
+    """A session's work at `commit` is in the user's repository under `ref` ("": it changed nothing)."""
+
+    ref: str
+    commit: str
+    branch: str = ""  # that it stands on, without auto-commit ""
+    pushed: bool = False  # to the remote, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Asked once, before a record is written; the fold never asks again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from claudetm.plan.model import Change, Plan, problems
@@ -12,7 +13,7 @@ from claudetm.workflow import events as e
 from claudetm.workflow.limits import below_use, pull_requests, too_many
 from claudetm.workflow.policy import unusable
 from claudetm.workflow.run import ChangeState, Run
-from claudetm.workflow.stages import FINAL_STAGES, Phase, Stage
+from claudetm.workflow.stages import FINAL_STAGES, Mode, Phase, Stage
 from claudetm.workflow.transitions import CHANGE, RUN
 
 
@@ -36,7 +37,7 @@ def edge(run: Run, event: e.Event) -> tuple[str, str]:
     if row is None:
         whose = f"change {change_id}" if change_id else "the run"
         raise IllegalEvent(f"{type(event).__name__} is not possible while {whose} is {at}.")
-    if reason := _dry_refusal(run, event) or _refusal(run, event):
+    if reason := _dry_refusal(run, event) or _mode_refusal(run, event) or _refusal(run, event):
         raise IllegalEvent(reason)
     return str(at), str(row.to)
 
@@ -54,6 +55,31 @@ def _dry_refusal(run: Run, event: e.Event) -> str:
             return "Only a dry run ends with its plan."
         case _:
             return ""
+
+
+_ONLY: Final[Mapping[type[e.Event], Mode]] = {
+    e.PlanDrafted: Mode.GOAL,
+    e.PlanRefused: Mode.GOAL,
+    e.PlanRejected: Mode.GOAL,
+    e.PlanEdited: Mode.GOAL,
+    e.PlanExtended: Mode.GOAL,
+    e.NothingToDo: Mode.GOAL,
+    e.TaskSkipped: Mode.GOAL,
+    e.ChangeReady: Mode.GOAL,
+    e.ChangeEmpty: Mode.GOAL,
+    e.PullRequestAdopted: Mode.GOAL,
+    e.WorkDone: Mode.SESSION,
+    e.QuestionAnswered: Mode.QUESTION,
+}
+"""Events of one mode alone, of all that its stages do not tell apart."""
+
+
+def _mode_refusal(run: Run, event: e.Event) -> str:
+    """Return why an event is none of the run's mode, or ""."""
+    only = _ONLY.get(type(event), run.mode)
+    if only is not run.mode or (isinstance(event, e.PlanProposed) and run.mode is Mode.QUESTION):
+        return f"{type(event).__name__} is not possible in a run of mode {run.mode}."
+    return ""
 
 
 def _refusal(run: Run, event: e.Event) -> str:
@@ -84,7 +110,7 @@ def _refusal(run: Run, event: e.Event) -> str:
             return _task_refusal(run, event.change, event.task, begun=False)
         case e.TaskFinished() | e.TaskSkipped():
             return _task_refusal(run, event.change, event.task, begun=True)
-        case e.ChangeReady() | e.ChangeEmpty() if (task := run.changes[event.change].task) is not None:
+        case e.ChangeReady() | e.ChangeEmpty() | e.WorkDone() if (task := run.changes[event.change].task) is not None:
             return f"Task {task.id} is not done."
         case e.SessionEnded() if event.id not in run.open_sessions:
             return f"Session {event.id} is not open."

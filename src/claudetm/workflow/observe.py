@@ -68,7 +68,9 @@ def observe(change: ChangeState, pull: PullRequest | None, policy: Policy, now: 
             return _ready(change, pull, policy)
         case Stage.ABANDONED:
             return _abandoned(change, pull)
-        case Stage.MERGED | Stage.SKIPPED:
+        case Stage.AUDITING | Stage.KEEPING:
+            return Act()
+        case Stage.MERGED | Stage.SKIPPED | Stage.KEPT:
             return Wait(None, "nothing is left to do")
         case _:
             assert_never(stage)
@@ -76,7 +78,7 @@ def observe(change: ChangeState, pull: PullRequest | None, policy: Policy, now: 
 
 def _without_pull_request(change: ChangeState) -> Act | Wait:
     match change.stage:
-        case Stage.QUEUED | Stage.WORKING | Stage.PUBLISHING:
+        case Stage.QUEUED | Stage.WORKING | Stage.PUBLISHING | Stage.AUDITING | Stage.KEEPING:
             return Act()
         case Stage.ABANDONED:
             return Wait(None, f"pull request #{change.number} was closed", person=True)

@@ -48,6 +48,9 @@ class Policy:
     fix_rounds: int = 3
     verify_rounds: int = 2
     updates: int = 5
+    audit: bool = True  # a session's work is scored before it is kept
+    audit_threshold: int = 80  # of 100
+    audit_rounds: int = 3
     poll_seconds: float = 30.0
     sandbox: str = "auto"  # auto | on | off
     trust_project_settings: bool = False

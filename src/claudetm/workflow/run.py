@@ -14,7 +14,7 @@ from claudetm.plan.model import Change, Plan, Task, plan_from_data
 from claudetm.workflow.outcomes import NEVER_RAN, Outcome, Usage, usage_from_data
 from claudetm.workflow.policy import Policy, Tally, policy_from_data
 from claudetm.workflow.records import SCHEMA, Record
-from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Halt, Phase, Stage
+from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Halt, Mode, Phase, Stage
 
 ADOPTED: Final = "c1"
 """The change that a pull request made elsewhere becomes."""
@@ -49,6 +49,42 @@ class Receipt:
     log: str = ""
     evidence: tuple[str, ...] = ()
     missing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A text from others that the run came with: untrusted."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Where a session's work goes: under a snapshot's ref, or onto `branch`; with a `remote`, there too."""
+
+    branch: str = ""
+    remote: Mapping[str, str] = field(default_factory=dict)  # its "url", and on GitHub all that names the place
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What the last audit made of the work at `commit`; the score is 0 to 100."""
+
+    score: int
+    notes: str
+    commit: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a session's work is: `ref` in the user's repository, "" where nothing was changed."""
+
+    ref: str
+    commit: str
+    branch: str = ""
+    pushed: bool = False
 
 
 @dataclass(slots=True)
@@ -106,6 +142,7 @@ class ChangeState:
     updates: int = 0  # for a base that others moved
     queued: int = 0  # how often this head was put into the forge's merge queue
     snapshots: int = 0
+    audits: int = 0  # that failed, since it began or was unblocked
 
     @property
     def id(self) -> str:
@@ -120,7 +157,7 @@ class ChangeState:
     @property
     def settled(self) -> bool:
         """Whether nothing more will come of it."""
-        return self.stage in {Stage.MERGED, Stage.SKIPPED} or (self.stage is Stage.ABANDONED and self.accepted)
+        return self.stage in FINAL_STAGES or (self.stage is Stage.ABANDONED and self.accepted)
 
     @property
     def task(self) -> Task | None:
@@ -161,6 +198,18 @@ class Run:
     hosted: Mapping[str, str] = field(default_factory=dict)  # where pull requests live, for a forge elsewhere
     adopts: int = 0  # the pull request that it drives to merged, made elsewhere; or 0
     issue: int = 0  # the issue that it closes, or 0
+    mode: Mode = Mode.GOAL
+    title: str = ""
+    material: tuple[Material, ...] = ()
+    skill: str = ""
+    keep: Keep = field(default_factory=Keep)
+    audit: Audit | None = None  # the last one
+    snapshot: str = ""  # the ref of the last snapshot of any change
+    kept: Kept | None = None
+    summary: str = ""  # what the last session that did a task says of it
+    report: str = ""  # what it was asked to tell
+    answer: str = ""  # to the question
+    evidence: tuple[str, ...] = ()  # for the answer
     dry_done: bool = False  # and has
     policy: Policy = field(default_factory=Policy)
     phase: Phase = Phase.PLANNING
@@ -234,8 +283,8 @@ class Run:
 
     @property
     def tip(self) -> str:
-        """The commit our merges have reached, or where the run began."""
-        return self.last_merge or self.base
+        """The commit our merges have reached, or a session's kept work; else where the run began."""
+        return self.last_merge or (self.kept.commit if self.kept else self.base)
 
     def mended_for(self, change: ChangeState) -> bool:
         """Whether another change, not merged yet, mends the base that the change is red with."""
@@ -387,6 +436,7 @@ def _folds(*names: str) -> Callable[[_Fold], _Fold]:
 @_folds(
     "BaseMoved",
     "PlanApproved",
+    "AuditSkipped",
     "ChangeEmpty",
     "ConflictFound",
     "ReviewsAwaited",
@@ -415,6 +465,9 @@ def _run_started(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.author, run.rehearsal = data.get("author", ""), data.get("rehearsal", "")
     run.dry = bool(data.get("dry", False))
     run.hosted, run.adopts, run.issue = data.get("hosted", {}), data.get("adopts", 0), data.get("issue", 0)
+    run.mode, run.title, run.skill = Mode(data.get("mode", "goal")), data.get("title", ""), data.get("skill", "")
+    run.material = tuple(Material(m["title"], m["text"]) for m in data.get("material", ()))
+    run.keep = Keep(**data.get("keep", {}))
     run.user_criteria = tuple(data.get("criteria", ()))
     run.policy = policy_from_data(data.get("settings", {}))
     run.started = run.since = record.time
@@ -503,6 +556,13 @@ def _goal_verified(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.halt, run.landing_next = None, data.get("next", "")
 
 
+@_folds("QuestionAnswered")
+def _question_answered(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+    run.answer, run.evidence, run.halt = data["text"], tuple(data.get("evidence", ())), None
+    run.verify_commit = run.base
+    run.forget("question")
+
+
 @_folds("RunPaused")
 def _run_paused(run: Run, data: Mapping[str, Any], record: Record) -> None:
     run.halt = Obstacle(data["reason"], data.get("next", "claudetm resume"), Halt.PAUSED, data.get("asks", ""))
@@ -526,7 +586,7 @@ def _run_resumed(run: Run, _data: Mapping[str, Any], _record: Record) -> None:
             run.receipts = {i: r for i, r in run.receipts.items() if r.verdict == "holds"}
     run.halt = None
     run.plan_refusals = 0
-    for subject in ("plan", "verify", "extend"):
+    for subject in ("plan", "question", "verify", "extend"):
         run.forget(subject)
     run.tallies = {subject: tally.resumed() for subject, tally in run.tallies.items()}
 
@@ -619,6 +679,7 @@ def _task_finished(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
     task = change.tasks[data["task"]]
     task.commit, task.summary = data["commit"], data.get("summary", "")
+    run.summary, run.report = task.summary, data.get("report", "")
     run.forget(data["task"])
     _head(change, data["commit"], record.time)
 
@@ -629,6 +690,29 @@ def _task_skipped(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.forget(data["task"])
 
 
+@_folds("AuditPassed")
+def _audit_passed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+    run.audit = Audit(data["score"], data["notes"], data["commit"], passed=True)
+    run.forget(f"{data['change']}:audit")
+
+
+@_folds("AuditFailed")
+def _audit_failed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+    change = run.changes[data["change"]]
+    run.audit = Audit(data["score"], data["notes"], data["commit"], passed=False)
+    change.audits += 1
+    change.tasks.clear()  # it is begun anew, on top of what is there
+    run.forget_change(change)
+
+
+@_folds("ChangeKept")
+def _change_kept(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+    change = run.changes[data["change"]]
+    run.kept = Kept(data["ref"], data["commit"], data.get("branch", ""), bool(data.get("pushed", False)))
+    change.hold = None
+    run.forget_change(change)
+
+
 @_folds("PullRequestOpened")
 def _pull_request_opened(run: Run, data: Mapping[str, Any], record: Record) -> None:
     change = run.changes[data["change"]]
@@ -636,7 +720,7 @@ def _pull_request_opened(run: Run, data: Mapping[str, Any], record: Record) -> N
     _head(change, data["head"], record.time)
 
 
-@_folds("ChangeReady", "ChecksAwaited", "PullRequestReopened")
+@_folds("ChangeReady", "ChecksAwaited", "PullRequestReopened", "WorkDone")
 def _head_read(run: Run, data: Mapping[str, Any], record: Record) -> None:
     _head(run.changes[data["change"]], data["head"], record.time)
 
@@ -747,6 +831,7 @@ def _merge_queued(run: Run, data: Mapping[str, Any], _record: Record) -> None:
 @_folds("SnapshotTaken")
 def _snapshot_taken(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     run.changes[data["change"]].snapshots += 1
+    run.snapshot = data["ref"]
 
 
 @_folds("ChangeBlocked")
@@ -760,7 +845,7 @@ def _change_unblocked(run: Run, data: Mapping[str, Any], record: Record) -> None
     change.hold, change.adopting, change.since = None, True, record.time
     if change.base_red and not run.mended_for(change):
         run.mender, change.mends_base = change.id, True
-    change.fix_rounds = change.self_reviews = change.updates = change.asked = change.queued = 0
+    change.fix_rounds = change.self_reviews = change.updates = change.asked = change.queued = change.audits = 0
     change.fingerprints, change.rerun_heads, change.answers = (), frozenset(), {}
     run.forget_change(change)
 

@@ -6,6 +6,14 @@ from enum import StrEnum
 from typing import Final
 
 
+class Mode(StrEnum):
+    """How a run goes about what is asked."""
+
+    GOAL = "goal"  # the state machine, pull requests
+    SESSION = "session"  # one task of the text itself, audited, its work kept; no pull request
+    QUESTION = "question"  # answered by a session that changes nothing
+
+
 class Phase(StrEnum):
     """Where a run stands."""
 
@@ -31,9 +39,12 @@ class Stage(StrEnum):
     ADDRESSING_REVIEWS = "addressing_reviews"
     UPDATING_BRANCH = "updating_branch"
     READY_TO_MERGE = "ready_to_merge"
+    AUDITING = "auditing"
+    KEEPING = "keeping"
     MERGED = "merged"
     ABANDONED = "abandoned"
     SKIPPED = "skipped"
+    KEPT = "kept"
 
 
 class Halt(StrEnum):
@@ -44,7 +55,7 @@ class Halt(StrEnum):
 
 
 FINAL_PHASES: Final = frozenset({Phase.VERIFIED, Phase.CANCELLED})
-FINAL_STAGES: Final = frozenset({Stage.MERGED, Stage.SKIPPED})
+FINAL_STAGES: Final = frozenset({Stage.MERGED, Stage.SKIPPED, Stage.KEPT})
 
 PULL_REQUEST_STAGES: Final = frozenset(
     {

@@ -62,6 +62,7 @@ _RUN: Final[dict[Phase, dict[type[e.Event], Row]]] = {
         e.PlanProposed: _acted(Phase.PLANNED),
         e.NothingToDo: _acted(Phase.VERIFYING),
         e.PlanRefused: _acted(Phase.PLANNING),
+        e.QuestionAnswered: _acted(Phase.VERIFIED),
     },
     Phase.PLANNED: {
         e.PlanApproved: _any(Phase.WORKING, Origin.OBSERVED, Origin.COMMANDED),
@@ -96,6 +97,15 @@ _CHANGE: Final[dict[Stage, dict[type[e.Event], Row]]] = {
         e.TaskSkipped: _acted(Stage.WORKING),
         e.ChangeReady: _acted(Stage.PUBLISHING),
         e.ChangeEmpty: _acted(Stage.SKIPPED),
+        e.WorkDone: _acted(Stage.AUDITING),
+    },
+    Stage.AUDITING: {
+        e.AuditPassed: _acted(Stage.KEEPING),
+        e.AuditSkipped: _acted(Stage.KEEPING),
+        e.AuditFailed: _acted(Stage.WORKING),
+    },
+    Stage.KEEPING: {
+        e.ChangeKept: _acted(Stage.KEPT),
     },
     Stage.PUBLISHING: {
         e.PullRequestOpened: _acted(Stage.PR_CREATED),
@@ -160,6 +170,7 @@ _CHANGE: Final[dict[Stage, dict[type[e.Event], Row]]] = {
     },
     Stage.MERGED: {},
     Stage.SKIPPED: {},
+    Stage.KEPT: {},
 }
 
 
