@@ -113,6 +113,13 @@ def tracks(root: Path, file: Path) -> bool:
     return any(name and name.casefold() in steps for name in listed)
 
 
+def tracks_below(root: Path, folder: Path) -> bool:
+    """Whether git tracks anything in a folder of the worktree `root`."""
+    with _opened(root) as repo:
+        quiet = repo.git(c="core.fsmonitor=false")
+        return bool(str(quiet.ls_files("-z", "--", f":(top,literal){folder.relative_to(root)}")))
+
+
 def _opened(path: Path) -> git.Repo:
     try:
         import git

@@ -179,7 +179,7 @@ class StateDirectory:
             for path in self.above:
                 path.chmod(0o700)
         if git_common_directory is not None:
-            _exclude(git_common_directory, self.shared.name)
+            exclude(git_common_directory, f"/{self.shared.name}/")
 
     @property
     def above(self) -> tuple[Path, ...]:
@@ -257,9 +257,9 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _exclude(common: Path, name: str) -> None:
-    """Name the directory in git's own exclude file, once, leaving every other byte of it alone."""
-    path, line = common / "info" / "exclude", f"/{name}/".encode()
+def exclude(common: Path, pattern: str) -> None:
+    """Write a pattern into git's own exclude file, once, leaving every other byte of it alone. Raises StoreError."""
+    path, line = common / "info" / "exclude", pattern.encode()
     with disk(path):
         path.parent.mkdir(exist_ok=True)
         found = path.read_bytes() if path.exists() else b""

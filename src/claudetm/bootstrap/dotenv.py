@@ -1,0 +1,83 @@
+"""What `.env` says to the monitor: nine names, and nothing else of it. None of it reaches any environment.
+
+The file is read as shells and their like read theirs: quotes, `export`, comments, a byte order mark, CRLF.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from claudetm.errors import ConfigError
+
+FILE: Final = ".env"
+KEY: Final = "SEGO_API_KEY"
+NAMES: Final = (
+    KEY,
+    "SEGO_API_URL",
+    "SEGO_PROJECT_ID",
+    "SEGO_WORKING_DIR",
+    "USE_CLI_MODE",
+    "STREAM_PROGRESS",
+    "CONVERSATION_ONLY",
+    "AUTO_COMMIT",
+    "AUTO_PUSH",
+)
+"""What is read of it, and as bare variables of the environment by `claudetm monitor` alone."""
+
+_LARGEST: Final = 64 << 10  # bytes
+_LINE: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
+_QUOTED: Final = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)\"""")
+
+
+@dataclass(frozen=True, slots=True)
+class Dotenv:
+    """The file's values by name, blank ones left out; `open_to_others` says that its mode lets others read it."""
+
+    path: Path
+    values: Mapping[str, str] = field(default_factory=dict, repr=False)
+    open_to_others: bool = False
+
+
+def read(folder: Path) -> Dotenv:
+    """Return what the folder's `.env` says. Raises ConfigError for one that cannot be read."""
+    path = folder / FILE
+    try:
+        content, mode = _content(path)
+    except FileNotFoundError:
+        return Dotenv(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    return Dotenv(path, parse(content.decode("utf-8-sig", "replace")), bool(mode & 0o077))
+
+
+def parse(text: str) -> dict[str, str]:
+    """Return the values of our names; the last of several counts."""
+    found = (_LINE.fullmatch(line) for line in text.splitlines())
+    values = {f[1]: _value(f[2]) for f in found if f and f[1] in NAMES}
+    return {name: value for name, value in values.items() if value}
+
+
+def _value(text: str) -> str:
+    """Return a value without its quotes, or without the comment behind it."""
+    if quoted := _QUOTED.match(text):
+        inner = quoted[1] if quoted[1] is not None else re.sub(r"\\(.)", r"\1", quoted[2])
+        return inner.strip()
+    return re.sub(r"(^|\s+)#.*", "", text).strip()
+
+
+def _content(path: Path) -> tuple[bytes, int]:
+    """Return a regular file's bytes and mode: a pipe would be waited for, and a device never ends."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as handle:
+        mode = os.fstat(handle.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise ConfigError(f"{path} is not a regular file; move it away.")
+        content = handle.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ConfigError(f"{path} is larger than {_LARGEST >> 10} KiB; move it away.")
+    return content, mode
