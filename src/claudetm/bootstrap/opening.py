@@ -34,7 +34,8 @@ from claudetm.prompts.render import Prompts
 from claudetm.redact import redact
 from claudetm.workflow.events import RunStarted
 from claudetm.workflow.policy import Policy, policy_from_data, policy_to_data
-from claudetm.workflow.run import Run, UnreadableRecord
+from claudetm.workflow.run import Material, Run, UnreadableRecord
+from claudetm.workflow.stages import Mode
 
 KILL_AT: Final = "CLAUDETM_KILL_AT"
 """`before:N` or `after:N`: the driver kills itself around the journal's N-th record. For rehearsing a crash."""
@@ -55,6 +56,13 @@ class Wish:
     dry: bool = False  # plan, and no more
     adopts: str = ""  # a pull request on GitHub that was made elsewhere, by number or address
     issue: str = ""  # an issue on GitHub that says the goal, by number or address
+    mode: Mode = Mode.GOAL
+    title: str = ""
+    material: tuple[Material, ...] = ()
+    skill: str = ""  # of the project, for a session
+    task: str = ""  # the slug that names the branch of a session's work, `claudetm/task/<slug>`
+    commit: bool = False  # a session's work becomes commits on that branch; else a snapshot
+    push: bool = False  # which is pushed
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,12 +406,15 @@ def refuse_unfit(found: Policy, *, hosted: bool = False) -> None:
 
     `hosted` says that the forge is not the local one.
     """
+    from claudetm.adapters.agent.cli import cli_on_path
     from claudetm.adapters.agent.containment import choose
     from claudetm.adapters.git.run_repository import inside
 
     for path in found.copy:
         inside(path)
     choose(found.sandbox)
+    if found.cli == "path":
+        cli_on_path(os.environ.get("PATH"))
     if found.merge_method == "rebase" and not hosted:
         raise ConfigError("The local forge cannot rebase: set merge.method to merge or squash")
 
