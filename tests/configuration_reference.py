@@ -76,6 +76,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "limits.verify_rounds": "How often failing criteria become further changes before the run is blocked.",
     "plan.max_prs": "Pull requests of the whole run at most, those that mend failing criteria included.",
     "sandbox": "Run agents and commands under bubblewrap: where it works, always, or never.",
+    "agent.cli": "The Claude Code that sessions run on: the one that comes along, or the `claude` found on `PATH`.",
     "monitor.source": "Where tasks come from. Empty: Sego PM where anything of it is set, else the directory.",
     "monitor.mode": "How a task is worked that does not say so itself: as a whole goal with pull requests, or in one "
     "audited session. Auto: sessions for Sego PM, goals for the others.",
@@ -108,7 +109,7 @@ GROUPS: Final[Mapping[str, str]] = {
     "Checks and worktrees": r"checks\.|worktree\.",
     "Pull requests": r"reviews\.|merge\.|git\.|forge|github\.",
     "Models": r"model$|models\.|roles\.|complexity\.",
-    "Safety": r"sandbox|trust_project_settings",
+    "Safety": r"sandbox|trust_project_settings|agent\.cli",
     "The monitor": r"monitor\.",
     "Access to the model": r"api\.",
 }

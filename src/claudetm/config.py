@@ -27,7 +27,7 @@ TIERS: Final = ("opus", "sonnet", "haiku", "fable")
 """Aliases of models: each names the newest of its kind."""
 FORGES: Final = ("auto", "local", "github")
 EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
-ROLES: Final = ("planner", "fixer", "reviewer", "responder", "updater", "verifier")
+ROLES: Final = ("planner", "fixer", "reviewer", "responder", "updater", "verifier", "auditor", "analyst")
 """Whose model and effort can be set; a worker goes by the complexity of its task."""
 SOURCES: Final = ("directory", "github", "sego")
 """Where the monitor's tasks come from."""
@@ -92,6 +92,17 @@ def _count(least: int) -> Parse:
         return int(number)
 
     return parse
+
+
+def _share(value: Any) -> int:
+    what = "a whole number from 0 to 100"
+    number = _number(value, what)
+    if number > _WHOLE or not number.is_integer():
+        raise _Unusable(what)
+    return int(number)
+
+
+_WHOLE: Final = 100
 
 
 def _dollars(value: Any) -> float:
@@ -308,6 +319,7 @@ _FLAG_KEYS: Final = (
     Key("verify", _flag, "verify", looser=_switched_off),
     Key("plan.approve", _flag, "approve_plan", looser=_switched_off),
     Key("plan.pr_per_task", _flag, "pr_per_task"),
+    Key("session.audit", _flag, "audit", looser=_switched_off),
     Key("pause_on_pr", _flag, "pause_on_pr", looser=_switched_off),
     Key("trust_project_settings", _flag, "trust_project_settings", guarded=True),
 )
@@ -376,7 +388,10 @@ KEYS: Final[Mapping[str, Key]] = {
         Key("limits.fix_rounds", _count(1), "fix_rounds"),
         Key("limits.verify_rounds", _count(1), "verify_rounds"),
         Key("plan.max_prs", _or_none(_count(1)), "max_prs", looser=_more),
+        Key("session.threshold", _share, "audit_threshold", looser=_less),
+        Key("session.rounds", _count(1), "audit_rounds"),
         Key("sandbox", _choice("auto", "on", "off"), "sandbox", guarded=True),
+        Key("agent.cli", _choice("bundled", "path"), "cli", guarded=True),
         *_MONITOR_KEYS,
     )
 }

@@ -76,6 +76,7 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "limits.fix_rounds": (5, 5),
     "limits.verify_rounds": (6, 6),
     "sandbox": ("on", "on"),
+    "agent.cli": ("path", "path"),
     "git.auto_push": (False, False),
 }
 for _name in KEYS:

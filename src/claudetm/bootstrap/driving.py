@@ -17,6 +17,7 @@ from typing import Any, Final
 from claudetm import __version__
 from claudetm.adapters.agent import containment
 from claudetm.adapters.agent.claude_sdk import AgentSettings, ClaudeAgent
+from claudetm.adapters.agent.cli import cli_on_path
 from claudetm.adapters.agent.environment import rehearsal_environment
 from claudetm.adapters.commands.runner import CommandRunner, RunnerSettings
 from claudetm.adapters.forge.github.place import hosted_from_data
@@ -112,6 +113,7 @@ def _wired(run: Run) -> tuple[object, ...]:
     policy = run.policy
     return (
         policy.sandbox,
+        policy.cli,
         policy.copy,
         policy.trust_project_settings,
         policy.checks,
@@ -148,6 +150,7 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
             readable=[state.logs / "checks"],  # the fixer is told where the whole log of a failure is
             environment=environment,
             trust_project_settings=policy.trust_project_settings,
+            cli=cli_on_path(os.environ.get("PATH")) if policy.cli == "path" else None,
         )
     )
     forge: Forge

@@ -81,14 +81,15 @@ def _answer(command: list[str]) -> str:
     return next(iter(done.stdout.splitlines()), "")
 
 
-def cli(_place: Place) -> Iterator[Finding]:
+def cli(place: Place) -> Iterator[Finding]:
     """Say which agent SDK and which CLI sessions run on, and whether it runs."""
     from importlib.metadata import version
 
-    from claudetm.adapters.agent.cli import find_cli
+    from claudetm.adapters.agent.cli import cli_on_path, find_cli
 
     yield ok("agent SDK", f"claude-agent-sdk {version('claude-agent-sdk')}")
-    path = find_cli(os.environ.get("PATH"))
+    asked = place.readable and place.settings["agent.cli"] == "path"
+    path = (cli_on_path if asked else find_cli)(os.environ.get("PATH"))
     try:
         told = _answer([str(path), "--version"])
     except (OSError, subprocess.SubprocessError) as error:

@@ -54,6 +54,7 @@ class Policy:
     poll_seconds: float = 30.0
     sandbox: str = "auto"  # auto | on | off
     trust_project_settings: bool = False
+    cli: str = "bundled"  # bundled | path: which Claude Code sessions run on
 
 
 _FIELDS: Final = {f.name: f for f in fields(Policy)}

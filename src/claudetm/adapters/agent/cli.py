@@ -21,3 +21,13 @@ def find_cli(search: str | None) -> Path:
     raise AgentError(
         "This build of claude-agent-sdk carries no CLI: install Claude Code so that `claude` is on PATH."
     )
+
+
+def cli_on_path(search: str | None) -> Path:
+    """Return the `claude` that is found on the search path. Raises AgentError, which says how to come by one."""
+    if found := shutil.which("claude", path=search):
+        return Path(found).resolve()
+    raise AgentError(
+        "Claude CLI is not available: there is no `claude` on PATH, and agent.cli is path (--use-cli-mode); install "
+        "it with `npm install -g @anthropic-ai/claude-code` and log in with `claude`, or set agent.cli to bundled."
+    )
