@@ -33,6 +33,10 @@ class StoreError(ClaudetmError):
     """The state directory cannot be read or written."""
 
 
+class ServiceError(ClaudetmError):
+    """The service manager is not there, or refused."""
+
+
 class AgentError(ClaudetmError):
     """The agent cannot be started at all."""
 

@@ -120,6 +120,19 @@ def tracks_below(root: Path, folder: Path) -> bool:
         return bool(str(quiet.ls_files("-z", "--", f":(top,literal){folder.relative_to(root)}")))
 
 
+def ignores(root: Path, file: Path) -> bool:
+    """Whether git passes a file of the worktree `root` by, for any reason: the user's own excludes count."""
+    import git
+
+    with _opened(root) as repo:
+        quiet = repo.git(c="core.fsmonitor=false")
+        try:
+            quiet.check_ignore("-q", "--", str(file))
+        except git.GitCommandError:
+            return False
+        return True
+
+
 def _opened(path: Path) -> git.Repo:
     try:
         import git

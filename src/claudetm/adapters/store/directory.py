@@ -49,7 +49,7 @@ def disk(path: Path, what: str = "written") -> Iterator[None]:
         raise StoreError(f"{error.filename or path} cannot be {what}: {error.strerror}.") from error
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str | bytes) -> None:
     """Replace a file in one step, 0600: whoever reads it sees the old text or the new. Raises StoreError."""
     draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
     with disk(path):
@@ -57,7 +57,7 @@ def write_atomically(path: Path, text: str) -> None:
             with os.fdopen(
                 os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb"
             ) as handle:
-                handle.write(text.encode(errors="replace"))
+                handle.write(text if isinstance(text, bytes) else text.encode(errors="replace"))
                 handle.flush()
                 # the kernel stamps files by its tick; commands of one sender must stay in order
                 stamp = time.time_ns()
