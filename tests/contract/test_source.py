@@ -11,6 +11,7 @@ from claudetm.ports.source import Job, Result, Source, Status
 from claudetm.testing.memory import FakeClock
 from claudetm.testing.memory_source import LEASE, MemoryPlace, MemorySource
 from claudetm.testing.source_conformance import SourceConformance, SourceWorld
+from directory_world import DirectoryWorld
 
 pytestmark = pytest.mark.anyio
 
@@ -63,11 +64,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["memory"])
+@pytest.fixture(params=["memory", "directory"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SourceWorld]:
     match request.param:
         case "memory":
             yield MemoryWorld()
+        case "directory":
+            place = DirectoryWorld(tmp_path)
+            yield place
+            await place.close()
         case other:
             raise AssertionError(f"{other} has no world in {tmp_path}")
 

@@ -1,0 +1,262 @@
+"""Tasks from a directory: each `task-*.md` right in it is one, until `results/<its name>.json` exists.
+
+The files are the user's: they are read, never changed. What is wrong with one is said in the listing, with its line,
+and it is taken as soon as that is mended, so no result of it ever comes in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, assert_never
+
+from claudetm.adapters.sources.task_claims import Claims, Held
+from claudetm.adapters.sources.task_document import Document, Flaw
+from claudetm.adapters.sources.task_file import Unsettled
+from claudetm.adapters.sources.task_folder import WRITTEN, DirectorySettings, TaskFolder, Waiting
+from claudetm.adapters.sources.watching import NotWatching, Watching, watch
+from claudetm.ports.clock import Clock
+from claudetm.ports.source import (
+    Claimed,
+    ClaimOutcome,
+    Gone,
+    Job,
+    Note,
+    Offer,
+    Result,
+    SourceBusy,
+    SourceRefused,
+    Taken,
+)
+
+NAME: Final = "directory"
+TICK_SECONDS: Final = 1.0  # between two looks while nothing is said to have changed
+SETTLE_SECONDS: Final = 0.1  # the same while a file has just been written
+_SETTLING_SECONDS: Final = 3.0  # for which a file has just been written
+_BUSY_SECONDS: Final = 30.0
+
+
+class DirectorySource:
+    """Implements ports/source.Source. `notice` is told, in a sentence, what users should know."""
+
+    def __init__(
+        self, settings: DirectorySettings, clock: Clock, notice: Callable[[str], None] = lambda _sentence: None
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._notice = notice
+        owner = settings.owner or f"{os.uname().nodename}:{settings.base.absolute()}"
+        self._folder = TaskFolder(settings, clock.now)
+        self._claims = Claims(settings.tasks, owner, clock.now)
+        self._place: tuple[int, int] | None = None
+        self._offered: frozenset[str] = frozenset()
+        self._woken = asyncio.Event()
+        self._watching: Watching | NotWatching | None = None
+        self._said: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """Return `directory`."""
+        return NAME
+
+    async def list(self) -> Sequence[Offer]:
+        """Return what has no result, in the order in which it came."""
+        offers = self._look()
+        self._offered = _takeable(offers)
+        return offers
+
+    async def claim(self, job: str) -> ClaimOutcome:
+        """Take the flock on the job's claim, then read its file as it is now."""
+        with self._asked():
+            self._prepare()
+            if gone := self._gone(job):
+                return gone
+            match self._claims.take(job):
+                case Taken() as taken:
+                    return taken
+                case Held(deaths):
+                    outcome = self._read(job, deaths)
+            if not isinstance(outcome, Claimed):
+                self._claims.release(job)
+            return outcome
+
+    async def keep(self, job: Job) -> bool:
+        """Return whether the claim is ours. Nothing need be shown: the flock lasts as long as this process."""
+        with self._asked():
+            self._prepare()
+            return self._claims.keep(job.id)
+
+    async def progress(self, job: Job, note: Note) -> None:
+        """Take note of the stage in the claim; people see progress in `claudetm monitor status`."""
+        self._claims.tell(job.id, note.stage[:_STAGE])
+
+    async def finish(self, job: Job, result: Result) -> None:
+        """End the claim: the result stands in its file already, and that is the report."""
+        del result
+        with self._asked():
+            self._claims.release(job.id)
+
+    async def give_back(self, job: Job, why: str) -> None:
+        """End the claim; why is for the monitor's own log."""
+        del why
+        with self._asked():
+            self._claims.release(job.id)
+
+    async def hint(self) -> None:
+        """Return when something can be taken that could not be at the last `list`."""
+        while True:
+            with suppress(SourceBusy, SourceRefused):  # the sweep says it
+                offers = self._look()
+                self._watch()
+                if not _takeable(offers) <= self._offered:
+                    return
+            await self._wait()
+
+    async def close(self) -> None:
+        """Stop watching. The claims stay until the process ends."""
+        if self._watching is not None:
+            await asyncio.to_thread(self._watching.stop)
+            self._watching = None
+        self._claims.close()
+
+    # --- looking -------------------------------------------------------------------------------------------
+
+    def _look(self) -> Sequence[Offer]:
+        with self._asked():
+            self._prepare()
+            return [self._offer(waiting) for waiting in self._folder.look()]
+
+    def _offer(self, waiting: Waiting) -> Offer:
+        match waiting.state:
+            case Unsettled():
+                return Offer(waiting.id, created=waiting.created, why_not=f"{waiting.name}: {WRITTEN}")
+            case Flaw() as flaw:
+                return Offer(waiting.id, created=waiting.created, why_not=flaw.of(waiting.name))
+            case Document() as document:
+                amiss = self._repository_flaw(document)
+                why = amiss.of(waiting.name) if amiss is not None else ""
+                return Offer(waiting.id, document.title, waiting.created, document.priority, why_not=why)
+            case other:
+                assert_never(other)
+
+    def _repository_flaw(self, document: Document) -> Flaw | None:
+        """Return what is wrong with the repository: not a matter of the text, so it is looked for each time."""
+        if not document.repository or self._repository(document).is_dir():
+            return None
+        return Flaw(f"the repository {self._repository(document)} is no folder", document.lines["repository"])
+
+    def _repository(self, document: Document) -> Path:
+        path = Path(document.repository)
+        with suppress(RuntimeError):  # of a person who has no home
+            path = path.expanduser()
+        return self._settings.base / path
+
+    # --- claiming ------------------------------------------------------------------------------------------
+
+    def _gone(self, job: str) -> Gone | None:
+        if self._folder.ended(job):
+            return Gone(f"{self._settings.result(job)} is there already")
+        if self._folder.over(job):
+            return Gone(f"{self._settings.tasks / job}{self._settings.suffix} is not there any more")
+        return None
+
+    def _read(self, job: str, deaths: int) -> ClaimOutcome:
+        """Return what comes of a claim that is ours: whoever had it before may have ended the job."""
+        waiting = self._folder.one(job)
+        if waiting is None or self._folder.ended(job):
+            return self._gone(job) or Gone("it is not there any more")
+        match waiting.state:
+            case Unsettled():
+                return Taken("somebody who is writing it")
+            case Flaw() as flaw:
+                return Gone(f"it has to be mended: {flaw.of(waiting.name)}")
+            case Document() as document:
+                if (amiss := self._repository_flaw(document)) is not None:
+                    return Gone(f"it has to be mended: {amiss.of(waiting.name)}")
+                return Claimed(self._job(waiting, document), deaths)
+            case other:
+                assert_never(other)
+
+    def _job(self, waiting: Waiting, document: Document) -> Job:
+        return Job(
+            waiting.id,
+            NAME,
+            document.text,
+            document.title,
+            document.mode or self._settings.mode,
+            waiting.created,
+            skill=document.skill,
+            repository=str(self._repository(document)) if document.repository else "",
+            settings=document.settings,
+        )
+
+    # --- the folder ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Turn what the disk refuses into what the monitor understands."""
+        tasks = self._settings.tasks
+        try:
+            yield
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise SourceRefused(
+                f"{error.filename or tasks} cannot be used for tasks: {error.strerror}; mend that, then start again"
+            ) from error
+        except OSError as error:
+            raise SourceBusy(
+                f"{error.filename or tasks} cannot be read now: {error.strerror}", self._clock.now() + _BUSY_SECONDS
+            ) from error
+
+    def _prepare(self) -> None:
+        """Make the folder where it is not there, and begin anew with one that came in its place."""
+        self._settings.tasks.mkdir(parents=True, exist_ok=True)
+        status = self._settings.tasks.stat()
+        place = status.st_dev, status.st_ino
+        if place == self._place:
+            return
+        if self._place is not None:
+            self._notice(f"{self._settings.tasks} was removed or replaced: the folder that is there now is watched.")
+        self._claims.prepare()
+        self._claims.tidy(self._folder.over)
+        self._place = place
+        self._unwatch()
+
+    def _watch(self) -> None:
+        if self._watching is not None:
+            return
+        self._watching = watch(self._settings.tasks, self._woken.set)
+        if isinstance(self._watching, NotWatching) and self._watching.why not in self._said:
+            self._said.add(self._watching.why)
+            self._notice(
+                f"{self._settings.tasks} cannot be watched ({self._watching.why}): it is looked at each second."
+            )
+
+    def _unwatch(self) -> None:
+        if self._watching is not None:
+            self._watching.stop()
+            self._watching = None
+
+    async def _wait(self) -> None:
+        """Wait until something changed, and no longer than until the next look."""
+        seconds = SETTLE_SECONDS if self._folder.settling(_SETTLING_SECONDS) else TICK_SECONDS
+        woken = asyncio.ensure_future(self._woken.wait())
+        slept = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait((woken, slept), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            slept.cancel()
+        if self._woken.is_set():
+            await self._clock.sleep(_TOGETHER)  # what comes in a burst is looked at together
+            self._woken.clear()
+
+
+_TOGETHER: Final = 0.02  # seconds
+_STAGE: Final = 100  # characters
+
+
+def _takeable(offers: Sequence[Offer]) -> frozenset[str]:
+    return frozenset(offer.id for offer in offers if not offer.why_not)
