@@ -12,6 +12,8 @@ from claudetm.testing.memory import FakeClock
 from claudetm.testing.memory_source import LEASE, MemoryPlace, MemorySource
 from claudetm.testing.source_conformance import SourceConformance, SourceWorld
 from directory_world import DirectoryWorld
+from github_double.double import Double
+from issues_world import GithubIssuesWorld
 
 pytestmark = pytest.mark.anyio
 
@@ -64,7 +66,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["memory", "directory"])
+@pytest.fixture(params=["memory", "directory", "github"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SourceWorld]:
     match request.param:
         case "memory":
@@ -73,6 +75,10 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             place = DirectoryWorld(tmp_path)
             yield place
             await place.close()
+        case "github":
+            clock = FakeClock()
+            with Double(tmp_path, clock.now) as github:
+                yield GithubIssuesWorld(github, clock)
         case other:
             raise AssertionError(f"{other} has no world in {tmp_path}")
 

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import TracebackType
@@ -252,6 +253,7 @@ class Double(People):
             self._note(asked, 0 if effect is Lost.AFTER else reply.status, self._used(asked) - before)
             if asked.write:
                 self.ticked()
+            reply.headers.setdefault("date", formatdate(self.state.clock(), usegmt=True))
             reply.cut = isinstance(effect, Truncated)
             return None if effect is Lost.AFTER else reply
 

@@ -247,6 +247,41 @@ class People:
         with self.state.lock:
             return moves.open_issue(self.state, self.repository(repository), self._login(login), title, body).number
 
+    def label(self, number: int, *names: str, repository: str = "") -> None:
+        """Put labels on an issue or a pull request."""
+        with self.state.lock:
+            known = self.repository(repository)
+            subject = known.pulls.get(number) or known.issues[number]
+            for name in names:
+                known.labels.setdefault(name, "")
+                subject.labels += [name] if name not in subject.labels else []
+            subject.updated_at = self.state.now()
+
+    def unlabel(self, number: int, *names: str, repository: str = "") -> None:
+        """Take labels off an issue."""
+        with self.state.lock:
+            subject = self.issue(number, repository)
+            subject.labels = [name for name in subject.labels if name not in names]
+            subject.updated_at = self.state.now()
+
+    def edit_issue(self, number: int, body: str, repository: str = "") -> None:
+        """Write an issue anew."""
+        with self.state.lock:
+            subject = self.issue(number, repository)
+            subject.body, subject.updated_at = body, self.state.now()
+
+    def close_issue(self, number: int, reason: str = "completed", login: str = "ada", repository: str = "") -> None:
+        """Close an issue by hand: completed, or not_planned."""
+        with self.state.lock:
+            subject = self.issue(number, repository)
+            moves.close_issue(self.state, subject, self._login(login))
+            subject.state_reason = reason
+
+    def delete_comment(self, comment: Comment, repository: str = "") -> None:
+        """Delete a comment of a conversation."""
+        with self.state.lock:
+            self.repository(repository).comments.remove(comment)
+
     def open_pull_by_person(
         self,
         branch: str,

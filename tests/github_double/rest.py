@@ -707,7 +707,9 @@ def _subject(call: Call) -> Issue | PullRequest:
 def _issues(call: Call) -> Answer:
     repository, shapes, state = call.repository, call.shapes, call.query.get("state", "open")
     both: list[Issue | PullRequest] = [*repository.issues.values(), *repository.pulls.values()]
-    found = sorted((s for s in both if state in {"all", s.state}), key=lambda s: -s.number)
+    wanted = {name for name in call.query.get("labels", "").split(",") if name}
+    found = [s for s in both if state in {"all", s.state} and wanted <= set(s.labels)]
+    found.sort(key=lambda s: s.number, reverse=call.query.get("direction", "desc") == "desc")
     return call.page(found, lambda s: shapes.issue(repository, s))
 
 
@@ -760,7 +762,8 @@ def _one_comment(call: Call) -> Answer:
 def _edit_comment(call: Call) -> Answer:
     known = _found(next((c for c in call.repository.comments if c.id == call.number("comment_id")), None))
     _own(call, known.login)
-    known.body, known.updated_at = call.body["body"], call.state.now()
+    if known.body != call.body["body"]:
+        known.body, known.updated_at = call.body["body"], call.state.now()
     return Answer(200, call.shapes.comment(call.repository, known))
 
 
@@ -770,6 +773,63 @@ def _delete_comment(call: Call) -> Answer:
     _own(call, known.login)
     call.repository.comments.remove(known)
     return Answer(204)
+
+
+# Labels
+
+
+@route("GET /labels/{name}", "issues")
+def _label(call: Call) -> Answer:
+    name = call.parameters["name"]
+    _found(call.repository.labels.get(name))
+    return Answer(200, call.shapes.label(call.repository, name))
+
+
+@route("POST /labels", "issues")
+def _create_label(call: Call) -> Answer:
+    repository, name = _pushing(call), call.body["name"]
+    if name.casefold() in {known.casefold() for known in repository.labels}:
+        raise moves.invalid("Label", "already_exists", "name")
+    repository.labels[name] = call.body.get("description", "")
+    shown = call.shapes.label(repository, name)
+    return Answer(201, shown, {"location": shown["url"]})
+
+
+def _triaged(call: Call) -> Issue | PullRequest:
+    if not rules.at_least(call.repository, call.login, "triage"):
+        raise _inaccessible(call)
+    return _subject(call)
+
+
+def _labels_of(call: Call, subject: Issue | PullRequest) -> Answer:
+    return Answer(200, [call.shapes.label(call.repository, name) for name in subject.labels])
+
+
+@route("GET /issues/{issue_number}/labels", "issues")
+def _labels(call: Call) -> Answer:
+    return _labels_of(call, _subject(call))
+
+
+@route("POST /issues/{issue_number}/labels", "issues")
+def _add_labels(call: Call) -> Answer:
+    subject = _triaged(call)
+    for name in call.body["labels"]:
+        if name not in call.repository.labels:  # GitHub makes it for those who may push
+            _pushing(call).labels[name] = ""
+        if name not in subject.labels:
+            subject.labels.append(name)
+            subject.updated_at = call.state.now()
+    return _labels_of(call, subject)
+
+
+@route("DELETE /issues/{issue_number}/labels/{name}", "issues")
+def _remove_label(call: Call) -> Answer:
+    subject, name = _triaged(call), call.parameters["name"]
+    if name not in subject.labels:
+        raise RefusedError(404, "Label does not exist")
+    subject.labels.remove(name)
+    subject.updated_at = call.state.now()
+    return _labels_of(call, subject)
 
 
 # Commits and their checks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from github_double import plumbing, rules
 from github_double.moves import person
@@ -463,9 +464,9 @@ class Shapes:
         return {
             "id": 1,
             "node_id": f"LA_{name}",
-            "url": self.api(f"/repos/{repository.full_name}/labels/{name}"),
+            "url": self.api(f"/repos/{repository.full_name}/labels/{quote(name)}"),
             "name": name,
-            "description": None,
+            "description": repository.labels.get(name) or None,
             "color": "ededed",
             "default": False,
         }

@@ -440,6 +440,7 @@ class Repository:
     queues: dict[str, MergeQueue] = field(default_factory=dict)  # by branch
     pulls: dict[int, PullRequest] = field(default_factory=dict)
     issues: dict[int, Issue] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)  # names -> what they are for
     comments: list[Comment] = field(default_factory=list)
     suites: list[CheckSuite] = field(default_factory=list)
     checks: list[CheckRun] = field(default_factory=list)

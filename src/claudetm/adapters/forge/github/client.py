@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -222,6 +223,7 @@ class GithubClient:
         self._scopes: frozenset[str] | None = None
         self._spoken = False
         self._login = ""
+        self._told_at = 0.0
 
     def __repr__(self) -> str:
         return f"GithubClient({self._api!r})"
@@ -319,6 +321,11 @@ class GithubClient:
         return self._scopes
 
     @property
+    def moment(self) -> float:
+        """GitHub's own time when it answered last, epoch seconds; ours where no answer has told any."""
+        return self._told_at or self._clock()
+
+    @property
     def login(self) -> str:
         """Whose token it is."""
         if not self._login:
@@ -329,6 +336,11 @@ class GithubClient:
             except GithubRefused:  # an app's token has no user
                 self._login = str(self.graphql("query Viewer { viewer { login } }")[0]["viewer"]["login"])
         return self._login
+
+    def close(self) -> None:
+        """Let go of idle connections; the next request makes a new one."""
+        while self._lines:
+            self._lines.pop().connection.close()
 
     # One request
 
@@ -451,6 +463,8 @@ class GithubClient:
         self._lines.append(line)
         self._limits.heard(answer.headers)
         self._spoken = True
+        with suppress(ValueError):
+            self._told_at = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
         if (scopes := answer.headers.get("x-oauth-scopes")) is not None:
             self._scopes = frozenset(filter(None, (s.strip() for s in scopes.split(","))))
         return answer

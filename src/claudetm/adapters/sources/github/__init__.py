@@ -1,0 +1,1 @@
+"""The source whose tasks are GitHub issues with a label."""

@@ -1,0 +1,267 @@
+"""The source on GitHub: a label makes an issue a task; one comment of ours is its claim, its progress and its result.
+
+Each call looks before it writes, so it may be made again after a kill. What a person takes back there is given up: by
+the label, by closing the issue, by deleting the claim twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from claudetm.adapters.forge.github.client import GithubClient
+from claudetm.adapters.forge.github.once import WAITS, Once
+from claudetm.adapters.forge.github.people import People
+from claudetm.adapters.sources.github.asking import Asking
+from claudetm.adapters.sources.github.claims import ENDED, Claim, Sign, Standing, State, moment
+from claudetm.adapters.sources.github.holding import Beat, Held, Holding, who
+from claudetm.adapters.sources.github.issues import DONE, FAILED, WORKING, Issues
+from claudetm.adapters.sources.github.tasks import NAME, Attempt, Tasks, attempt, labels, priority, shown_title
+from claudetm.adapters.sources.github.wording import Harmless, Wording, state_of
+from claudetm.ports.clock import Clock
+from claudetm.ports.source import Claimed, ClaimOutcome, Gone, Job, Mode, Note, Offer, Result, Taken, slug
+
+BEAT: Final = 300.0
+"""Seconds between two signs of life."""
+SHOWN: Final = 60.0
+"""Seconds between two edits within one stage."""
+SETTLED: Final = 60.0
+"""Seconds after an end for which GitHub may list the label that was taken off."""
+
+
+@dataclass(frozen=True, slots=True)
+class GithubIssuesSettings:
+    """What a user can set. `accounts` are those of other monitors; of nobody else a claim counts."""
+
+    monitor_id: str  # tells this monitor from others, and stays the same when it starts again
+    label: str = "claudetm"
+    mode: Mode = Mode.GOAL
+    trusted: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    skill: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The claims on an issue as they were read, and of which state of it that was."""
+
+    of: tuple[str, int]
+    claims: tuple[Claim, ...]
+
+
+class GithubIssues:
+    """Implements ports/source.Source for one repository."""
+
+    def __init__(
+        self,
+        client: GithubClient,
+        repository: str,
+        settings: GithubIssuesSettings,
+        clock: Clock,
+        *,
+        harmless: Harmless,
+        waits: Sequence[float] = WAITS,
+    ) -> None:
+        """Take who asks GitHub, the repository's full name, and what makes others' words harmless in ours."""
+        self._client = client
+        self._settings = settings
+        self._clock = clock
+        self._me = slug(settings.monitor_id)
+        self._asking = Asking(client)
+        self._issues = Issues(client, repository, Once(waits))
+        people = People(client, repository, lambda: settings.trusted, clock.now)
+        self._tasks = Tasks(people, settings.label, settings.mode, settings.skill)
+        self._wording = Wording(settings.label, harmless)
+        self._holding = Holding(self._issues, self._wording, self._asking, clock, self._me, settings.accounts)
+        self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._seen: dict[int, _Seen] = {}
+        self._missing: set[int] = set()  # what we hold, and the last listing lacks
+        self._renewed: set[str] = set()  # whose claim was deleted, and written anew
+
+    @property
+    def name(self) -> str:
+        """Return `github`."""
+        return NAME
+
+    # listing
+
+    async def list(self) -> Sequence[Offer]:
+        """Return the open issues with the label, the oldest first; one request where nothing changed."""
+        return await self._asking.read(self._offers)
+
+    def _offers(self) -> Sequence[Offer]:
+        found = self._issues.labelled(self._settings.label)
+        numbers = {int(issue["number"]) for issue in found}
+        held = {named.number for id_ in [*self._holding.held] if (named := attempt(id_))}
+        self._missing = held - numbers
+        self._seen = {n: seen for n, seen in self._seen.items() if n in numbers}
+        return [offer for issue in found if (offer := self._offer(issue)) is not None]
+
+    def _offer(self, issue: Mapping[str, Any]) -> Offer | None:
+        """Return what an issue offers; None where it has just ended, and its label may be an old one."""
+        why = self._tasks.why_not(issue)
+        claims = Standing((), 0.0) if why else self._claims_on(issue)
+        if claims.now - claims.ended < SETTLED:
+            return None
+        if not why and (others := claims.others(self._me)):
+            why = f"{who(others[0])} works on it"
+        named = Attempt(int(issue["number"]), claims.turn)
+        created = moment(str(issue["created_at"]))
+        return Offer(named.id, shown_title(issue), created, priority(issue), why_not=why)
+
+    def _claims_on(self, issue: Mapping[str, Any]) -> Standing:
+        """Return the claims on a listed issue; read only where it changed, or where one that was seen has run out."""
+        number, of = int(issue["number"]), (str(issue["updated_at"]), int(issue["comments"]))
+        if not of[1]:
+            return Standing((), self._client.moment)
+        seen = self._seen.get(number)
+        if seen is None or seen.of != of or Standing(seen.claims, self._client.moment).dead(self._me):
+            seen = self._seen[number] = _Seen(of, self._holding.standing(number).claims)
+        return Standing(seen.claims, self._client.moment)
+
+    # claims
+
+    async def claim(self, job: str) -> ClaimOutcome:
+        """Claim an issue by a comment, and learn five seconds later whose came first."""
+        if (named := attempt(job)) is None:
+            return Gone("no issue has that name")
+        async with self._locks[named.number]:
+            return await self._claim(named)
+
+    async def _claim(self, named: Attempt) -> ClaimOutcome:
+        issue = await self._asking.do(self._issues.issue, named.number)
+        if issue is None:
+            return Gone("the issue is not there any more")
+        if why := self._tasks.over(issue) or await self._asking.do(self._tasks.why_not, issue):
+            return Gone(why)
+        claims = await self._holding.look(named.number)
+        if claims.turn != named.turn:
+            return Gone(f"that attempt has ended; the label {self._settings.label}, put on it anew, makes another")
+        taken = await self._holding.take(named, claims)
+        if isinstance(taken, Taken):
+            return taken
+        await self._labelled(named.number, labels(issue), WORKING)
+        return await self._asking.do(self._claimed, issue, named)
+
+    def _claimed(self, issue: Mapping[str, Any], named: Attempt) -> Claimed:
+        comments = self._issues.comments(named.number)
+        deaths = len(self._holding.of(comments).dead(self._me))
+        return Claimed(self._tasks.job(issue, comments, named), deaths)
+
+    async def keep(self, job: Job) -> bool:
+        """Show a sign of life every five minutes; False where another has the issue, or a person took it back."""
+        if (named := attempt(job.id)) is None:
+            return False
+        async with self._locks[named.number]:
+            held = await self._holding.found(named)
+            if held is None:
+                return False
+            if self._clock.now() - held.edited < BEAT and named.number not in self._missing:
+                return True
+            issue = await self._asking.do(self._issues.issue, named.number)
+            if issue is None:
+                return False
+            if why := self._veto(issue, job, held):
+                await self._give(named, labels(issue), why)
+                return False
+            beat = await self._holding.beat(named, held) if held.comment else Beat.VANISHED
+            return beat is Beat.KEPT or (beat is Beat.VANISHED and await self._renew(named, issue))
+
+    def _veto(self, issue: Mapping[str, Any], job: Job, held: Held) -> str:
+        """Return how a person has taken an issue back, or "". The merge of its last pull request closes it, too."""
+        linked = held.sign.linked or bool(held.link)
+        merged = job.mode is Mode.GOAL and linked and issue.get("state_reason") == "completed"
+        over = self._tasks.over(issue)
+        return "" if merged and issue["state"] != "open" else f"A person has taken it back: {over}." if over else ""
+
+    async def _renew(self, named: Attempt, issue: Mapping[str, Any]) -> bool:
+        """Claim an issue again whose claim a person deleted, once: deleted again, it is taken back."""
+        if named.id in self._renewed:
+            await self._give(named, labels(issue), "Its claim was deleted twice.")
+            return False
+        self._renewed.add(named.id)
+        claims = await self._holding.look(named.number)
+        return claims.turn == named.turn and not isinstance(await self._holding.take(named, claims), Taken)
+
+    # progress
+
+    async def progress(self, job: Job, note: Note) -> None:
+        """Edit the claim: at once where the stage is another, else once a minute."""
+        if (named := attempt(job.id)) is None:
+            return
+        async with self._locks[named.number]:
+            held = self._holding.held.get(named.id)
+            if held is None:
+                return  # not ours any more: `keep` tells, and writes anew what was deleted
+            held.note, held.link = note, note.link or held.link
+            if note.stage != held.stage or self._clock.now() - held.edited >= SHOWN:
+                await self._holding.beat(named, held)
+
+    # the end
+
+    async def finish(self, job: Job, result: Result) -> None:
+        """Write the result where the claim stood. The label goes first, so that nobody takes the issue again."""
+        if (named := attempt(job.id)) is None:
+            return
+        async with self._locks[named.number]:
+            issue = await self._asking.do(self._issues.issue, named.number)
+            if issue is None:
+                _log.warning("issue %s is gone, so its result is not told there", named.number)
+                return
+            await self._finish(named, labels(issue), result)
+            self._holding.held.pop(named.id, None)
+
+    async def _finish(self, named: Attempt, held: frozenset[str], result: Result) -> None:
+        claims = await self._holding.look(named.number)
+        of_turn = [c for c in claims.claims if c.sign.turn == named.turn]
+        mine = [c for c in of_turn if c.sign.monitor == self._me and c.sign.state is not State.GIVEN]
+        if not any(c.sign.state in ENDED for c in of_turn):
+            if claims.others(self._me) and not any(c.alive(claims.now) for c in mine):
+                _log.warning("issue %s is another monitor's by now, so its result is not told there", named.number)
+                return
+            if self._settings.label in held:
+                await self._asking.do(self._issues.take_off, named.number, self._settings.label)
+            linked = any(c.sign.linked for c in mine)
+            sign = Sign(self._me, named.turn, state_of(result), int(claims.now), linked)
+            comment = mine[-1].id if mine else 0
+            await self._holding.write(named.number, comment, sign, self._wording.ended(sign, result))
+        elif WORKING not in held or claims.alive:  # all is told, or a later attempt is under way
+            return
+        await self._labelled(named.number, held, DONE if state_of(result) is State.DONE else FAILED)
+
+    async def give_back(self, job: Job, why: str) -> None:
+        """Say that nobody has the issue any more; its label stays, so anybody may take it."""
+        if (named := attempt(job.id)) is None:
+            return
+        async with self._locks[named.number]:
+            issue = await self._asking.do(self._issues.issue, named.number)
+            if issue is not None:
+                await self._give(named, labels(issue), why)
+
+    async def _give(self, named: Attempt, held: frozenset[str], why: str) -> None:
+        if await self._holding.give(named, why) and WORKING in held:
+            await self._asking.do(self._issues.take_off, named.number, WORKING)
+
+    async def _labelled(self, number: int, held: frozenset[str], label: str) -> None:
+        """Let one label of ours stand on an issue."""
+        if label not in held:
+            await self._asking.do(self._issues.put_on, number, label)
+        for other in sorted({WORKING, DONE, FAILED} & held - {label}):
+            await self._asking.do(self._issues.take_off, number, other)
+
+    # waiting
+
+    async def hint(self) -> None:
+        """Never return: a sweep costs nothing where nothing changed, so it is often."""
+        await asyncio.Event().wait()
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await asyncio.to_thread(self._client.close)
+
+
+_log: Final = logging.getLogger(__name__)
