@@ -53,6 +53,16 @@ class Places:
         return self.state / "queue_state.json"
 
     @property
+    def about(self) -> Path:
+        """What the monitor wrote down at its last start: version, settings, what it takes tasks from."""
+        return self.state / "monitor.json"
+
+    @property
+    def stages(self) -> Path:
+        """What each task under way told last."""
+        return self.state / "stages.json"
+
+    @property
     def log(self) -> Path:
         """The log, that rotates."""
         return self.logs / ("monitor.log" if not self.name else f"monitor-{self.name}.log")
@@ -77,22 +87,33 @@ def find_places(where: Path | None = None, name: str = "") -> Places:
 
     Raises ConfigError and UsageError, in one sentence. Asks no git, unless a file that it may track names a folder.
     """
-    here, _ = working_directory(where)
+    here = working_directory(where).path
     return places(here, _resolved(here), name)
 
 
-def working_directory(given: Path | None = None) -> tuple[Path, Dotenv]:
-    """Return where the monitor works, and the `.env` that it goes by. Raises ConfigError, UsageError.
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where the monitor works, what said so (cli, env, file or default), and the `.env` that it goes by."""
 
-    That is as given, as SEGO_WORKING_DIR of the environment or of the `.env` here says, else here.
+    path: Path
+    origin: str
+    dotenv: Dotenv
+
+
+def working_directory(given: Path | None = None) -> Workplace:
+    """Return where the monitor works: as given, as SEGO_WORKING_DIR of the environment or of `.env` says, else here.
+
+    Raises ConfigError, UsageError.
     """
     cwd = here_now()
-    said = given or os.environ.get("SEGO_WORKING_DIR", "").strip()
-    here = _folder(cwd, said) if said else cwd
-    dotenv = read(here)
-    if not said and (said := dotenv.values.get("SEGO_WORKING_DIR", "")) and not is_tracked(dotenv):
-        here = _folder(cwd, said)
-    return here, dotenv
+    of_environment = os.environ.get("SEGO_WORKING_DIR", "").strip()
+    if given or of_environment:
+        here = _folder(cwd, given or of_environment)
+        return Workplace(here, "cli" if given else "env", read(here))
+    dotenv = read(cwd)
+    if (said := dotenv.values.get("SEGO_WORKING_DIR", "")) and not is_tracked(dotenv):
+        return Workplace(_folder(cwd, said), "file", dotenv)
+    return Workplace(cwd, "default", dotenv)
 
 
 def is_tracked(dotenv: Dotenv) -> bool:

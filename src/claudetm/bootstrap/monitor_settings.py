@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from claudetm.bootstrap.configuration import configuration
 from claudetm.bootstrap.dotenv import KEY, Dotenv
 from claudetm.bootstrap.monitor_places import Places, is_tracked, places, repository_around, working_directory
-from claudetm.config import KEYS, Resolved, Setting, parse
+from claudetm.config import Resolved, Setting, parse
 from claudetm.credentials import credential
 from claudetm.errors import ConfigError
 from claudetm.ports.source import Job, Mode
@@ -67,13 +67,14 @@ class MonitorSettings:
     trusted: tuple[str, ...]
     auto_commit: bool
     auto_push: bool
-    cli_on_path: bool  # not the bundled one
     update_check: bool
     sego: SegoSettings
     root: Path | None  # of the worktree that the monitor runs in
     resolved: Resolved  # every setting of the configuration, these among them
     origins: Mapping[str, str] = field(default_factory=dict)  # by dotted key: cli, env, file or default
+    working_dir_origin: str = "default"
     notes: tuple[str, ...] = ()  # sentences for the user
+    flags: Mapping[str, Any] = field(default_factory=dict)  # by dotted key, as the command line has them
 
     def mode_of(self, source: str) -> Mode:
         """Return how a task of the source is worked that does not say so itself."""
@@ -83,7 +84,8 @@ class MonitorSettings:
         """Return what a task of the source is worked by, by dotted key, laid under what the task itself says."""
         limit = self.timeout or (_SEGO_TIMEOUT if source == "sego" else None)
         limit = self.client_request_timeout if mode is Mode.QUESTION else limit
-        said = {CLI_KEY: "path" if self.cli_on_path else "bundled"} if CLI_KEY in KEYS else {}
+        said: dict[str, Any] = {name: value for name, value in self.flags.items() if not name.startswith("monitor.")}
+        said[CLI_KEY] = self.resolved[CLI_KEY]
         said |= {"limits.session_minutes": f"{limit:.3f}s"} if limit is not None else {}
         return {**said, "monitor.auto_commit": self.auto_commit, "monitor.auto_push": self.auto_push}
 
@@ -100,10 +102,11 @@ def monitor_settings(
     Raises ClaudetmError, one sentence, for what cannot be read or understood; whether a monitor can run by them says
     `refuse_unfit`. With `look` nothing changes on the disk.
     """
-    here, dotenv = working_directory(where)
+    workplace = working_directory(where)
+    here, dotenv = workplace.path, workplace.dotenv
     given = {k: v for k, v in (flags or {}).items() if v is not None}
     root = repository_around(here)
-    resolved = configuration(root, {k: v for k, v in given.items() if k in KEYS}, look=look)
+    resolved = configuration(root, given, look=look)
     notes = [*resolved.notes, *resolved.ignored]
     if dotenv.values and is_tracked(dotenv) and not resolved["trust_project_settings"]:
         notes.append(f"{dotenv.path} is ignored, because git tracks it: git rm --cached {dotenv.path.name} takes it.")
@@ -111,8 +114,9 @@ def monitor_settings(
     if KEY in dotenv.values and dotenv.open_to_others:
         notes.append(f"{dotenv.path} holds an API key, and others can read it: chmod 600 {dotenv.path}.")
     settings = {**resolved.settings, **dict(_bare(resolved, dotenv))}
-    cli = _cli(given, settings, dotenv)
-    return _made(replace(resolved, settings={**settings, **cli}), places(here, resolved, name), root, notes)
+    settings[CLI_KEY] = _cli(settings[CLI_KEY], dotenv)
+    made = _made(replace(resolved, settings=settings), places(here, resolved, name), root, notes)
+    return replace(made, working_dir_origin=workplace.origin, flags=given)
 
 
 def _bare(resolved: Resolved, dotenv: Dotenv) -> Iterator[tuple[str, Setting]]:
@@ -132,16 +136,14 @@ def _said(variable: str, name: str, dotenv: Dotenv) -> Setting | None:
     return None
 
 
-def _cli(given: Mapping[str, Any], settings: Mapping[str, Setting], dotenv: Dotenv) -> dict[str, Setting]:
-    """Return which CLI sessions run on: "path" or "bundled"."""
-    if CLI_KEY in settings and settings[CLI_KEY].source in {"flag", "environment"}:
-        return {}
-    if CLI_KEY in given:
-        return {CLI_KEY: Setting(given[CLI_KEY], "flag")}
+def _cli(found: Setting, dotenv: Dotenv) -> Setting:
+    """Return which CLI sessions run on, where USE_CLI_MODE stands above what says so else."""
+    if found.source in {"flag", "environment"}:
+        return found
     for source, value in (("environment", os.environ.get(CLI_MODE, "")), (str(dotenv.path), _of(dotenv, CLI_MODE))):
         if text := value.strip().lower():
-            return {CLI_KEY: Setting(_cli_meant(text, source), source, CLI_MODE)}
-    return {} if CLI_KEY in settings else {CLI_KEY: Setting("bundled", "default")}
+            return Setting(_cli_meant(text, source), source, CLI_MODE)
+    return found
 
 
 def _of(dotenv: Dotenv, name: str) -> str:
@@ -167,7 +169,6 @@ def _made(resolved: Resolved, found: Places, root: Path | None, notes: list[str]
         sources=of["source"] or _sources(resolved),
         mode=None if of["mode"] == "auto" else Mode(of["mode"]),
         **{name: of[name] for name in _PLAIN},
-        cli_on_path=resolved[CLI_KEY] == "path",
         sego=SegoSettings(**sego),
         root=root,
         resolved=resolved,

@@ -1,0 +1,108 @@
+"""What every command that looks at a monitor shares: its folders, its queue folded from the journal, its results.
+
+Nothing here takes a lock, asks a source or loads anything heavy; a result is somebody's file and may hold anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+
+from claudetm.adapters.store.lock import Holder, holder
+from claudetm.bootstrap.monitor_places import Places, find_places
+from claudetm.intake.queue import Queue, fold
+
+WORKING_DIR: Final[Any] = typer.Option(None, "--working-dir", help="Where the monitor works (here).")
+NAME: Final[Any] = typer.Option("", "--name", help="Of a second monitor in the same folder.")
+AS_JSON: Final[Any] = typer.Option(False, "--json", help="Print as JSON.")
+_LARGEST: Final = 4 << 20  # bytes of a result
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """A monitor as its files show it. `about` is what it wrote down at its last start, {} before the first."""
+
+    places: Places
+    queue: Queue
+    holder: Holder | None  # None: it does not run
+    about: Mapping[str, Any] = field(default_factory=dict)
+    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of running tasks, as they were last told
+
+    @property
+    def sources(self) -> list[str]:
+        """Where tasks come from, as of its last start."""
+        said = self.about.get("sources")
+        return [one_line(s) for s in said] if isinstance(said, list) else []
+
+
+def look(where: Path | None, name: str) -> Monitor:
+    """Return the monitor of a folder. UsageError, ConfigError or JournalError, in one sentence each."""
+    from claudetm.adapters.store.journal import FileJournal
+
+    places = find_places(where, name)
+    queue = fold(FileJournal(places.journal).read()) if places.journal.exists() else Queue()
+    return Monitor(places, queue, holder(places.lock), _object(places.about), _stages(places))
+
+
+def _stages(places: Places) -> dict[str, Mapping[str, Any]]:
+    told = _object(places.stages)
+    return {job: said for job, said in told.items() if isinstance(said, dict)}
+
+
+def results(places: Places, most: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the results, the newest first, as JSON values; what is none is passed over."""
+    found = sorted(_files(places.results), key=lambda f: f[0], reverse=True)
+    for _, path in found[:most]:
+        if data := _object(path):
+            yield data
+
+
+def result_of(places: Places, job: str) -> dict[str, Any]:
+    """Return a task's result as JSON values, {} where it has none."""
+    return _object(places.results / f"{job}.json")
+
+
+def _files(folder: Path) -> Iterator[tuple[float, Path]]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".json") and not entry.name.startswith("."):
+                    found = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(found.st_mode):
+                        yield found.st_mtime, Path(entry.path)
+    except FileNotFoundError:
+        return
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """Return the object in a file; {} where there is none, as it may be written or removed just now."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as handle:
+            if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+                return {}
+            data = json.loads(handle.read(_LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def one_line(text: object, most: int = 400) -> str:
+    """Return a text from anywhere as one line for a screen."""
+    from claudetm.redact import printable, redact
+
+    line = " ".join(redact(printable(str(text))).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def dump(data: Any) -> None:
+    """Print JSON values, secrets masked, and nothing in them that a terminal would act on."""
+    from claudetm.redact import printable, redact
+
+    print(printable(redact(json.dumps(data, indent=2, ensure_ascii=False))))

@@ -1,0 +1,132 @@
+"""Tasks as rows: one for each that the queue knows, one for each result. Their texts are anybody's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from claudetm.cli.monitor.look import Monitor, one_line, results
+from claudetm.ports.source import FINAL, Status
+
+if TYPE_CHECKING:
+    from claudetm.intake.queue import Entry
+
+WAITING: Final = "waiting"  # shown of what runs, and waits for a person
+_COLOURS: Final = {
+    Status.RUNNING: "cyan",
+    WAITING: "yellow",
+    Status.RETRYING: "yellow",
+    Status.COMPLETED: "green",
+    Status.FAILED: "red",
+}
+_NARROWEST: Final = 20  # columns of what is told last
+_LONGEST_NAME: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One task. `position` is its place in the queue, 0 for none; `since` is epoch seconds."""
+
+    id: str
+    status: str
+    since: float
+    source: str = ""
+    title: str = ""
+    what: str = ""  # where it stands, or how it ended
+    next: str = ""
+    position: int = 0
+    stage: str = ""
+
+    def data(self) -> dict[str, Any]:
+        """Return it as JSON values, times in ISO 8601."""
+        since = datetime.fromtimestamp(self.since).astimezone().isoformat(timespec="seconds")
+        return {**asdict(self), "since": since}
+
+
+def open_rows(monitor: Monitor) -> list[Row]:
+    """Return what is under way, then what waits, in order."""
+    queue = monitor.queue
+    held = [_row(monitor, entry) for entry in queue.held]
+    return [*held, *(_row(monitor, e, n) for n, e in enumerate(queue.line(), 1))]
+
+
+def ended_rows(monitor: Monitor, most: int | None) -> Iterator[Row]:
+    """Yield what has a result, the newest first, and is not in the queue."""
+    for data in results(monitor.places, most):
+        id_ = one_line(data.get("task_id", ""), _LONGEST_NAME * 3)
+        if id_ in monitor.queue.jobs and monitor.queue.jobs[id_].status not in FINAL:
+            continue
+        yield Row(
+            id_,
+            one_line(data.get("status", "")),
+            seconds(data.get("completed_at")),
+            one_line(data.get("source", "")),
+            one_line(data.get("title", "")),
+            _ended(data),
+        )
+
+
+def _row(monitor: Monitor, entry: Entry, position: int = 0) -> Row:
+    status = WAITING if entry.waiting else str(entry.status)
+    stage, text = stage_of(monitor, entry.id)
+    what = one_line(entry.why or text or entry.title)
+    if entry.status is Status.RETRYING:
+        what = f"{what}; again in {duration(max(entry.until - time.time(), 0.0))}"
+    since = entry.started or entry.queued
+    named = (entry.id, status, since, entry.source, one_line(entry.title), what, one_line(entry.next))
+    return Row(*named, position=position, stage=stage)
+
+
+def stage_of(monitor: Monitor, job: str) -> tuple[str, str]:
+    """Return a running task's stage in a word, and what it does in a line; "" where it has told nothing."""
+    told = monitor.stages.get(job, {})
+    return one_line(told.get("stage", "")), one_line(told.get("text", ""))
+
+
+def _ended(data: dict[str, Any]) -> str:
+    if error := data.get("error"):
+        return one_line(error)
+    worked = data.get("worker_output")
+    return one_line(worked.get("summary", "") if isinstance(worked, dict) else "")
+
+
+def seconds(at: object) -> float:
+    """Return a time as a result has it in epoch seconds, 0 for what is none."""
+    try:
+        return datetime.fromisoformat(str(at)).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return 0.0
+
+
+def duration(span: float) -> str:
+    """Return seconds in a few characters: 42s, 3m, 2h05m, 3d."""
+    if span < 60:  # noqa: PLR2004 - seconds of a minute
+        return f"{span:.0f}s"
+    minutes = int(span // 60)
+    if minutes < 60:  # noqa: PLR2004 - minutes of an hour
+        return f"{minutes}m"
+    hours = minutes // 60
+    return f"{hours}h{minutes % 60:02}m" if hours < 48 else f"{hours // 24}d"  # noqa: PLR2004 - hours of two days
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print rows as a table that fits the terminal; what was said last is cut first."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
+    for title, columns in (("#", 0), ("task", _LONGEST_NAME), ("status", 0), ("since", 0)):
+        table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=columns or None)
+    table.add_column("what", no_wrap=True, overflow="ellipsis", ratio=1, min_width=_NARROWEST)
+    now = time.time()
+    for row in rows:
+        status = Text(row.status + (f" ({row.stage})" if row.stage else ""), _COLOURS.get(row.status, ""))
+        since = duration(max(now - row.since, 0.0)) if row.since else "-"
+        what = Text(row.what or row.title)
+        table.add_row(str(row.position or ""), Text(one_line(row.id)), status, since, what)
+    Console(highlight=False).print(table)
