@@ -130,7 +130,7 @@ def _budget(value: str) -> float:
 
 
 def _timeout(value: str) -> str:
-    return f"{_setting('monitor.timeout', value):g}s"
+    return f"{_setting('limits.session_minutes', value):.3f}s"
 
 
 def _auto_commit(value: str) -> bool:
@@ -158,7 +158,7 @@ KEYS: Final[Mapping[str, Callable[[str], Any]]] = {
 _SETTINGS: Final = {
     "model": "model",
     "budget": "limits.cost_usd",
-    "timeout": "monitor.timeout",
+    "timeout": "limits.session_minutes",
     "auto_commit": "monitor.auto_commit",
     "auto_push": "monitor.auto_push",
 }
