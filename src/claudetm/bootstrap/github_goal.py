@@ -1,6 +1,7 @@
 """The goal of a run that is asked for by a number: of an issue to solve, or of a pull request to bring to merged.
 
 Of an issue's remarks only those count whose authors are listened to: anybody can write there, and an agent reads it.
+What we said there ourselves, a monitor's claim, asks for nothing.
 What GitHub does not show to whoever hands it over is left out, too: nobody has meant that.
 """
 
@@ -14,7 +15,7 @@ from claudetm.adapters.forge.github.facts import Asks, pushed_to
 from claudetm.adapters.forge.github.people import People
 from claudetm.adapters.forge.github.place import Hosted, address
 from claudetm.adapters.forge.github.refusals import NotFound
-from claudetm.adapters.forge.github.reviews import Author
+from claudetm.adapters.forge.github.reviews import Author, marked
 from claudetm.bootstrap.texts import GOAL_BYTES
 from claudetm.errors import UsageError
 from claudetm.prompts.fence import clear
@@ -109,7 +110,7 @@ def goal_of_issue(client: Asks, place: Hosted, number: int, goal: str, trusted: 
     first = f"{title} (issue #{number})"
     people = People(client, place.repository, lambda: trusted)
     remarks = [(_author(r), r.get("body") or "") for r in client.pages(f"{_at(place)}/issues/{number}/comments")]
-    said = [f"{who.name} added:\n{body}" for who, body in remarks if people.hears(who)]
+    said = [f"{who.name} added:\n{body}" for who, body in remarks if marked(body) is None and people.hears(who)]
     return _bounded(f"{goal}\n\n{first}" if goal else first, [str(issue.get("body") or ""), *said])
 
 
