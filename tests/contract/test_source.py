@@ -14,6 +14,7 @@ from claudetm.testing.source_conformance import SourceConformance, SourceWorld
 from directory_world import DirectoryWorld
 from github_double.double import Double
 from issues_world import GithubIssuesWorld
+from sego_world import sego_world
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +67,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["memory", "directory", "github"])
+@pytest.fixture(params=["memory", "directory", "github", "sego"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SourceWorld]:
     match request.param:
         case "memory":
@@ -79,6 +80,9 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             clock = FakeClock()
             with Double(tmp_path, clock.now) as github:
                 yield GithubIssuesWorld(github, clock)
+        case "sego":
+            async with sego_world() as made:
+                yield made
         case other:
             raise AssertionError(f"{other} has no world in {tmp_path}")
 

@@ -1,0 +1,190 @@
+"""Whose a task, a request or a conversation is: moved to IN_PROGRESS with our name, then read again.
+
+`claimedBy` says who has it. A server that does not keep that field of a task is told by a comment with a marker;
+the first claim since the last release holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+
+from claudetm.adapters.sources.sego.client import Answer, Client, Missing
+from claudetm.adapters.sources.sego.refusals import clean
+from claudetm.adapters.sources.sego.shapes import (
+    BACKLOG,
+    IN_PROGRESS,
+    OPEN,
+    WAITING,
+    ClientRequest,
+    Comment,
+    Conversation,
+    Held,
+    Task,
+)
+from claudetm.ports.source import slug
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of thing that can be claimed: the name of its path, where it waits, its shape."""
+
+    path: str
+    waits: str
+    shape: type[Held]
+
+
+TASK: Final = Kind("task", BACKLOG, Task)
+REQUEST: Final = Kind("request", OPEN, ClientRequest)
+CONVERSATION: Final = Kind("conversation", WAITING, Conversation)
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """It is ours, as it was read last."""
+
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """Somebody else has it; `by` is their name, "" where Sego does not say."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """It waits to be taken."""
+
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """It is not there, or it stands where nobody takes it."""
+
+    why: str
+
+
+Whose = Ours | Others | Free | Over
+_MARKER: Final = re.compile(r"<!-- claudetm:(claim|release|result) (\S+)[^\n]* -->\s*\Z")
+
+
+def marker(word: str, *about: str) -> str:
+    """Return what a comment of ours ends with, for us to find it again."""
+    return f"<!-- claudetm:{word} {' '.join(about)} -->"
+
+
+def marked(comment: Comment) -> tuple[str, str]:
+    """Return the marker that a comment ends with, and its first word; ("", "") for none."""
+    found = _MARKER.search(comment.text)
+    return (found[1], found[2]) if found else ("", "")
+
+
+class Claims:
+    """The claims of one monitor. Every call may raise SourceBusy and SourceRefused."""
+
+    def __init__(self, client: Client, notice: Callable[[str], None]) -> None:
+        """Take what asks the server, and who hears of what cannot be read."""
+        self._client = client
+        self._notice = notice
+        self.me = client.settings.monitor
+        self._mine: set[tuple[str, str]] = set()  # moved by this process; some servers do not say who moved them
+
+    async def read(self, kind: Kind, id_: str) -> Whose:
+        """Return whose it is now."""
+        path = self._client.path(kind.path, **{kind.path: id_})
+        answer = await self._client.get(path)
+        if not isinstance(answer, Answer):
+            return Over("it is not there")
+        try:
+            held = kind.shape.model_validate(answer.body)
+        except ValidationError as error:
+            return Over(f"what Sego says of it cannot be read: {misfit(error)}")
+        return await self.whose(kind, held)
+
+    async def whose(self, kind: Kind, held: Held) -> Whose:
+        """Return whose a thing is that was just read."""
+        if held.status == kind.waits:
+            return Free(held)
+        if held.status != IN_PROGRESS:
+            return Over(f"its status is {clean(held.status)}")
+        if held.claimed_by:
+            return Ours(held) if held.claimed_by == self.me else Others(clean(held.claimed_by))
+        if kind is TASK:
+            return await self._by_comment(held)
+        return Ours(held) if (kind.path, held.id) in self._mine else Others("")
+
+    async def take(self, kind: Kind, id_: str) -> Whose:
+        """Move it to IN_PROGRESS unless somebody has, and read again. Free: it was moved back in between."""
+        whose = await self.read(kind, id_)
+        if not isinstance(whose, Free):
+            return whose
+        moved = await self._move(kind, id_, kind.waits, IN_PROGRESS, self.me)
+        if isinstance(moved, Answer):
+            self._mine.add((kind.path, id_))
+        now = await self.read(kind, id_)
+        if now != Others("") or kind is not TASK or not isinstance(moved, Answer):
+            return now
+        await self._comment(id_, "claudetm works on this task.", "claim")
+        return await self.read(kind, id_)
+
+    async def release(self, kind: Kind, id_: str) -> None:
+        """Let anybody take it, if it is ours."""
+        whose = await self.read(kind, id_)
+        if not isinstance(whose, Ours):
+            return
+        await self._move(kind, id_, IN_PROGRESS, kind.waits, None)
+        self._mine.discard((kind.path, id_))
+        if kind is TASK and not whose.held.claimed_by:
+            await self._comment(id_, "claudetm has given this task back.", "release")
+
+    async def end(self, kind: Kind, id_: str, status: str) -> None:
+        """Move it on, if it is ours; whoever moved it elsewhere meant it."""
+        if isinstance(await self.read(kind, id_), Ours):
+            await self._move(kind, id_, IN_PROGRESS, status, self.me)
+
+    async def comments(self, task: str) -> list[Comment]:
+        """Return the comments on a task, in order; what cannot be read is left out."""
+        path = self._client.path("comments", task=task)
+        found = await self._client.pages(path, "comments")
+        if isinstance(found, Missing):
+            return []
+        return [c for each in found if (c := self._comment_of(each)) is not None]
+
+    def _comment_of(self, said: object) -> Comment | None:
+        try:
+            return Comment.model_validate(said)
+        except ValidationError as error:
+            self._notice(f"A comment of Sego cannot be read and is left out: {misfit(error)}")
+            return None
+
+    async def _move(self, kind: Kind, id_: str, of: str, to: str, who: str | None) -> object:
+        path = self._client.path(kind.path, **{kind.path: id_})
+        return await self._client.patch(path, {"status": to, "expectedStatus": of, "claimedBy": who})
+
+    async def _by_comment(self, held: Held) -> Whose:
+        holder = ""
+        for comment in await self.comments(held.id):
+            word, who = marked(comment)
+            if word == "claim":
+                holder = holder or who
+            elif word:
+                holder = ""
+        return Ours(held) if holder == slug(self.me) else Others(clean(holder))
+
+    async def _comment(self, id_: str, text: str, word: str) -> None:
+        body = {"text": f"{text}\n\n{marker(word, slug(self.me))}"}
+        await self._client.post(self._client.path("comments", task=id_), body)
+
+
+def misfit(error: ValidationError) -> str:
+    """Return what is wrong with an answer as one clause, without repeating what it held."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = ".".join(str(step) for step in first["loc"]) or "the whole"
+    return clean(f"{where}: {first['msg']}")
