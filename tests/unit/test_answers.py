@@ -26,6 +26,7 @@ from claudetm.prompts.answers import (
     plan_of,
     schema,
 )
+from claudetm.prompts.briefs import SessionBrief
 
 TASK: dict[str, Any] = {
     "title": "Write the rows",
@@ -106,6 +107,11 @@ GOOD: dict[Role, list[dict[str, Any]]] = {
     Role.VERIFIER: [
         {"results": [JUDGED, {"criterion_id": "k2", "verdict": "unproven", "evidence": [], "missing": "a display"}]}
     ],
+    Role.AUDITOR: [
+        {"score": 55, "notes": "No test.", "findings": ["a.py:3: drops a line"], "examined": ["pytest"]},
+        {"score": 100, "notes": "", "findings": [], "examined": ["a.py"]},
+    ],
+    Role.ANALYST: [{"answer": "It does.", "evidence": ["a.py:3: return True"]}],
 }
 EVERY = [pytest.param(role, answer, id=f"{role}-{n}") for role, all_ in GOOD.items() for n, answer in enumerate(all_)]
 
@@ -158,6 +164,21 @@ def test_every_object_is_closed_and_names_what_must_be_said(role: Role) -> None:
         assert found["additionalProperties"] is False
         left_out = set(found["properties"]) - set(found["required"])
         assert left_out <= {"blocker", "check", "command", "line", "missing"}
+
+
+SESSION = SessionBrief(goal="g", subject="s", cwd="/c", run="r", title="", base="b", head="h")
+
+
+def test_a_whole_task_has_the_workers_form_with_a_report_and_no_way_to_have_held_already() -> None:
+    asked = schema(SESSION)
+    assert set(asked["properties"]) == {*schema(Role.WORKER)["properties"], "report"}
+    assert "report" in asked["required"]
+    assert asked["properties"]["outcome"]["enum"] == ["done", "unfinished", "blocked"]
+    answer = WORK | {"outcome": "done", "report": "It is so."}
+    jsonschema.validate(answer, asked, jsonschema.Draft7Validator)
+    assert parse(SESSION, answer).report == "It is so."  # type: ignore[union-attr]
+    with pytest.raises(InvalidAnswer, match="outcome: Input should be"):
+        parse(SESSION, WORK | {"outcome": "already_true", "report": ""})
 
 
 @pytest.mark.parametrize(("role", "answer"), EVERY)
@@ -231,6 +252,11 @@ def test_the_real_cli_starts_with_the_schema_and_hands_over_the_answer(role: Rol
         (Role.PLANNER, PLANNED | {"outcome": "nothing_to_do", "changes": []}, "needs evidence"),
         (Role.PLANNER, PLANNED | {"outcome": "blocked", "changes": [], "summary": " "}, "what is missing"),
         (Role.REVIEWER, {"findings": [], "earlier": [], "examined": []}, "`examined` needs"),
+        (Role.AUDITOR, GOOD[Role.AUDITOR][0] | {"examined": []}, "`examined` needs"),
+        (Role.AUDITOR, GOOD[Role.AUDITOR][0] | {"notes": " "}, "a score below 100 needs `notes`"),
+        (Role.AUDITOR, GOOD[Role.AUDITOR][0] | {"score": 101}, "score: is not a number from 0 to 100."),
+        (Role.AUDITOR, GOOD[Role.AUDITOR][0] | {"score": "55"}, "score: Input should be a valid integer."),
+        (Role.ANALYST, {"answer": " ", "evidence": []}, "`answer` needs the answer"),
         (Role.RESPONDER, {"replies": GOOD[Role.RESPONDER][0]["replies"] * 2}, "the thread T1 is answered 2 times."),
         (
             Role.UPDATER,

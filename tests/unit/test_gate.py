@@ -30,8 +30,9 @@ def says(tree: Path, tool: str, role: Role = Role.WORKER, **arguments: Any) -> s
 
 def test_each_role_has_its_tools() -> None:
     look = {"Read", "Glob", "Grep"}
-    assert set(tools(Role.PLANNER)) == look
-    for role in set(Role) - WRITERS - {Role.PLANNER}:
+    readers = {Role.PLANNER, Role.ANALYST}
+    assert all(set(tools(role)) == look for role in readers)
+    for role in set(Role) - WRITERS - readers:
         assert set(tools(role)) == {*look, "Bash"}
     for role in WRITERS:
         assert set(tools(role)) == {*look, "Bash", "Edit", "Write"}
@@ -144,3 +145,27 @@ def test_an_accepted_answer_is_judged_each_time(tree: Path) -> None:
     gate = Gate(Bounds(Role.PLANNER, tree), judge)
     answers = [ask(gate, ANSWER, {})["permissionDecision"] for _ in range(4)]
     assert answers == ["allow", "deny", "deny", "allow"]
+
+
+# --- skills ------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_may_use_the_one_skill_that_it_was_told_of(tmp_path: Path) -> None:
+    bounds = Bounds(Role.WORKER, tmp_path, skill="tidy")
+    assert "Skill" in tools(Role.WORKER, "tidy")
+    assert objection(bounds, "Skill", {"skill": "tidy"}) == ""
+    for other in ("tidy2", "plugin:tidy", "", None, ["tidy"]):
+        assert objection(bounds, "Skill", {"skill": other}) == "Only the skill tidy may be used here."
+    assert objection(bounds, "Skill", {"command": "tidy"}) == "Only the skill tidy may be used here."
+
+
+def test_without_a_skill_there_is_no_tool_for_one(tmp_path: Path) -> None:
+    assert "Skill" not in tools(Role.WORKER)
+    for arguments in ({"skill": ""}, {}, {"skill": "tidy"}):
+        assert objection(Bounds(Role.WORKER, tmp_path), "Skill", arguments) == (
+            "The tool Skill is not available in this session."
+        )
+
+
+def test_a_role_that_only_reads_runs_nothing_by_a_skill() -> None:
+    assert "Skill" not in tools(Role.ANALYST, "tidy")

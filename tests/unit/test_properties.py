@@ -18,9 +18,23 @@ from claudetm.workflow.legality import IllegalEvent, edge
 from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.records import Record
 from claudetm.workflow.run import ChangeState, Run, fold
-from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Phase, Stage
+from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Mode, Phase, Stage
 from claudetm.workflow.transitions import CHANGE, RUN
-from story import PHASES, ROUTES, STARTED, Story, at, change, example, plan, record, required, working
+from story import (
+    PHASES,
+    QUESTION,
+    ROUTES,
+    SESSION,
+    STARTED,
+    Story,
+    at,
+    change,
+    example,
+    plan,
+    record,
+    required,
+    working,
+)
 
 DIAMOND: Final = (change("c1", tasks=2), change("c2", "c1"), change("c3", "c1"), change("c4", "c2", "c3"))
 _KINDS: Final = [k for k in e.EVENTS.values() if k is not e.RunStarted]
@@ -81,8 +95,8 @@ _PROGRESS: Final = (e.TaskStarted, e.TaskFinished, e.MergeQueued)
 
 
 def walk(choices: list[int]) -> Iterator[Story]:
-    """Yield one run after each of its random steps."""
-    story = Story(*STARTED)
+    """Yield one run after each of its random steps; the first choice is of its mode, too: most have a goal."""
+    story = Story(*{1: SESSION, 3: QUESTION}.get(choices[0] % 8, STARTED))
     for choice in choices:
         steps = [(x, s) for x in candidates(story.run) if (s := step(story.run, x))]
         options = [x for x, _ in steps]
@@ -183,7 +197,7 @@ def verify(story: Story) -> None:
     """Lead the run to its end by the shortest way that is left."""
     run = story.run
     if run.phase is Phase.PLANNING:
-        story.tell(e.PlanProposed(plan(*DIAMOND)))
+        story.tell(e.QuestionAnswered("Yes.") if run.mode is Mode.QUESTION else e.PlanProposed(plan(*DIAMOND)))
     if run.phase is Phase.PLANNED:
         story.tell(e.PlanApproved())
     while run.phase is Phase.WORKING and not run.settled:
@@ -205,7 +219,11 @@ def finish(story: Story, i: str) -> None:
         case Stage.WORKING if state.task:
             story.tell(e.TaskStarted(i, state.task.id, "b0"), e.TaskFinished(i, state.task.id, "h1"))
         case Stage.WORKING:
-            story.tell(e.ChangeReady(i, "h1"))
+            story.tell(e.WorkDone(i, "h1") if story.run.mode is Mode.SESSION else e.ChangeReady(i, "h1"))
+        case Stage.AUDITING:
+            story.tell(e.AuditSkipped(i))
+        case Stage.KEEPING:
+            story.tell(e.ChangeKept(i, "", "h1"))
         case Stage.ABANDONED:
             story.tell(e.ChangeDropped(i))
         case _:
@@ -264,12 +282,14 @@ def _where_legal(kind: type[e.Event]) -> Story:
         e.TaskSkipped: task,
         e.ChangeReady: done,
         e.ChangeEmpty: done,
+        e.WorkDone: done,
         e.SessionEnded: (example(e.SessionStarted),),
         e.VerificationStarted: (e.ChangeDropped("c1"),),
     }
     table = CHANGE if issubclass(kind, e.ChangeEvent) else RUN
     place = next(p for p, rows in table.items() if kind in rows)
-    return at(place).tell(*before.get(kind, ()))
+    mode = {e.WorkDone: Mode.SESSION, e.QuestionAnswered: Mode.QUESTION}.get(kind, Mode.GOAL)
+    return at(place, mode).tell(*before.get(kind, ()))
 
 
 @pytest.mark.parametrize("kind", _KINDS, ids=lambda k: k.__name__)

@@ -23,7 +23,7 @@ from claudetm.workflow.legality import IllegalEvent
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.pull_request import PullRequest
 from claudetm.workflow.run import Run
-from claudetm.workflow.stages import Halt, Phase, Stage
+from claudetm.workflow.stages import Halt, Mode, Phase, Stage
 
 INBOX_SECONDS: Final = 0.5  # how long a command may lie before it is noticed
 _REFUSALS_ALLOWED: Final = 3
@@ -252,6 +252,8 @@ class _Look:
     async def base(self) -> str:
         """Return what the forge's branch has come to, once nothing more will be merged into it; else ""."""
         run = self._context.run
+        if run.mode is not Mode.GOAL:
+            return ""  # nothing is merged: the forge has no branch of the run's
         due = run.settled if run.phase is Phase.WORKING else run.phase is Phase.VERIFYING and run.reverify
         return await self._context.forge.base() if due else ""
 

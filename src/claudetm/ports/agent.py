@@ -22,6 +22,8 @@ class Role(StrEnum):
     RESPONDER = "responder"
     UPDATER = "updater"
     VERIFIER = "verifier"
+    AUDITOR = "auditor"
+    ANALYST = "analyst"
 
 
 WRITERS = frozenset({Role.WORKER, Role.FIXER, Role.RESPONDER, Role.UPDATER})
@@ -51,6 +53,7 @@ class SessionRequest:
     idle_seconds: float = 600.0
     objection: Objection | None = None  # may refuse an answer at most twice
     says: Sequence[str] = ()  # the user's own words, after the prompt
+    skill: str = ""  # the one of the project that may be used, where its settings are trusted
 
 
 @dataclass(frozen=True, slots=True)

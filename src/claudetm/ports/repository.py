@@ -155,6 +155,14 @@ class Repository(Protocol):
         """Keep head and every uncommitted file under refs/claudetm/…; None when nothing is there to lose."""
         ...
 
+    async def keep(self, change: str, commit: str) -> Snapshot:
+        """Keep an adopted commit of a change under a snapshot's ref; the newest one, where that has it already."""
+        ...
+
+    async def keep_branch(self, branch: str, commit: str) -> Pushed | PushRefused:
+        """Move a branch of the user's repository to the commit, forward only; also where pushes go to a remote."""
+        ...
+
     async def remove_untracked(self, change: str) -> Sequence[str]:
         """Remove untracked, unignored files; return their paths. The caller has taken a snapshot."""
         ...

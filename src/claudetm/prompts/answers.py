@@ -14,15 +14,18 @@ from pydantic import ValidationError
 
 from claudetm.plan.model import Change, Complexity, Criterion, Plan, Task, names_a_branch
 from claudetm.ports.agent import Role
-from claudetm.prompts.briefs import Brief
+from claudetm.prompts.briefs import Brief, SessionBrief
 from claudetm.prompts.forms import (
     ANSWERS,
+    AnalystAnswer,
     Answer,
+    AuditorAnswer,
     FixerAnswer,
     PlannedChange,
     PlannerAnswer,
     ResponderAnswer,
     ReviewerAnswer,
+    SessionAnswer,
     UpdaterAnswer,
     VerifierAnswer,
     WorkerAnswer,
@@ -31,12 +34,15 @@ from claudetm.prompts.lint import findings
 
 __all__ = [
     "ANSWERS",
+    "AnalystAnswer",
     "Answer",
+    "AuditorAnswer",
     "FixerAnswer",
     "InvalidAnswer",
     "PlannerAnswer",
     "ResponderAnswer",
     "ReviewerAnswer",
+    "SessionAnswer",
     "UpdaterAnswer",
     "VerifierAnswer",
     "WorkerAnswer",
@@ -71,6 +77,8 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _form(asked: Role | Brief) -> type[Answer]:
+    if isinstance(asked, SessionBrief):
+        return SessionAnswer
     return ANSWERS[asked.role if isinstance(asked, Brief) else asked]
 
 

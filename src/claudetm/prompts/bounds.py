@@ -8,6 +8,10 @@ from typing import Final
 ROLE: Final = 6_000  # a system prompt without the project's instructions
 PROJECT: Final = 16_000
 GOAL: Final = 8_000
+ASKED: Final = 65_536  # a task or a question that is worked whole: all that one may have
+TOLD: Final = 40_000  # what was asked to be told
+REPORT: Final = 16_000
+MATERIAL: Final = 12_000  # all that came with it
 ISSUE: Final = 8_000
 TASK: Final = 4_000
 LEARNINGS: Final = 4_000

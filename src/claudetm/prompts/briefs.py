@@ -12,6 +12,7 @@ from claudetm.plan.model import Change, Criterion, Plan, Task
 from claudetm.ports.agent import Role
 from claudetm.ports.repository import Commit
 from claudetm.workflow.pull_request import Thread
+from claudetm.workflow.run import Audit, Material
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Brief:
     run: str
     learnings: tuple[str, ...] = ()  # of earlier sessions, oldest first
     issue: str = ""  # the text the goal came with, where it came from an issue
+    material: tuple[Material, ...] = ()  # others' words that it came with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +219,54 @@ class ConfirmBrief(Brief):
     evidence: tuple[str, ...] = ()  # where the claim points
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionBrief(Brief):
+    """Do a whole task, its text being the goal. `commits` are those since `base`, oldest first."""
+
+    role: ClassVar[Role] = Role.WORKER
+    template: ClassVar[str] = "session"
+
+    title: str
+    base: str
+    head: str
+    skill: str = ""
+    commits: tuple[Commit, ...] = ()
+    modified: tuple[str, ...] = ()
+    untracked: tuple[str, ...] = ()
+    attempt: int = 1
+    previous: str = ""  # why the last session on it ended, and what it left
+    audit: Audit | None = None  # of the work so far, which does not suffice
+    report: str = ""  # what the last session told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditorBrief(Brief):
+    """Score the work base...head against the goal with a fresh mind; `claim` is all that is told of its author."""
+
+    role: ClassVar[Role] = Role.AUDITOR
+    template: ClassVar[str] = "auditor"
+
+    title: str
+    base: str
+    head: str
+    commits: tuple[Commit, ...] = ()
+    paths: tuple[str, ...] = ()
+    claim: str = ""
+    report: str = ""  # what the task asked to be told
+    earlier: Audit | None = None  # the last round's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalystBrief(Brief):
+    """Answer the question that the goal is, at `commit`."""
+
+    role: ClassVar[Role] = Role.ANALYST
+    template: ClassVar[str] = "analyst"
+
+    title: str
+    commit: str
+
+
 BRIEFS: tuple[type[Brief], ...] = (
     PlannerBrief,
     ExtendBrief,
@@ -227,5 +277,8 @@ BRIEFS: tuple[type[Brief], ...] = (
     UpdaterBrief,
     VerifierBrief,
     ConfirmBrief,
+    SessionBrief,
+    AuditorBrief,
+    AnalystBrief,
 )
 """One for each pair of templates."""

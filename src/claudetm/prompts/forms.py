@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 from claudetm.ports.agent import Role
 
 LINE: Final = 200  # characters
 TEXT: Final = 4000
+ALL: Final = 100  # the most that an audit gives
+LONG: Final = 30_000  # of what somebody asked to be told
 EXACT: Final = 1000
 ITEMS: Final = 100
 
@@ -28,9 +30,19 @@ def _text(value: object) -> object:
     return _cut(value.strip(), TEXT) if isinstance(value, str) else value
 
 
+def _long(value: object) -> object:
+    return _cut(value.strip(), LONG) if isinstance(value, str) else value
+
+
 def _cut(text: str, most: int) -> str:
     text = text.replace("\0", "")
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _score(value: int) -> int:
+    if not 0 <= value <= ALL:
+        raise ValueError(f"is not a number from 0 to {ALL}")
+    return value
 
 
 def _exact(value: str) -> str:
@@ -45,6 +57,8 @@ def _first(most: int) -> BeforeValidator:
 
 Line = Annotated[str, BeforeValidator(_line)]
 Text = Annotated[str, BeforeValidator(_text)]
+Score = Annotated[int, Strict(), AfterValidator(_score)]
+Long = Annotated[str, BeforeValidator(_long)]
 Exact = Annotated[str, AfterValidator(_exact)]
 Lines = Annotated[list[Line], _first(ITEMS)]
 Exacts = Annotated[list[Exact], _first(ITEMS)]
@@ -166,6 +180,25 @@ class WorkerAnswer(_Work):
                 _demand(
                     bool(self.evidence), "`already_true` needs evidence: the path, and a command where one shows it"
                 )
+        return self
+
+
+class SessionAnswer(_Work):
+    """How far a task is that one session does whole."""
+
+    outcome: Literal["done", "unfinished", "blocked"]
+    report: Long = Field(default="", description="what the task asked to be told, whole; else empty")
+
+    @model_validator(mode="after")
+    def _honest(self) -> Self:
+        match self.outcome:
+            case "done":
+                _demand_done(self)
+                _demand(bool(self.summary), "`done` needs a summary")
+            case "unfinished":
+                _demand(bool(self.remaining), "`unfinished` needs `remaining`: what the next session has to do")
+            case "blocked":
+                _demand(self.blocker is not None, "`blocked` needs a `blocker`")
         return self
 
 
@@ -303,8 +336,44 @@ class VerifierAnswer(_Form):
         return self
 
 
+class AuditorAnswer(_Form):
+    """How much of what was asked the work does, and what is missing."""
+
+    score: Score = Field(description="0 to 100")
+    notes: Text = Field(description="what the next session has to mend, most important first; empty at 100 alone")
+    findings: Lines = Field(default_factory=list, description="path:line, each with what is wrong there")
+    examined: Lines = Field(default_factory=list, description="files read and commands run, one each")
+
+    @model_validator(mode="after")
+    def _looked(self) -> Self:
+        _demand(bool(self.examined), "`examined` needs the files that were read and the commands that were run")
+        _demand(self.score == ALL or bool(self.notes), "a score below 100 needs `notes` that say what is missing")
+        return self
+
+
+class AnalystAnswer(_Form):
+    """The answer to a question."""
+
+    answer: Long
+    evidence: Lines = Field(default_factory=list, description="path:line, each with what stands there")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        _demand(bool(self.answer), "`answer` needs the answer")
+        return self
+
+
 Answer = (
-    PlannerAnswer | WorkerAnswer | FixerAnswer | ReviewerAnswer | ResponderAnswer | UpdaterAnswer | VerifierAnswer
+    PlannerAnswer
+    | WorkerAnswer
+    | SessionAnswer
+    | FixerAnswer
+    | ReviewerAnswer
+    | ResponderAnswer
+    | UpdaterAnswer
+    | VerifierAnswer
+    | AuditorAnswer
+    | AnalystAnswer
 )
 
 ANSWERS: Final[Mapping[Role, type[Answer]]] = {
@@ -315,8 +384,10 @@ ANSWERS: Final[Mapping[Role, type[Answer]]] = {
     Role.RESPONDER: ResponderAnswer,
     Role.UPDATER: UpdaterAnswer,
     Role.VERIFIER: VerifierAnswer,
+    Role.AUDITOR: AuditorAnswer,
+    Role.ANALYST: AnalystAnswer,
 }
-"""The form of each role's answer."""
+"""The form of each role's answer; a worker's of a whole task is a SessionAnswer."""
 
 
 def _demand(holds: bool, otherwise: str) -> None:
@@ -329,7 +400,7 @@ def _demand_once(what: str, ids: Iterable[str]) -> None:
         _demand(times == 1, f"{what} {i} is answered {times} times")
 
 
-def _demand_done(answer: WorkerAnswer | FixerAnswer) -> None:
+def _demand_done(answer: WorkerAnswer | SessionAnswer | FixerAnswer) -> None:
     o = answer.outcome
     _demand(not answer.remaining, f"`{o}` leaves nothing in `remaining`; when something is open, say `unfinished`")
     _demand(answer.blocker is None, f"`{o}` has no `blocker`; when something is in the way, say `blocked`")

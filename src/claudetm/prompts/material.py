@@ -15,6 +15,8 @@ from claudetm.ports.repository import Commit
 from claudetm.prompts import bounds
 from claudetm.prompts.briefs import (
     BRIEFS,
+    AnalystBrief,
+    AuditorBrief,
     Brief,
     ConfirmBrief,
     ExtendBrief,
@@ -23,6 +25,7 @@ from claudetm.prompts.briefs import (
     PlannerBrief,
     ResponderBrief,
     ReviewerBrief,
+    SessionBrief,
     UpdaterBrief,
     VerifierBrief,
     WorkerBrief,
@@ -30,6 +33,7 @@ from claudetm.prompts.briefs import (
 from claudetm.prompts.excerpt import excerpt
 from claudetm.prompts.fence import clear, disarm, fence, visible
 from claudetm.workflow.pull_request import Thread
+from claudetm.workflow.run import Audit
 
 _GOAL_FILE: Final = "goal.txt in the state directory"
 _PLAN_FILE: Final = "plan.md in the state directory"
@@ -78,8 +82,19 @@ def _common(brief: Brief) -> dict[str, Any]:
         "cwd": brief.cwd,
         "goal": _own(brief.goal, bounds.GOAL, _GOAL_FILE),
         "issue": _fenced(brief, "issue", brief.issue, bounds.ISSUE, "the issue"),
+        "material": _material(brief),
         "learnings": _listed(brief, "learnings", newest_last, "context.md in the state directory", bounds.LEARNINGS),
     }
+
+
+def _material(brief: Brief) -> list[str]:
+    """Return what came with the goal, each text behind a fence of its own."""
+    shown = brief.material[: bounds.SHOWN]
+    share = bounds.MATERIAL // max(len(shown), 1)
+    return [
+        fence(brief.run, f"material {n}", bounds.head(clear(f"{m.title}\n\n{m.text}"[: 4 * share]), share, _LOGS))
+        for n, m in enumerate(shown, 1)
+    ]
 
 
 def _special(brief: Brief) -> dict[str, Any]:
@@ -102,6 +117,12 @@ def _special(brief: Brief) -> dict[str, Any]:
             return _verifier(brief)
         case ConfirmBrief():
             return _confirm(brief)
+        case SessionBrief():
+            return _session(brief)
+        case AuditorBrief():
+            return _auditor(brief)
+        case AnalystBrief():
+            return _analyst(brief)
         case _:
             raise TypeError(f"{type(brief).__name__} is none of {', '.join(b.__name__ for b in BRIEFS)}")
 
@@ -274,6 +295,50 @@ def _confirm(brief: ConfirmBrief) -> dict[str, Any]:
         "task": _task(brief.task),
         "commit": _line(brief.commit),
         "evidence": _listed(brief, "claimed evidence", brief.evidence, _LOGS),
+    }
+
+
+def _session(brief: SessionBrief) -> dict[str, Any]:
+    return {
+        "asked": _own(brief.goal, bounds.ASKED, _GOAL_FILE),
+        "title": _line(brief.title),
+        "skill": _line(brief.skill),
+        "base": _line(brief.base),
+        "head": _line(brief.head),
+        "commits": _listed(brief, "commits", _commits(brief.commits), f"git log {brief.base}..HEAD"),
+        "leftovers": _leftovers(brief, brief.modified, brief.untracked),
+        "attempt": brief.attempt,
+        "previous": _fenced(brief, "previous session", brief.previous, bounds.NOTE, _LOGS),
+        "score": brief.audit.score if brief.audit else None,
+        "notes": _notes(brief, brief.audit),
+        "report": _fenced(brief, "last report", brief.report, bounds.REPORT, _LOGS),
+    }
+
+
+def _notes(brief: Brief, audit: Audit | None) -> str:
+    return _fenced(brief, "audit notes", audit.notes, bounds.TASK, _LOGS) if audit else ""
+
+
+def _auditor(brief: AuditorBrief) -> dict[str, Any]:
+    return {
+        "asked": _own(brief.goal, bounds.ASKED, _GOAL_FILE),
+        "title": _line(brief.title),
+        "base": _line(brief.base),
+        "head": _line(brief.head),
+        "commits": _listed(brief, "commits", _commits(brief.commits), f"git log {brief.base}..{brief.head}"),
+        "paths": _listed(brief, "paths", brief.paths, f"git diff --stat {brief.base}...{brief.head}"),
+        "claim": _fenced(brief, "claim", brief.claim, bounds.NOTE, _LOGS),
+        "report": _fenced(brief, "report", brief.report, bounds.TOLD, _LOGS),
+        "score": brief.earlier.score if brief.earlier else None,
+        "notes": _notes(brief, brief.earlier),
+    }
+
+
+def _analyst(brief: AnalystBrief) -> dict[str, Any]:
+    return {
+        "asked": _own(brief.goal, bounds.ASKED, _GOAL_FILE),
+        "title": _line(brief.title),
+        "commit": _line(brief.commit),
     }
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from claudetm.stages.auditing import audit
 from claudetm.stages.checks import fix
 from claudetm.stages.context import Context
+from claudetm.stages.keeping import keep_work
 from claudetm.stages.merging import merge
 from claudetm.stages.planning import plan
 from claudetm.stages.publishing import publish
@@ -37,4 +39,6 @@ CHANGE_HANDLERS: Final[Mapping[Stage, Callable[[Context, ChangeState], Awaitable
     Stage.ADDRESSING_REVIEWS: respond,
     Stage.UPDATING_BRANCH: update,
     Stage.READY_TO_MERGE: merge,
+    Stage.AUDITING: audit,
+    Stage.KEEPING: keep_work,
 }

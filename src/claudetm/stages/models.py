@@ -15,6 +15,8 @@ _BY_ROLE: Final = {
     Role.UPDATER: ("opus", "medium"),
     Role.FIXER: ("opus", "medium"),
     Role.RESPONDER: ("sonnet", "medium"),
+    Role.AUDITOR: ("opus", "high"),
+    Role.ANALYST: ("opus", "medium"),
 }
 _BY_COMPLEXITY: Final = {
     Complexity.QUICK: ("sonnet", "low"),

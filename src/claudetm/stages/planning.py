@@ -16,20 +16,44 @@ from claudetm.ports.agent import Role
 from claudetm.prompts.answers import Answer, PlannerAnswer, plan_of
 from claudetm.prompts.briefs import PlannerBrief
 from claudetm.prompts.lint import CHANGES_MOST, TASKS_MOST, findings
+from claudetm.stages.answering import answer
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
 from claudetm.stages.criteria import judge
 from claudetm.stages.session import Seat, converse
-from claudetm.workflow.events import CriterionChecked, NothingToDo, PlanDrafted, PlanProposed, PlanRefused, RunBlocked
+from claudetm.stages.single import whole
+from claudetm.workflow.events import (
+    CriterionChecked,
+    NothingToDo,
+    PlanDrafted,
+    PlanProposed,
+    PlanRefused,
+    QuestionAnswered,
+    RunBlocked,
+)
 from claudetm.workflow.limits import Blocked, Wait, pull_requests, too_many
 from claudetm.workflow.policy import Policy
 from claudetm.workflow.run import ADOPTED, Run
+from claudetm.workflow.stages import Mode
 
 REFUSALS: Final = 2  # how often a proposal goes back before a merely imperfect one is taken
 _SAY_MORE: Final = "say more in the goal, or claudetm resume"
 
 
-async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBlocked | Wait:
+async def plan(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | QuestionAnswered | RunBlocked | Wait:
+    """Bring about what a run of its mode begins with."""
+    match ctx.run.mode:
+        case Mode.GOAL:
+            return await _plan_goal(ctx)
+        case Mode.SESSION:
+            return PlanProposed(whole(ctx.run))
+        case Mode.QUESTION:
+            return await answer(ctx)
+        case _:
+            assert_never(ctx.run.mode)
+
+
+async def _plan_goal(ctx: Context) -> PlanProposed | PlanRefused | NothingToDo | RunBlocked | Wait:
     """Propose a plan for the goal, or go on with the one that was drafted when the run was interrupted."""
     if ctx.run.adopts:
         return PlanProposed(adoption(ctx.run))

@@ -15,7 +15,7 @@ from claudetm.errors import AgentError, RepositoryError
 from claudetm.plan.model import Complexity
 from claudetm.ports.agent import WRITERS, Objection, Role, SessionReport, SessionRequest
 from claudetm.prompts.answers import Answer, InvalidAnswer, parse, schema
-from claudetm.prompts.briefs import Brief
+from claudetm.prompts.briefs import Brief, SessionBrief
 from claudetm.stages.context import Context
 from claudetm.stages.worktree import keep
 from claudetm.workflow import events as e
@@ -76,7 +76,7 @@ async def _hold(ctx: Context, seat: Seat, brief: Brief, go: Go) -> Answered | Wa
         run=ctx.run.id,
         system=ctx.prompts.system(brief, await _project_instructions(ctx)),
         prompt=ctx.prompts.user(brief),
-        schema=schema(seat.role),
+        schema=schema(brief),
         cwd=seat.cwd,
         model=model,
         effort=effort,
@@ -85,8 +85,9 @@ async def _hold(ctx: Context, seat: Seat, brief: Brief, go: Go) -> Answered | Wa
         max_cost_usd=go.reserve,
         seconds=ctx.run.policy.session_seconds,
         idle_seconds=ctx.run.policy.idle_seconds,
-        objection=_objection(seat),
+        objection=_objection(seat, brief),
         says=says,
+        skill=brief.skill if isinstance(brief, SessionBrief) else "",
     )
     await ctx.record(
         e.SessionStarted(request.id, seat.role, seat.subject, seat.change, go.reserve, model, bool(resume))
@@ -97,7 +98,7 @@ async def _hold(ctx: Context, seat: Seat, brief: Brief, go: Go) -> Answered | Wa
         failed = e.SessionEnded(request.id, seat.subject, Outcome.START_FAILED, seat.change, detail=str(error))
         await ctx.record(failed)
         raise
-    outcome, detail, answer = await _judged(seat, report)
+    outcome, detail, answer = await _judged(seat, brief, report)
     learnings = tuple(getattr(answer, "learnings", ()))
     await ctx.record(
         e.SessionEnded(
@@ -124,12 +125,12 @@ async def _keep(ctx: Context, change_id: str) -> None:
         await keep(ctx, change, "a session was stopped")
 
 
-def _objection(seat: Seat) -> Objection:
+def _objection(seat: Seat, brief: Brief) -> Objection:
     """Return what is said to an answer at once, while the session can still mend it: its form first."""
 
     async def objection(answer: Mapping[str, Any]) -> str:
         try:
-            parse(seat.role, answer)
+            parse(brief, answer)
             return await seat.objection(answer) if seat.objection is not None else ""
         except (InvalidAnswer, RepositoryError) as error:
             return str(error)
@@ -143,12 +144,12 @@ async def _project_instructions(ctx: Context) -> str:
     return "\n\n".join(dict.fromkeys(text.strip() for text in texts if text))
 
 
-async def _judged(seat: Seat, report: SessionReport) -> tuple[Outcome, str, Answer | None]:
+async def _judged(seat: Seat, brief: Brief, report: SessionReport) -> tuple[Outcome, str, Answer | None]:
     """Return how the session really ended, what there is to say about it, and the answer that may be acted on."""
     if report.outcome is not Outcome.ANSWERED:
         return report.outcome, report.detail or report.outcome, None
     try:
-        answer = parse(seat.role, report.answer or {})
+        answer = parse(brief, report.answer or {})
     except InvalidAnswer as error:
         return Outcome.NO_ANSWER, str(error), None
     try:

@@ -13,12 +13,13 @@ from claudetm.prompts.briefs import ExtendBrief, FailedCriterion, VerifierBrief
 from claudetm.stages.brief import common
 from claudetm.stages.context import Context
 from claudetm.stages.criteria import judge
+from claudetm.stages.keeping import told
 from claudetm.stages.session import Seat, converse
 from claudetm.stages.worktree import furnish
 from claudetm.workflow.events import CriteriaFailed, CriterionChecked, GoalVerified, PlanExtended, RunBlocked
 from claudetm.workflow.limits import Blocked, Wait, pull_requests, too_many
 from claudetm.workflow.run import Run
-from claudetm.workflow.stages import Stage
+from claudetm.workflow.stages import Mode, Stage
 
 NOT_VERIFIED: Final = "not verified, as asked"
 
@@ -156,6 +157,8 @@ def _failed(run: Run, criterion: Criterion) -> FailedCriterion:
 async def _land(ctx: Context) -> GoalVerified | Wait:
     """Move the user's branch, once, to what was verified."""
     run = ctx.run
+    if run.mode is Mode.SESSION:
+        return GoalVerified(run.verify_commit, *told(run))
     note = "" if run.policy.verify else f", {NOT_VERIFIED}"
     if run.verify_commit == run.base:
         return GoalVerified(run.verify_commit, f"nothing to land{note}{await _issue(ctx)}")

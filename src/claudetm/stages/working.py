@@ -21,6 +21,7 @@ from claudetm.stages.context import Context
 from claudetm.stages.description import closing
 from claudetm.stages.pushing import Stands, push
 from claudetm.stages.session import Seat, converse
+from claudetm.stages.single import work_whole
 from claudetm.stages.worktree import furnish, prepare, set_up, tidy
 from claudetm.workflow.events import (
     ChangeBlocked,
@@ -31,9 +32,11 @@ from claudetm.workflow.events import (
     TaskFinished,
     TaskSkipped,
     TaskStarted,
+    WorkDone,
 )
 from claudetm.workflow.limits import Blocked, Wait
 from claudetm.workflow.run import ADOPTED, ChangeState
+from claudetm.workflow.stages import Mode
 
 
 async def start(ctx: Context, change: ChangeState) -> ChangeStarted | PullRequestAdopted | ChangeBlocked | Wait:
@@ -41,8 +44,9 @@ async def start(ctx: Context, change: ChangeState) -> ChangeStarted | PullReques
     if ctx.run.adopts and change.id == ADOPTED:
         pull = await ctx.pull(ctx.run.adopts)
         return PullRequestAdopted(change.id, pull.number, pull.branch, pull.head, pull.tested_base, pull.url)
-    branch = f"claudetm/{ctx.run.id}/{change.id}"
-    path = await ctx.repository.open_worktree(change.id, branch, await ctx.forge.base())
+    branch = ctx.run.keep.branch or f"claudetm/{ctx.run.id}/{change.id}"
+    base = await ctx.forge.base() if ctx.run.mode is Mode.GOAL else ctx.run.base
+    path = await ctx.repository.open_worktree(change.id, branch, base)
     if failure := await set_up(ctx, path, change.id):
         return Wait(None, "stopped") if ctx.stop.is_set() else ChangeBlocked(change.id, failure)
     return ChangeStarted(change.id, branch, (await ctx.repository.state(change.id)).head)
@@ -50,8 +54,10 @@ async def start(ctx: Context, change: ChangeState) -> ChangeStarted | PullReques
 
 async def work(
     ctx: Context, change: ChangeState
-) -> TaskStarted | TaskFinished | TaskSkipped | ChangeReady | ChangeEmpty | ChangeBlocked | Wait:
+) -> TaskStarted | TaskFinished | TaskSkipped | ChangeReady | ChangeEmpty | WorkDone | ChangeBlocked | Wait:
     """Take the change one step on: begin its next task, hold that task's session, or conclude the change."""
+    if ctx.run.mode is Mode.SESSION:
+        return await work_whole(ctx, change)
     task = change.task
     if task is None:
         return await _conclude(ctx, change)

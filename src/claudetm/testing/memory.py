@@ -284,6 +284,27 @@ class MemoryRepository:
         self.snapshots[ref] = commit
         return Snapshot(ref, commit)
 
+    async def keep(self, change: str, commit: str) -> Snapshot:
+        """Keep a commit of a change."""
+        newest = next((r for r in reversed(self.snapshots) if r.startswith(f"refs/claudetm/snapshots/{change}-")), "")
+        if newest and self.snapshots[newest] == commit:
+            return Snapshot(newest, commit)
+        ref = f"refs/claudetm/snapshots/{named(change)}-{len(self.snapshots) + 1}"
+        self.faults(f"before:keep:{change}")
+        self.snapshots[ref] = commit
+        self.faults(f"after:keep:{change}")
+        return Snapshot(ref, commit)
+
+    async def keep_branch(self, branch: str, commit: str) -> Pushed | PushRefused:
+        """Move a branch of the user's forward."""
+        at = self.branches.get(branch, "")
+        if at and at not in self.ancestors(commit):
+            return PushRefused(at, "the branch has commits that are not ours")
+        self.faults(f"before:branch:{branch}")
+        self.branches[branch] = commit
+        self.faults(f"after:branch:{branch}")
+        return Pushed()
+
     async def remove_untracked(self, change: str) -> Sequence[str]:
         """Remove untracked files."""
         paths = (await self.state(change)).untracked

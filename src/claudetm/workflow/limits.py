@@ -21,6 +21,8 @@ OVERFLOW_LIMIT: Final = 2
 TRANSIENT_LIMIT: Final = 10
 BACKOFF_FIRST: Final = 15.0  # seconds
 BACKOFF_MOST: Final = 900.0
+RAISE: Final = "claudetm resume --max-"
+"""How the one thing begins that a person can do about a limit of the whole run."""
 RESET_JITTER: Final = 20.0  # seconds after a usage limit's reset, so that not everybody calls at once
 
 
@@ -84,7 +86,7 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
             None,
             f"the limit of {policy.sessions} sessions is reached",
             person=True,
-            next="claudetm resume --max-sessions NUMBER",
+            next=f"{RAISE}sessions NUMBER",
         )
     reserve = policy.session_cost_usd
     if policy.cost_usd is not None:
@@ -94,7 +96,7 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
                 None,
                 f"the budget of ${policy.cost_usd:.2f} is spent",
                 person=True,
-                next="claudetm resume --max-cost AMOUNT",
+                next=f"{RAISE}cost AMOUNT",
             )
         reserve = min(reserve, left - run.reserved)
         if reserve <= 0:

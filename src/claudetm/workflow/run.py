@@ -19,7 +19,7 @@ from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Halt, Mode, Pha
 ADOPTED: Final = "c1"
 """The change that a pull request made elsewhere becomes."""
 LEARNINGS_KEPT: Final = 30
-LISTENERS: Final = frozenset({"planner", "worker", "fixer", "responder", "updater"})
+LISTENERS: Final = frozenset({"planner", "worker", "fixer", "responder", "updater", "analyst"})
 """Roles that the user's own words are for: those that decide or change something."""
 
 

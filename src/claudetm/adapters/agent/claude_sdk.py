@@ -140,7 +140,12 @@ class ClaudeAgent:
 
     def _bounds(self, request: SessionRequest) -> Bounds:
         s = self._settings
-        return Bounds(request.role, request.cwd, (*s.readable, s.home / ".claude" / "projects"))
+        readable = (*s.readable, s.home / ".claude" / "projects")
+        return Bounds(request.role, request.cwd, readable, self._skill(request))
+
+    def _skill(self, request: SessionRequest) -> str:
+        """Return the project's skill that the session may use: none where the project is not trusted."""
+        return request.skill if self._settings.trust_project_settings else ""
 
     @contextlib.contextmanager
     def _options(self, request: SessionRequest, gate: Gate, tap: _Tap) -> Iterator[ClaudeAgentOptions]:
@@ -161,7 +166,7 @@ class ClaudeAgent:
                     verbatim_prompts=True,
                     system_prompt={"type": "file", "path": str(system)},
                     output_format={"type": "json_schema", "schema": dict(request.schema)},
-                    tools=list(tools(request.role)),
+                    tools=list(tools(request.role, self._skill(request))),
                     permission_mode="dontAsk",
                     hooks={"PreToolUse": [HookMatcher(hooks=[gate], on_failure="block")]},
                     max_turns=max(request.max_turns, 1),  # 0 would be without limit

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 ANSWER: Final = "StructuredOutput"
 """The CLI's own tool that takes a session's answer."""
 
+SKILL: Final = "Skill"
+"""The CLI's own tool that loads a skill."""
+
 _LOOK: Final = ("Read", "Glob", "Grep")
 _CHANGE: Final = ("Edit", "Write")
 _OBJECTIONS: Final = 2  # denials and schema errors share the CLI's 5 attempts at an answer
@@ -27,30 +30,37 @@ _PATHS: Final = {"Read": "file_path", "Edit": "file_path", "Write": "file_path",
 _PUSH: Final = re.compile(r"\bgit\b[^|;&\n]*\bpush\b|\bgh\s+(pr|api|repo|release)\b")
 
 
-def tools(role: Role) -> tuple[str, ...]:
-    """Return the tools a role is given."""
-    if role is Role.PLANNER:
+def tools(role: Role, skill: str = "") -> tuple[str, ...]:
+    """Return the tools a role is given; where it may use a skill of the project, with the tool for that."""
+    if role in {Role.PLANNER, Role.ANALYST}:
         return _LOOK
-    return (*_LOOK, "Bash", *_CHANGE) if role in WRITERS else (*_LOOK, "Bash")
+    found = (*_LOOK, "Bash", *_CHANGE) if role in WRITERS else (*_LOOK, "Bash")
+    return (*found, SKILL) if skill else found
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Where a session may look and write: its worktree, and folders beside it that it may only read."""
+    """Where a session may look and write: its worktree, and folders beside it that it may only read.
+
+    `skill` is the one of the project that it may use.
+    """
 
     role: Role
     worktree: Path
     readable: Sequence[Path] = ()
+    skill: str = ""
 
 
 def objection(bounds: Bounds, tool: str, arguments: Mapping[str, Any]) -> str:
     """Return why a call is denied, as a sentence for the agent; "" allows it."""
     if tool == ANSWER:
         return ""
-    if tool not in tools(bounds.role):
+    if tool not in tools(bounds.role, bounds.skill):
         return f"The tool {tool} is not available in this session."
     if arguments.get("run_in_background"):
         return "Nothing may run in the background: run it in the foreground, with a time limit."
+    if tool == SKILL:
+        return "" if arguments.get("skill") == bounds.skill else f"Only the skill {bounds.skill} may be used here."
     if tool == "Bash":
         return _command_objection(str(arguments.get("command", "")))
     return _path_objection(bounds, tool, arguments)

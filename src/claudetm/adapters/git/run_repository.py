@@ -345,10 +345,30 @@ class RunRepository:
                 return None
             ref, newest = snapshots.place(prefix, change, self.user.list(prefix))
             if newest and self.room.parents(self._ensure(newest)) == self.room.parents(commit):
-                return Snapshot(ref.rpartition("-")[0] + f"-{int(ref.rpartition('-')[2]) - 1}", newest)
+                return Snapshot(snapshots.before(ref), newest)
             self.room.keep(ref, commit)
             self._publish(ref, commit, "")
         return Snapshot(ref, commit)
+
+    async def keep(self, change: str, commit: str) -> Snapshot:
+        """Keep a commit under a snapshot's ref, unless the newest one has it."""
+        return await _in_thread(self._keep, named(change), commit_id(commit))
+
+    def _keep(self, change: str, commit: str) -> Snapshot:
+        prefix = f"refs/claudetm/{self.run}/snapshots"
+        with self._locks[change]:
+            ref, newest = snapshots.place(prefix, change, self.user.list(prefix))
+            if newest == commit:
+                return Snapshot(snapshots.before(ref), commit)
+            self._faults(f"keep:before:{change}")
+            self.room.keep(ref, commit)
+            self._publish(ref, commit, "")
+            self._faults(f"keep:after:{change}")
+        return Snapshot(ref, commit)
+
+    async def keep_branch(self, branch: str, commit: str) -> Pushed | PushRefused:
+        """Move a branch of the user's repository to the commit, forward only."""
+        return await _in_thread(lambda: self._push_here(branch, commit_id(commit)) or Pushed())
 
     # commits
 

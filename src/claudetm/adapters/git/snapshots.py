@@ -53,6 +53,12 @@ def _files_below(view: WorktreeView, folder: str) -> Iterator[str]:
                 yield f"{relative}/{name}"
 
 
+def before(ref: str) -> str:
+    """Return the ref of the snapshot before one that `place` named."""
+    start, _, number = ref.rpartition("-")
+    return f"{start}-{int(number) - 1}"
+
+
 def place(prefix: str, change: str, refs: Mapping[str, Ref]) -> tuple[str, str]:
     """Return the ref for the next snapshot of a change, and the commit of its newest one ("" for none)."""
     start = f"{prefix}/{change}-"
