@@ -19,7 +19,7 @@ from claudetm.ports.source import SourceBusy
 
 WAKING: Final = frozenset({"client-request", "conversation", "task", "project"})
 LARGEST_EVENT: Final = 65_536  # bytes
-_NONE: Final = frozenset({204, 400, 404, 405, 406, 410, 422, 501})
+NO_STREAM: Final = frozenset({204, 400, 404, 405, 406, 410, 422, 501})
 """Statuses of a server that offers no stream; 204 is the standard's way to say so."""
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
@@ -71,7 +71,7 @@ class Stream:
             async with self._client.http.sse(
                 self._client.url(path), headers=headers, timeout=timeout, max_event_size=LARGEST_EVENT
             ) as source:
-                if source.response.status_code in _NONE:
+                if source.response.status_code in NO_STREAM:
                     self._once_said("Sego offers no stream of events here: tasks are found by polling alone")
                     return None
                 if not source.response.is_success:

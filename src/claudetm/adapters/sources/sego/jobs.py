@@ -7,7 +7,7 @@ our words ask about it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from claudetm.adapters.sources.sego.claims import marked
 from claudetm.adapters.sources.sego.refusals import clean
@@ -69,12 +69,11 @@ def task_job(settings: SegoSettings, task: Task, project: Project | None, commen
         task.created,
         (*_about(project), *told[-_LAST:]),
         settings.skill,
-        settings=_within(settings.timeout),
         handle={"kind": "task", "id": task.id},
     )
 
 
-def request_job(settings: SegoSettings, request: ClientRequest, project: Project | None) -> Job:
+def request_job(request: ClientRequest, project: Project | None) -> Job:
     """Return the analysis of a client request as a job."""
     words = "\n\n".join(part for part in (request.title, request.text) if part)
     return Job(
@@ -85,14 +84,11 @@ def request_job(settings: SegoSettings, request: ClientRequest, project: Project
         Mode.QUESTION,
         request.created,
         (*_about(project), Material("The client's request", words)),
-        settings=_within(settings.request_timeout),
         handle={"kind": "request", "id": request.id},
     )
 
 
-def conversation_job(
-    settings: SegoSettings, talk: Conversation, message: str, messages: Sequence[Message], project: Project | None
-) -> Job:
+def conversation_job(talk: Conversation, message: str, messages: Sequence[Message], project: Project | None) -> Job:
     """Return the answer to one message as a job."""
     told = [Material(f"Message of the {_role(m)}", m.text) for m in messages]
     return Job(
@@ -103,7 +99,6 @@ def conversation_job(
         Mode.QUESTION,
         talk.created,
         (*_about(project), *told[-_LAST:]),
-        settings=_within(settings.request_timeout),
         handle={"kind": "conversation", "id": talk.id, "message": message},
     )
 
@@ -123,7 +118,3 @@ def _comment(comment: Comment) -> Material:
 
 def _role(message: Message) -> str:
     return {"client": "client", "assistant": "assistant"}.get(message.role, "project")
-
-
-def _within(seconds: float | None) -> dict[str, Any]:
-    return {} if seconds is None else {"limits.session_minutes": seconds / 60}

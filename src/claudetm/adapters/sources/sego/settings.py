@@ -57,8 +57,7 @@ def paths_of(changed: Mapping[str, str]) -> Paths:
 class SegoSettings:
     """How one monitor speaks with one server. Times are seconds.
 
-    `monitor` names this monitor at the server and stays the same over its restarts. `timeout` and `request_timeout`
-    are what a task's session and a client request's (or a conversation's) may last.
+    `monitor` names this monitor at the server and stays the same over its restarts.
     """
 
     key: str = field(repr=False)
@@ -70,8 +69,6 @@ class SegoSettings:
     stream: bool = True  # server-sent events; without them the sweep finds everything
     stream_progress: bool = True
     conversation_only: bool = False
-    timeout: float | None = 600.0  # None: as long as the repository's settings say
-    request_timeout: float = 120.0
     paths: Paths = field(default_factory=Paths)
     answer_timeout: float = 20.0  # for one answer
     silence: float = 45.0  # without a byte, a stream is held to be dead; the server sends one every 15 s
@@ -86,19 +83,14 @@ class SegoSettings:
         object.__setattr__(self, "address", check_address(self.address))
         if self.project in {".", ".."} or not self.project.isprintable():
             raise ConfigError("The Sego project's id holds a sign that no id has; copy it again")
-        if self.conversation_only and not self.project:
-            raise ConfigError(
-                "Conversations belong to a project: name it with --project-id or SEGO_PROJECT_ID, or leave"
-                " --conversation-only out"
-            )
 
 
 def check_key(key: str) -> None:
     """Raise ConfigError for what cannot be a key. It is never repeated."""
-    if not key:
-        raise ConfigError("API key is required: set SEGO_API_KEY")
     if not re.fullmatch(r"[!-~]+", key):
-        raise ConfigError("The Sego API key holds a blank, a line break or a sign that no key has; copy it again")
+        raise ConfigError(
+            "The Sego API key is empty, or holds a blank, a line break or a sign that no key has; copy it again"
+        )
 
 
 def check_address(address: str) -> str:

@@ -136,12 +136,12 @@ class SegoSource:
             case Task() as task:
                 return Claimed(jobs.task_job(self._settings, task, project, await self._claims.comments(task.id)))
             case ClientRequest() as request:
-                return Claimed(jobs.request_job(self._settings, request, project))
+                return Claimed(jobs.request_job(request, project))
             case Conversation() as talk:
                 messages = await self._reports.messages(talk.id)
                 if any(m.reply_to == ref.message for m in messages if m.role == "assistant"):
                     return Gone("it is answered")
-                return Claimed(jobs.conversation_job(self._settings, talk, ref.message, messages, project))
+                return Claimed(jobs.conversation_job(talk, ref.message, messages, project))
             case other:
                 raise AssertionError(other)
 
