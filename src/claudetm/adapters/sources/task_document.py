@@ -55,7 +55,7 @@ class Flaw:
 
     def of(self, name: str) -> str:
         """Return the clause with the file it is about, by its name."""
-        shown = printable(name).replace("\n", " ")
+        shown = printable(name.encode(errors="backslashreplace").decode()).replace("\n", " ")
         return f"{shown}:{self.line}: {self.why}" if self.line else f"{shown}: {self.why}"
 
 
@@ -236,39 +236,39 @@ def _split(text: str) -> tuple[str, str, int]:
 def _pairs(front: str) -> Iterator[tuple[str, str | None, int]]:
     """Yield each key with its value, None where that is null, and its line in the document."""
     events = _events(front)
-    if not events:
+    first = next(events, None)
+    if first is None:
         return
-    if not isinstance(events[0], yaml.MappingStartEvent):
-        raise _Flawed("front matter is keys and values, as in `mode: session`", _line(events[0]))
-    inner = iter(events[1:-1])
-    for key in inner:
+    if not isinstance(first, yaml.MappingStartEvent):
+        raise _Flawed("front matter is keys and values, as in `mode: session`", _line(first))
+    for key in events:
+        if isinstance(key, yaml.MappingEndEvent):
+            return
         if not isinstance(key, yaml.ScalarEvent):
             raise _Flawed("a key must be one word", _line(key))
-        value = next(inner, key)
+        value = next(events)
         if not isinstance(value, yaml.ScalarEvent):
             raise _Flawed(f"`{_shown(key.value)}` takes one value, neither a list nor keys of its own", _line(key))
         null = value.implicit[0] and value.value in {"", "~", "null", "Null", "NULL"}
         yield key.value, None if null else value.value.strip(), _line(key)
 
 
-def _events(front: str) -> list[yaml.Event]:
+def _events(front: str) -> Iterator[yaml.Event]:
+    """Yield what is read so far, so that whoever refuses it need not read the rest: nesting takes long."""
     try:
-        found: list[yaml.Event] = [e for e in yaml.parse(front, yaml.SafeLoader) if isinstance(e, _CONTENT)]
+        for event in yaml.parse(front, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise _Flawed("anchors and aliases (& and *) mean nothing here: quote the value", _line(event))
+            if getattr(event, "tag", None):
+                raise _Flawed("tags (!) mean nothing here: quote the value", _line(event))
+            if isinstance(event, yaml.NodeEvent | yaml.CollectionEndEvent):
+                yield event
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _Flawed(f"it is no YAML: {error.problem or error.context}", (mark.line if mark else 0) + 2) from None
     except yaml.reader.ReaderError as error:
         line = front.count("\n", 0, int(error.position)) + 2
         raise _Flawed("front matter holds a character that YAML does not have", line) from None
-    for event in found:
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise _Flawed("anchors and aliases (& and *) mean nothing here: put the value in quotes", _line(event))
-        if getattr(event, "tag", None):
-            raise _Flawed("tags (!) mean nothing here: put the value in quotes", _line(event))
-    return found
-
-
-_CONTENT: Final = (yaml.NodeEvent, yaml.CollectionEndEvent)
 
 
 def _line(event: yaml.Event) -> int:
