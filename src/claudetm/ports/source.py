@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 from claudetm.errors import ClaudetmError
 from claudetm.workflow.run import Material as Material  # noqa: PLC0414 - it is named here, too
@@ -201,6 +201,15 @@ class Source(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and threads. Claims stay."""
+        ...
+
+
+@runtime_checkable
+class Reopening(Protocol):
+    """What a source has besides where it notes at the place itself that a job has ended."""
+
+    async def reopen(self, job: str) -> None:
+        """Make a finished job a task again: a person asked for it. Idempotent; unknown ones are passed over."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""A source in memory, and the place that several monitors share: what people put there, claims, results.
+"""A source in memory, the place that several monitors share (what people put there, claims), and results in memory.
 
 A test kills a monitor by dropping its source and opens the next one under the same monitor's name.
 """
@@ -6,11 +6,12 @@ A test kills a monitor by dropping its source and opens the next one under the s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from claudetm.ports.clock import Clock
+from claudetm.ports.results import Kept
 from claudetm.ports.source import (
     Claimed,
     ClaimOutcome,
@@ -46,6 +47,7 @@ class Item:
     claims: list[str] = field(default_factory=list)  # every monitor that got it, in order
     notes: list[Note] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+    ended: list[Result] = field(default_factory=list)  # before a person let it begin anew
     given_back: list[str] = field(default_factory=list)
 
 
@@ -114,11 +116,15 @@ class MemorySource:
         alive = self.place.clock.now() - item.kept < self.place.lease
         return item.holder if alive or item.holder == self.monitor else ""
 
+    def _taken(self, item: Item) -> str:
+        by = self._held(item)
+        return f"monitor {by} works it" if by not in ("", self.monitor) else ""
+
     async def list(self) -> Sequence[Offer]:
         """Return what is there and has not ended."""
         await self._ask("list")
         return [
-            Offer(i.job.id, i.job.title, i.job.created, i.priority, i.lane, i.why_not)
+            Offer(i.job.id, i.job.title, i.job.created, i.priority, i.lane, i.why_not or self._taken(i))
             for i in self.place.items.values()
             if not i.gone and not i.results
         ]
@@ -154,6 +160,13 @@ class MemorySource:
         if (item := self.place.items.get(job.id)) is not None and not item.results:
             item.notes.append(note)
 
+    async def reopen(self, job: str) -> None:
+        """Let it be a task again."""
+        await self._ask("reopen", job)
+        if (item := self.place.items.get(job)) is not None:
+            item.ended.extend(item.results)
+            item.results.clear()
+
     async def finish(self, job: Job, result: Result) -> None:
         """Remember the first result."""
         await self._ask("finish", job.id)
@@ -186,7 +199,34 @@ class MemorySource:
         self.closed = True
 
 
-def changed(place: MemoryPlace, id_: str, changes: Mapping[str, Any]) -> None:
-    """Let a person edit a task's job where it lies."""
-    item = place.items[id_]
-    item.job = replace(item.job, **changes)
+class MemoryResults:
+    """Implements ports/results.Results in a dict that outlives a monitor. `written` counts by job."""
+
+    def __init__(self, faults: FaultPoint = no_fault) -> None:
+        self.faults = faults
+        self.kept: dict[str, Result] = {}
+        self.replaced: list[Result] = []
+        self.sources: dict[str, str] = {}
+
+    def write(self, result: Result, job: Job) -> None:
+        """Keep it."""
+        self.faults(f"before:result:{result.job}")
+        self.kept[result.job] = result
+        self.sources[result.job] = job.source
+        self.faults(f"after:result:{result.job}")
+
+    def ended(self, job: str) -> bool:
+        """Return whether one is kept."""
+        return job in self.kept
+
+    def read(self, job: str) -> Kept | None:
+        """Return what is kept."""
+        result = self.kept.get(job)
+        return None if result is None else Kept(job, result.status, self.sources[job], result.retries)
+
+    def replace(self, job: str) -> bool:
+        """Set it aside."""
+        result = self.kept.pop(job, None)
+        if result is not None:
+            self.replaced.append(result)
+        return result is not None

@@ -1,0 +1,137 @@
+"""Results as files: `results/<id>.json`, written in one step. A result that is set aside goes to `replaced/`.
+
+The keys are what users' scripts read: some are added with time, none is renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from claudetm.adapters.store.directory import disk, write_atomically
+from claudetm.errors import StoreError
+from claudetm.ports.results import Kept
+from claudetm.ports.source import Job, Result, Status, refuse_name
+
+SCHEMA: Final = 1
+REPLACED: Final = "replaced"
+_LARGEST: Final = 1 << 26  # bytes; what is larger is no result of ours
+
+
+def result_data(result: Result, job: Job) -> dict[str, Any]:
+    """Return a result as its file has it."""
+    output = result.output
+    return {
+        "task_id": result.job,
+        "status": str(result.status),
+        "created_at": _iso(result.created),
+        "started_at": _iso(result.started),
+        "completed_at": _iso(result.completed),
+        "queue_position": result.position,
+        "worker_output": {
+            "summary": output.summary,
+            "raw_output": output.raw,
+            "usage": dict(output.usage),
+            "cost_usd": output.cost_usd,
+        },
+        "audit_score": output.score,
+        "audit_notes": output.notes,
+        "artifacts": [dict(a) for a in output.artifacts],
+        "error": result.error,
+        "retry_count": result.retries,
+        "title": job.title,
+        "source": job.source,
+        "mode": str(job.mode),
+        "run": output.run,
+        "schema": SCHEMA,
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+class FileResults:
+    """Implements ports/results.Results in one directory, which is made with the first result."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, job: str) -> Path:
+        """Return where a job's result is. Raises StoreError for a name that no job can have."""
+        if why := refuse_name(job):
+            raise StoreError(f"{job!a} is no task's name: {why}.")
+        return self.root / f"{job}.json"
+
+    def write(self, result: Result, job: Job) -> None:
+        """Keep a result, for its owner alone."""
+        path = self.path(result.job)
+        with disk(self.root):
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = json.dumps(result_data(result, job), ensure_ascii=False, indent=2)
+        write_atomically(path, text + "\n")
+
+    def ended(self, job: str) -> bool:
+        """Return whether there is a file for it, whatever it holds."""
+        path = self.path(job)
+        with disk(path, "read"):
+            return _there(path)
+
+    def read(self, job: str) -> Kept | None:
+        """Return what is kept of a job, or None where there is no file."""
+        data = self.load(job)
+        if data is None:
+            return None
+        retries = data.get("retry_count", 0)
+        source = data.get("source", "")
+        try:
+            status = Status(str(data.get("status")))
+        except ValueError:
+            raise self._no_result(job, "its status is none that is known") from None
+        if not isinstance(retries, int) or not isinstance(source, str):
+            raise self._no_result(job, "retry_count or source is of a wrong kind")
+        return Kept(job, status, source, retries)
+
+    def load(self, job: str) -> dict[str, Any] | None:
+        """Return the whole of a result's file as JSON values, or None where there is none. Raises StoreError."""
+        path = self.path(job)
+        with disk(path, "read"):
+            try:
+                with path.open("rb") as handle:
+                    content = handle.read(_LARGEST + 1)
+            except FileNotFoundError:
+                return None
+        try:
+            if len(content) > _LARGEST:
+                raise self._no_result(job, "it is too large")
+            data = json.loads(content)
+        except (ValueError, RecursionError):
+            raise self._no_result(job, "it is no JSON") from None
+        if not isinstance(data, dict) or data.get("task_id") != job:
+            raise self._no_result(job, f"it does not say task_id {job}")
+        return data
+
+    def _no_result(self, job: str, why: str) -> StoreError:
+        return StoreError(f"{self.path(job)} is no result: {why}; remove it to let the task run again.")
+
+    def replace(self, job: str) -> bool:
+        """Move a result to `replaced/`, under a name of its own."""
+        path = self.path(job)
+        folder = self.root / REPLACED
+        with disk(path):
+            if not _there(path):
+                return False
+            folder.mkdir(mode=0o700, exist_ok=True)
+            path.replace(folder / f"{job}.{time.time_ns()}.json")
+        return True
+
+
+def _there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True

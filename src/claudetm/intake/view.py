@@ -1,0 +1,70 @@
+"""`queue_state.json`: the queue for people and other programs. Written, and read back by nobody here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from claudetm.intake.queue import Entry, Queue
+from claudetm.ports.source import Note, Status
+
+NAME: Final = "queue_state.json"
+SCHEMA: Final = 1
+
+
+def iso(seconds: float) -> str | None:
+    """Return an instant as ISO 8601 with its zone, or None where there is none."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else None
+
+
+def queue_state(
+    queue: Queue, notes: Mapping[str, Note], troubles: Mapping[str, str], now: float, *, alive: bool
+) -> dict[str, Any]:
+    """Return the view as JSON values. `notes` are the newest by job, `troubles` a sentence by source."""
+    line, held = list(queue.line()), queue.held
+    at_work = [entry for entry in held if entry.status is Status.RUNNING and not entry.waiting]
+    return {
+        "schema": SCHEMA,
+        "updated_at": iso(now),
+        "queue_size": len(line),
+        "current_task": at_work[0].id if at_work and alive else None,
+        "is_processing": alive and bool(at_work),
+        "queued_tasks": [entry.id for entry in line],
+        "queue": [{**_named(entry), "position": n, "priority": entry.priority} for n, entry in enumerate(line, 1)],
+        "running": [{**_named(entry), **_told(notes.get(entry.id))} for entry in at_work],
+        "waiting": [{**_named(entry), "why": entry.why, "next": entry.next} for entry in held if entry.waiting],
+        "retrying": [_retrying(entry) for entry in held if entry.status is Status.RETRYING],
+        "finished": {"completed": queue.completed, "failed": queue.failed},
+        "reporting": [entry.id for entry in queue.concluded],
+        "sources": dict(troubles),
+        "commands": dict(queue.answers),
+    }
+
+
+def _named(entry: Entry) -> dict[str, Any]:
+    return {
+        "task_id": entry.id,
+        "title": entry.title,
+        "source": entry.source,
+        "status": str(entry.status),
+        "lane": str(entry.lane),
+        "created_at": iso(entry.created),
+        "started_at": iso(entry.started),
+    }
+
+
+def _told(note: Note | None) -> dict[str, Any]:
+    if note is None:
+        return {}
+    return {"stage": note.stage, "note": note.text, "cost_usd": note.cost_usd, "link": note.link}
+
+
+def _retrying(entry: Entry) -> dict[str, Any]:
+    return {**_named(entry), "why": entry.why, "until": iso(entry.until), "deaths": entry.deaths}
+
+
+def text(state: Mapping[str, Any]) -> str:
+    """Return the view's text."""
+    return json.dumps(state, ensure_ascii=False) + "\n"
