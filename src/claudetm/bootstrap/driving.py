@@ -27,7 +27,7 @@ from claudetm.adapters.forge.local_journal import ForgeJournal
 from claudetm.adapters.git.git import identity
 from claudetm.adapters.git.run_repository import RunRepository
 from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews, WaitView, run_folder
-from claudetm.bootstrap import github
+from claudetm.bootstrap import github, modes
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.opening import Opened
 from claudetm.engine import inbox
@@ -35,6 +35,7 @@ from claudetm.engine.commit import Listener, Writer
 from claudetm.engine.loop import Driver, Ending
 from claudetm.errors import StoreError, UsageError
 from claudetm.ports.agent import Progress
+from claudetm.ports.dispatch import TOLD_TO_END
 from claudetm.ports.forge import Forge
 from claudetm.ports.store import Command
 from claudetm.prompts.render import Prompts
@@ -132,7 +133,7 @@ def _context(opened: Opened, folder: Path, environment: Mapping[str, str], write
     for secret in secrets_of(os.environ, filter(_SECRET.search, policy.checks_environment)):
         learn(secret)  # a command may print it
     place = hosted_from_data(run.hosted) if run.hosted else None
-    remote = github.remote_of(place) if place else None
+    remote = github.remote_of(place) if place else modes.remote_kept(run.keep)
     repository = RunRepository(folder, user, run.id, run.base, policy.copy, remote=remote)
     if branch := github.adopted_branch(run):
         repository.adopt_branch(branch)
@@ -222,6 +223,6 @@ class _signals:  # noqa: N801 - a block
 
 _REASONS: Final = {
     signal.SIGINT: "interrupted (Ctrl+C)",
-    signal.SIGTERM: "ended by SIGTERM",
+    signal.SIGTERM: TOLD_TO_END,
     signal.SIGHUP: "its terminal was closed",
 }

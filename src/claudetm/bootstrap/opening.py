@@ -23,7 +23,7 @@ from claudetm.adapters.git.user_repository import UserRepository, inspect, locat
 from claudetm.adapters.store.directory import NAME, StateDirectory, disk, run_folder
 from claudetm.adapters.store.journal import Faults, FileJournal
 from claudetm.adapters.store.lock import Lock, LockHeld, acquire, holder
-from claudetm.bootstrap import github
+from claudetm.bootstrap import github, modes
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.configuration import configuration
 from claudetm.bootstrap.texts import check_goal, check_text
@@ -91,6 +91,7 @@ def begin(wish: Wish, where: Path, notice: Notice, state: StateDirectory | None 
     Raises ClaudetmError, in one sentence; nothing has changed then, on the disk or the screen.
     """
     goal = check_goal(wish.goal) if wish.goal or not (wish.adopts or wish.issue) else ""
+    _refuse_mixed(wish)
     criteria = tuple(check_text("criterion", c, "--criteria takes a statement that must hold") for c in wish.criteria)
     user = inspect(where, wish.base)
     state = state or StateDirectory(user.root / NAME)
@@ -107,12 +108,17 @@ def begin(wish: Wish, where: Path, notice: Notice, state: StateDirectory | None 
     if (target := resolved["git.target_branch"]) and not wish.base and target != user.target:
         user = inspect(where, target)
     said = [*user.notes, *resolved.notes, *resolved.ignored]
-    place = github.forge_used(resolved, user, said.append, rehearsed=bool(wish.rehearsal))
+    mode = wish.mode
+    place = None
+    if mode is Mode.GOAL:
+        place = github.forge_used(resolved, user, said.append, rehearsed=bool(wish.rehearsal))
     github.refuse_misnamed(place, wish.adopts, wish.issue)
     found = _policy(resolved, user, wish, said.append, hosted=place is not None)
     refuse_unfit(found, hosted=place is not None)
     access = {} if wish.rehearsal else _access(resolved, said.append)
+    modes.refuse_skill(wish.skill, found, user)
     run = time.strftime("%m%d-%H%M-") + secrets.token_hex(2)
+    keep = modes.keep_of(wish.task or run, resolved, user, commit=wish.commit, push=wish.push)
     merges = resolved["merge.auto"] and resolved.settings["merge.auto"].source == "flag"
     trusted = resolved["reviews.trusted"]
     wanted = github.Wanted(user.target, run, goal, wish.adopts, wish.issue, trusted, wish.dry, merges=merges)
@@ -137,11 +143,28 @@ def begin(wish: Wish, where: Path, notice: Notice, state: StateDirectory | None 
         hosted=hosted_to_data(ground.hosted) if ground else {},
         adopts=ground.adopts if ground else 0,
         issue=ground.issue if ground else 0,
+        mode=mode,
+        title=" ".join(check_text("title", wish.title, "leave it out").split()) if wish.title else "",
+        material=modes.material_of(wish.material),
+        skill=wish.skill,
+        keep=keep,
     )
     opened = _open(state, user.refs, started)
     for sentence in said:
         notice(sentence)
     return replace(opened, access=access, token=ground.token if ground else None)
+
+
+def _refuse_mixed(wish: Wish) -> None:
+    """Raise UsageError for what a run of another mode takes alone."""
+    of_goals = {
+        "criterion": wish.criteria,
+        "issue to close": wish.issue,
+        "pull request to finish": wish.adopts,
+        "dry run": wish.dry,
+    }
+    of_sessions = {"skill": wish.skill, "commit to keep": wish.commit, "branch to push": wish.push}
+    modes.refuse_mixed(wish.mode, of_goals=of_goals, of_sessions=of_sessions)
 
 
 def _open(state: StateDirectory, user: UserRefs, started: RunStarted) -> Opened:
@@ -316,6 +339,10 @@ def _finished(state: StateDirectory) -> Run | None:
 
 def _policy(resolved: Resolved, user: UserRepository, wish: Wish, notice: Notice, *, hosted: bool) -> Policy:
     """Return the policy with what the repository's own files say laid under what is configured."""
+    if wish.mode is not Mode.GOAL:
+        alone = modes.laid_out(policy(resolved), wish.mode)
+        alone = _set_up(resolved, user, alone, notice) if wish.mode is Mode.SESSION else alone
+        return replace(alone, poll_seconds=REHEARSAL_POLL) if wish.rehearsal else alone
     found = _set_up(resolved, user, _checked(policy(resolved), user, notice, gates=not hosted), notice)
     if not hosted:  # there the forge's own checks gate
         _refuse_ungated(found)
