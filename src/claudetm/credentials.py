@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final
 
 SECRET_NAMES: Final = (
@@ -22,6 +23,8 @@ SECRET_NAMES: Final = (
     "CLAUDETM_PASSWORD_HASH",
     "CLAUDETM_WEBHOOK_SECRET",
 )
+FORGE_NAMES: Final = SECRET_NAMES[:4]
+"""Those that a worker of the monitor needs: it pushes and opens pull requests, and asks no source."""
 _PIPE: Final = "CLAUDETM_CREDENTIALS_FD"
 _held: dict[str, str] = {}
 
@@ -38,12 +41,31 @@ def withdraw() -> None:
     found = {name: value for name in SECRET_NAMES if (value := os.environ.get(name))}
     if not found:
         return
+    reader = _filled(found)
+    environment = {k: v for k, v in os.environ.items() if k not in SECRET_NAMES}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environment, _PIPE: str(reader)})  # noqa: S606 - the point
+
+
+def _filled(found: Mapping[str, str]) -> int:
+    """Return a pipe's end, for a child to inherit, that the credentials can be read from."""
     reader, writer = os.pipe()
     os.write(writer, json.dumps(found).encode())
     os.close(writer)
     os.set_inheritable(reader, True)  # noqa: FBT003 - the standard library's form
-    environment = {k: v for k, v in os.environ.items() if k not in SECRET_NAMES}
-    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**environment, _PIPE: str(reader)})  # noqa: S606 - the point
+    return reader
+
+
+@contextmanager
+def handed_on(environment: Mapping[str, str]) -> Iterator[tuple[dict[str, str], int]]:
+    """Yield what a claudetm that works for this one is started with: its environment, and a descriptor to inherit.
+
+    It can read the forge's tokens there, and no other credential; its environment holds none.
+    """
+    reader = _filled({name: value for name in FORGE_NAMES if (value := _held.get(name))})
+    try:
+        yield {**{k: v for k, v in environment.items() if k not in SECRET_NAMES}, _PIPE: str(reader)}, reader
+    finally:
+        os.close(reader)
 
 
 def undumpable() -> None:

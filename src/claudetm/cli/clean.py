@@ -101,10 +101,11 @@ def _planned(run: Run, state: StateDirectory, why: str) -> list[str]:
 
 def _remove(run: Run, state: StateDirectory) -> None:
     """Remove a run's repository and those of its refs that hold nothing of their own, and say so."""
+    from claudetm.adapters.git.removal import remove
     from claudetm.cli.branches import deletion, perhaps_left
 
     user, folder = _places(run, state)
-    unkept = _remove_folder(run, folder, user)
+    unkept = remove(run, folder, user, "claudetm clean")
     for name, ref, why in _refs(run, user):
         if not why:
             user.git.run("update-ref", "--no-deref", "-d", name, ref.commit)
@@ -126,6 +127,7 @@ def _places(run: Run, state: StateDirectory) -> tuple[UserRefs, Path]:
 
 def _left_behind(state: StateDirectory) -> list[Run]:
     """Return the runs in history/ of which something is left that can go; nobody can resume one of those."""
+    from claudetm.adapters.git.removal import emptied
     from claudetm.adapters.store.directory import StateDirectory
 
     found = []
@@ -134,7 +136,7 @@ def _left_behind(state: StateDirectory) -> list[Run]:
         if run is None or run.id != record.parent.name:
             continue
         user, folder = _places(run, state)
-        if any(map(os.path.lexists, (folder, _emptied(folder)))) or any(not why for *_, why in _refs(run, user)):
+        if any(map(os.path.lexists, (folder, emptied(folder)))) or any(not why for *_, why in _refs(run, user)):
             found.append(run)
     return found
 
@@ -171,50 +173,6 @@ def _readable(state: StateDirectory) -> Run | None:
     except (JournalError, UsageError):
         return None
     return run if _RUN_ID.fullmatch(run.id) else None
-
-
-def _remove_folder(run: Run, folder: Path, user: UserRefs) -> str:
-    """Remove the run's own repository, once what lies in it alone is kept; return why it had to stay, or ""."""
-    from contextlib import suppress
-
-    from claudetm.adapters.git.clean_room import remove_tree
-    from claudetm.errors import ClaudetmError
-
-    emptied = _emptied(folder)
-    if folder.exists():
-        try:
-            _keep_work(run, folder, user)
-        except (ClaudetmError, OSError) as error:
-            return f"its work could not be kept elsewhere ({str(error).rstrip('.')})"
-        remove_tree(emptied)
-        folder.rename(emptied)  # at once: what is half removed could not be looked through again
-    remove_tree(emptied)
-    with suppress(OSError):
-        folder.parent.rmdir()
-    return ""
-
-
-def _emptied(folder: Path) -> Path:
-    """Return where a run's folder lies while it is being removed."""
-    return folder.with_name(f"{folder.name}.removed")
-
-
-def _keep_work(run: Run, folder: Path, user: UserRefs) -> None:
-    """Keep what lies in the run's worktrees and nowhere else, under a ref of the user's repository."""
-    import asyncio
-
-    from claudetm.adapters.agent.containment import sweep
-    from claudetm.adapters.git.run_repository import RunRepository
-
-    repository = RunRepository(folder, user, run.id, run.base, run.policy.copy)
-
-    async def keep() -> None:
-        await sweep(run.id)  # an agent that outlived its driver would write on
-        for change in run.changes:
-            if await repository.worktree(change) is not None:
-                await repository.snapshot(change, "claudetm clean")
-
-    asyncio.run(keep())
 
 
 def _refs(run: Run, user: UserRefs) -> list[tuple[str, Ref, str]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from claudetm.ports.source import Job, Note, Output
+
+TOLD_TO_END: Final = "ended by SIGTERM"
+"""Why a run is paused, as its journal says it, whose worker was told to end: by the monitor, or by the machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,29 @@ if TYPE_CHECKING:
 NAME: Final = ".claude-task-master"
 TASKS: Final = "tasks"
 """The folder of the state directories that the monitor's tasks have, one each."""
-KEPT: Final = frozenset({"lock", "history", "config.json", "prompts", TASKS})
-"""What stays when a run is archived: not the run's, but the repository's."""
+ORDER: Final = "job.json"
+WORKER_LOCK: Final = "worker.lock"
+PROGRESS: Final = "progress.jsonl"
+OUTCOME: Final = "outcome.json"
+WORKER_LOG: Final = "worker.txt"
+EARLIER_LOG: Final = "worker.1.txt"
+"""What passes between the monitor and the worker of a task, in that task's directory."""
+KEPT: Final = frozenset(
+    {
+        "lock",
+        "history",
+        "config.json",
+        "prompts",
+        TASKS,
+        ORDER,
+        WORKER_LOCK,
+        PROGRESS,
+        OUTCOME,
+        WORKER_LOG,
+        EARLIER_LOG,
+    }
+)
+"""What stays when a run is archived: not the run's, but the repository's, or the task's."""
 _READ: Final = ("run-", "session-")
 """How the names of the logs begin that people read: the run's, and the transcripts."""
 RECEIPTS: Final = "receipts.md"

@@ -83,6 +83,20 @@ class Lock:
         finally:
             os.close(descriptor)
 
+    @property
+    def descriptor(self) -> int:
+        """For a child to inherit: it holds the lock as long as it lives, once we have let go of our own."""
+        return self._descriptor
+
+    def hand_over(self) -> None:
+        """Let go of our part of a lock that a child has inherited. Ours alone: it is given back, the file left."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+    def unname(self) -> None:
+        """Let the file name nobody, until whoever inherits the lock writes who that is."""
+        _rewrite(self.path, self._descriptor, b"")
+
     def __enter__(self) -> Self:
         return self
 
@@ -112,6 +126,24 @@ def acquire(path: Path, run: str = "", patience: float = PATIENCE) -> Lock:
         lock.release()
         raise
     return lock
+
+
+def inherited(path: Path, descriptor: int, run: str = "") -> Lock:
+    """Return the lock that whoever started this process has taken for it. Raises LockLost for another file's."""
+    os.set_inheritable(descriptor, False)  # noqa: FBT003 - the standard library's form
+    if not _same(descriptor, path) or not _try(descriptor, fcntl.LOCK_EX):
+        raise LockLost(f"{path} is not what this process was given to hold; claudetm monitor begins another.")
+    lock = Lock(path, descriptor)
+    lock.name(run)
+    return lock
+
+
+def alive(named: Holder) -> bool:
+    """Whether the process that a lock names is there, and no later one that has its number."""
+    try:
+        return bool(named.pid) and identity(named.pid) == (named.boot, named.process_start)
+    except ProcessLookupError:
+        return False
 
 
 def holder(path: Path) -> Holder | None:
@@ -175,18 +207,31 @@ def _read(descriptor: int) -> Holder:
 
 
 def _ourselves(run: str) -> Holder:
-    boot, start = _identity()
+    boot, start = identity(os.getpid())
     return Holder(os.getpid(), run, os.uname().nodename, time.time(), boot, start)
 
 
-def _identity() -> tuple[str, str]:
-    """Return the boot id and this process's start, in the kernel's words where it has any."""
+def identity(pid: int) -> tuple[str, str]:
+    """Return the boot id and a process's start, in the kernel's words where it has any. May raise ProcessLookupError.
+
+    Together they tell a process from a later one of the same number.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        # the name in parentheses may hold spaces; the start is field 22 of proc(5), the 20th after it
-        start = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
     except OSError:
-        import psutil
+        return _asked(pid)
+    try:
+        # the name in parentheses may hold spaces; the start is field 22 of proc(5), the 20th after it
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return boot, stat.rpartition(")")[2].split()[19]
+    except OSError as error:
+        raise ProcessLookupError(pid) from error
 
-        return str(psutil.boot_time()), str(psutil.Process().create_time())
-    return boot, start
+
+def _asked(pid: int) -> tuple[str, str]:
+    import psutil
+
+    try:
+        return str(psutil.boot_time()), str(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess as error:
+        raise ProcessLookupError(pid) from error

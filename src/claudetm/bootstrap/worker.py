@@ -1,0 +1,110 @@
+"""What a worker of the monitor does: begin the run that its order is for, or carry it on, and leave last words."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from claudetm.adapters.dispatch.handover import Ended, Ending, Handover, Order
+from claudetm.adapters.dispatch.verdict import Standing, standing, told_to_end
+from claudetm.adapters.store.lock import LockHeld, acquire
+from claudetm.bootstrap.opening import Notice, Opened, Wish, begin, reopen
+from claudetm.errors import ClaudetmError, ForgeBusy, LockLost, StoreError, UsageError
+from claudetm.ports.source import Mode, slug
+from claudetm.workflow.run import Material
+from claudetm.workflow.stages import Mode as RunMode
+
+
+def ordered(handover: Handover) -> Order:
+    """Return the order. Raises UsageError where there is none."""
+    if (order := handover.order()) is None:
+        raise UsageError(
+            f"There is nothing to work in {handover.state.root}: the monitor begins its workers by itself, see "
+            "`claudetm monitor --help`"
+        )
+    return order
+
+
+def opened(handover: Handover, order: Order, notice: Notice) -> tuple[Opened, Mapping[str, Any] | None]:
+    """Return the run, with what a resume brings where something halts it. Raises ClaudetmError, in one sentence."""
+    state, stands = handover.state, standing(handover, order.over)
+    if stands.run is None:
+        _make_way(handover)
+        return begin(wish(order), state.repository, notice, state), None
+    lifted = stands.run.halt is not None and (stands.run.halted_at <= order.lifted or told_to_end(stands.run))
+    return reopen(state.repository, notice, state), {} if lifted else None
+
+
+def _make_way(handover: Handover) -> None:
+    """Put away a run that is not over, and that the order is not for any more: a start would not begin over it."""
+    run = standing(handover).run
+    if run is not None and not run.finished:
+        with acquire(handover.state.lock):
+            handover.state.archive(run.id, run=run)
+
+
+def wish(order: Order) -> Wish:
+    """Return what a start is given for a job."""
+    job = order.job
+    settings = dict(job.settings)
+    commit = job.mode is Mode.SESSION and bool(settings.get("monitor.auto_commit", False))
+    return Wish(
+        goal="" if job.issue and job.mode is Mode.GOAL else job.text,
+        settings=settings,
+        rehearsal=order.rehearsal,
+        issue=job.issue if job.mode is Mode.GOAL else "",
+        mode=RunMode(job.mode),
+        title=job.title,
+        material=tuple(Material(m.title, m.text) for m in job.material),
+        skill=job.skill,
+        task=slug(job.id) if job.mode is Mode.SESSION else "",
+        commit=commit,
+        push=commit and bool(settings.get("monitor.auto_push", False)),
+    )
+
+
+@contextmanager
+def last_words(handover: Handover) -> Iterator[None]:
+    """Write down how the worker ends, whatever ends it; what the disk refuses is told by the exit code alone."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(ClaudetmError):
+            handover.end(_words(error, _standing(handover)))
+        raise
+    handover.end(Ended(Ending.OVER, seq=_seq(_standing(handover))))
+
+
+def _standing(handover: Handover) -> Standing:
+    order = handover.order()
+    return standing(handover, order.over if order else "")
+
+
+def _seq(stands: Standing) -> int:
+    return stands.run.seq if stands.run is not None else 0
+
+
+def _words(error: BaseException, stands: Standing) -> Ended:
+    said = " ".join(str(error).split()).rstrip(".")
+    match error:
+        case KeyboardInterrupt():
+            return Ended(Ending.STOPPED, seq=_seq(stands))
+        case ForgeBusy():
+            return Ended(Ending.PASSING, said, _seq(stands), error.until)
+        case LockHeld() | LockLost() | StoreError() | OSError():
+            return Ended(Ending.PASSING, said, _seq(stands))
+        case ClaudetmError():
+            return Ended(Ending.REFUSED, said, _seq(stands))
+        case _:
+            return Ended(Ending.BUG, f"this is a bug: {type(error).__name__}: {said}", _seq(stands))
+
+
+def stop_at_sigterm() -> None:
+    """Let SIGTERM end what is done before a run is driven, as Ctrl+C would; from then on the driver sees to it."""
+
+    def stopped(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stopped)
