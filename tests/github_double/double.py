@@ -253,7 +253,7 @@ class Double(People):
             self._note(asked, 0 if effect is Lost.AFTER else reply.status, self._used(asked) - before)
             if asked.write:
                 self.ticked()
-            reply.headers.setdefault("date", formatdate(self.state.clock(), usegmt=True))
+            reply.headers = {"date": formatdate(self.state.clock(), usegmt=True)} | reply.headers
             reply.cut = isinstance(effect, Truncated)
             return None if effect is Lost.AFTER else reply
 
