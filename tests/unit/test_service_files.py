@@ -185,11 +185,13 @@ def test_a_value_that_is_not_utf_8_is_refused_by_its_name_alone() -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_the_names_in_a_file_are_told_without_values(tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    assert environment_file.names(file) == []
-    file.write_text(environment_file.text({"A": 'x"y', "B": ""}))
-    assert environment_file.names(file) == ["A", "B"]
+@given(st.dictionaries(st.sampled_from("ABC"), VALUES))
+def test_a_file_of_ours_is_read_again_as_it_was_written(variables: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "file")
+        assert environment_file.read(file) == {}
+        file.write_bytes(environment_file.text(variables).encode())
+        assert environment_file.read(file) == variables
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -120,6 +120,16 @@ def _set(name: str, given: list[str]) -> None:
             print(line)
 
 
+def put(root: Path, name: str, value: Any) -> list[str]:
+    """Write one value into the configuration of the worktree `root`; return what came of it. Raises ClaudetmError."""
+    from claudetm.adapters.store.directory import NAME, StateDirectory
+
+    state = StateDirectory(root / NAME)
+    state.refuse_foreign()
+    with _alone(root):
+        return _write(state, name, value)
+
+
 @contextmanager
 def _alone(root: Path) -> Iterator[None]:
     """Wait until no other command changes the configuration of this worktree: one would undo the other's."""

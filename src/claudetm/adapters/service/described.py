@@ -75,6 +75,10 @@ class Manager(Protocol):
         """Return the file by which the manager knows a service of that name, wherever it lies; None for none."""
         ...
 
+    def works_in(self) -> Path | None:
+        """Return the folder that the description which is there names; None without one."""
+        ...
+
     def taken_up(self) -> None:
         """Let the manager read the description that was written, and begin it with the session or the machine."""
         ...

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from claudetm.adapters.store.directory import disk
 from claudetm.errors import UsageError
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SET: Final = re.compile(r'^([A-Za-z_][A-Za-z0-9_]*)="((?:[^"\\]|\\.)*)"$', re.MULTILINE | re.DOTALL)
 _ESCAPED: Final = re.compile(r'(["\\$`])')
 _HEAD: Final = "# Written by `claudetm monitor service install`, removed by `… uninstall`. It holds secrets.\n"
 
@@ -37,13 +39,11 @@ def _quoted(name: str, value: str) -> str:
     return '"' + _ESCAPED.sub(r"\\\1", value) + '"'
 
 
-def names(path: Path) -> list[str]:
-    """Return the variables that a file of ours sets, none where there is no file; never a value.
-
-    A line of a value that goes over several can look like one: what is named here is for people.
-    """
-    try:
-        found = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
-    return re.findall(r'^([A-Za-z_][A-Za-z0-9_]*)="', found, re.MULTILINE)
+def read(path: Path) -> dict[str, str]:
+    """Return the variables that a file of ours sets, none where there is no file. Raises StoreError."""
+    with disk(path, "read"):
+        try:
+            found = path.read_bytes().decode(errors="replace")
+        except FileNotFoundError:
+            return {}
+    return {m[1]: re.sub(r"\\(.)", r"\1", m[2], flags=re.DOTALL) for m in _SET.finditer(found)}

@@ -82,6 +82,11 @@ class Launchd:
         found = re.search(r"^\s*path = (.+)$", self._printed(), re.MULTILINE)
         return Path(found[1]) if found else None
 
+    def works_in(self) -> Path | None:
+        """Return the folder that the property list names."""
+        found = self._listed().get("WorkingDirectory")
+        return Path(found) if found else None
+
     def taken_up(self) -> None:
         """Let launchd begin it with the session: the file alone says so, unless it was disabled before."""
         told("launchctl", "enable", self._target)
@@ -133,8 +138,10 @@ class Launchd:
 
     def logs(self, lines: int, *, follow: bool) -> list[str]:
         """Return the command that reads what it printed."""
-        listed = plistlib.loads(self.file.read_bytes()) if self.file.exists() else {}
-        return ["tail", "-n", str(lines), *["-F"] * follow, str(listed.get("StandardErrorPath", LOG))]
+        return ["tail", "-n", str(lines), *["-F"] * follow, str(self._listed().get("StandardErrorPath", LOG))]
+
+    def _listed(self) -> dict[str, Any]:
+        return dict(plistlib.loads(self.file.read_bytes())) if self.file.exists() else {}
 
     @property
     def _domain(self) -> str:

@@ -118,6 +118,12 @@ class Systemd:
         found = self._facts().get("FragmentPath", "")
         return Path(found) if found else None
 
+    def works_in(self) -> Path | None:
+        """Return the folder that the unit names."""
+        text = self.file.read_text(errors="replace") if self.file.exists() else ""
+        found = re.search(r"^WorkingDirectory=(.+)$", text, re.MULTILINE)
+        return Path(found[1].replace("%%", "%")) if found else None
+
     def taken_up(self) -> None:
         """Let systemd read the unit, and begin it with the session or the machine."""
         told(*self._systemctl("daemon-reload"))

@@ -1,0 +1,389 @@
+"""Setting the monitor up, through the real entry point: the wizard at a terminal, `--yes`, and the service."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import shlex
+import stat
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from claudetm.adapters.sources.task_document import Document, parse
+from terminal import CLAUDETM, Terminal, bytes_of, terminal
+
+pytestmark = pytest.mark.e2e
+
+SKILL = Path(__file__).parents[2] / "src/claudetm/skills/setup-task-monitor/SKILL.md"
+SECRET = "sk-\"$ecret'%h`id`\\\\n"
+
+STUB = """#!/bin/sh
+# A manager that remembers what it was told, in the words of the real one.
+tell="$(dirname "$0")/told.txt"; state="$(dirname "$0")/state"
+printf '%s' "$(basename "$0")" >> "$tell"; for a in "$@"; do printf ' [%s]' "$a" >> "$tell"; done; echo >> "$tell"
+[ -e "$(dirname "$0")/absent" ] && { echo "Failed to connect to bus: No medium found" >&2; exit 1; }
+active=inactive; [ -e "$state" ] && active=$(cat "$state")
+case "$*" in
+  *enable-linger*) touch "$(dirname "$0")/lingers" ;;
+  *show-user*) [ -e "$(dirname "$0")/lingers" ] && echo Linger=yes || echo Linger=no ;;
+  *show*--property=Version*) echo Version=252 ;;
+  *show*) echo "LoadState=loaded"; echo "FragmentPath=$(cat "$(dirname "$0")/fragment" 2>/dev/null)"
+     echo "ActiveState=$active"; echo "SubState=running"; echo "MainPID=4711"; echo "NRestarts=2"
+     echo "StatusText=2 tasks wait"; echo "UnitFileState=enabled"; echo "Result=success" ;;
+  *restart*|*" start "*) [ -e "$(dirname "$0")/fails" ] && { echo "Job failed." >&2; exit 1; }
+     echo active > "$state" ;;
+  *disable*|*" stop "*) echo inactive > "$state" ;;
+  *--lines*) echo "what the service said" ;;
+esac
+"""
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Terminal:
+    found = terminal(tmp_path)
+    found.extra["ANTHROPIC_API_KEY"] = SECRET
+    folder = tmp_path / "managers"
+    folder.mkdir()
+    for name in ("systemctl", "journalctl", "loginctl"):
+        (folder / name).write_text(STUB)
+        (folder / name).chmod(0o755)
+    found.extra["PATH"] = f"{folder}:{CLAUDETM.parent}:{os.environ['PATH']}"
+    return found
+
+
+def managers(person: Terminal) -> Path:
+    return person.here.parent / "managers"
+
+
+def told(person: Terminal) -> str:
+    file = managers(person) / "told.txt"
+    return file.read_text() if file.exists() else ""
+
+
+def unit(person: Terminal, name: str = "claudetm-monitor") -> Path:
+    return person.home / "config/systemd/user" / f"{name}.service"
+
+
+def variables(person: Terminal, name: str = "claudetm-monitor") -> Path:
+    return person.home / "config/claudetm" / f"{name}.env"
+
+
+def talk(
+    person: Terminal, arguments: Sequence[str], answers: Sequence[tuple[str, str]], **extra: str
+) -> tuple[str, int]:
+    """Run a command at a terminal of its own; type each answer once its question stands there."""
+    child, terminal_end = pty.fork()
+    if child == 0:
+        os.chdir(person.here)
+        os.execve(CLAUDETM, [str(CLAUDETM), *arguments], {**person.environment, **extra, "TERM": "dumb"})
+    seen, left, until = "", list(answers), time.monotonic() + 45
+    said_from = 0
+    while time.monotonic() < until:
+        if select.select([terminal_end], [], [], 0.2)[0]:
+            try:
+                seen += os.read(terminal_end, 4096).decode(errors="replace")
+            except OSError:
+                break
+        if left and left[0][0] in seen[said_from:]:
+            said_from = len(seen)
+            os.write(terminal_end, left.pop(0)[1].encode())
+    os.close(terminal_end)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert not left, f"never asked {left[0][0]!r}: {seen}"
+    return seen.replace("\r\n", "\n"), code
+
+
+# --- init ----------------------------------------------------------------------------------------------------
+
+
+def test_a_directory_is_set_up_without_a_question_and_again_without_a_change(person: Terminal) -> None:
+    done = person("monitor", "init", "--source", "directory", "--yes", "--json")
+    assert (done.returncode, done.stderr) == (0, ""), done
+    data = json.loads(done.stdout)
+    assert (data["setup_complete"], data["status"], data["sources"]) == (True, "ready", ["directory"])
+    made = [str(person.here / name) for name in ("tasks", "results", "logs", "state", "tasks/example.md")]
+    assert data["components_created"] == made
+    assert data["service_type"] in {"systemd", "none", "launchd"}
+    assert person.git("status", "--porcelain") == ""
+    before = bytes_of(person.here, person.home)
+    again = person("monitor", "init", "--source", "directory", "--yes", "--json")
+    assert json.loads(again.stdout)["components_created"] == []
+    assert bytes_of(person.here, person.home) == before
+
+
+def test_the_example_is_a_task_document_and_no_task(person: Terminal) -> None:
+    assert person("monitor", "init", "--yes").returncode == 0
+    example = person.here / "tasks/example.md"
+    assert isinstance(parse(example.read_bytes()), Document)
+    example.write_text("mine")
+    assert person("monitor", "init", "--yes").returncode == 0
+    assert example.read_text() == "mine"
+
+
+def test_without_a_terminal_and_without_yes_it_says_one_sentence_and_makes_nothing(person: Terminal) -> None:
+    before = bytes_of(person.here)
+    done = person("monitor", "init")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("claudetm: Nobody can be asked here: give --yes")
+    assert bytes_of(person.here) == before
+
+
+def test_another_folder_is_set_up_where_it_is_named(person: Terminal) -> None:
+    (person.here / "a b").mkdir()
+    done = person("monitor", "init", "--yes", "--working-dir", "a b")
+    assert done.returncode == 0, done
+    assert (person.here / "a b/tasks/example.md").exists()
+    assert not (person.here / "tasks").exists()
+    assert person.git("status", "--porcelain") == ""
+
+
+def test_the_wizard_asks_for_the_source(person: Terminal) -> None:
+    seen, code = talk(person, ["monitor", "init"], [("Where do tasks come from?", "directory\n")])
+    assert code == 0, seen
+    assert f"made {person.here}/tasks" in seen
+    assert "next: claudetm monitor" in seen
+
+
+def test_ctrl_c_at_a_question_leaves_nothing(person: Terminal) -> None:
+    before = bytes_of(person.here)
+    seen, code = talk(person, ["monitor", "init"], [("Where do tasks come from?", "\x03")])
+    assert (code, "interrupted" in seen) == (1, True), seen
+    assert bytes_of(person.here) == before
+
+
+def test_an_unknown_source_is_named(person: Terminal) -> None:
+    done = person("monitor", "init", "--yes", "--source", "jira")
+    assert (done.returncode, done.stderr) == (1, "claudetm: There is no source jira: use directory, github or sego\n")
+
+
+def test_issues_need_a_remote_on_github(person: Terminal) -> None:
+    done = person("monitor", "init", "--yes", "--source", "github")
+    assert done.returncode == 1
+    assert "No remote here is known to be on GitHub" in done.stderr
+    assert not (person.here / "tasks").exists()
+
+
+def test_what_differs_from_the_default_is_written_to_the_configuration(person: Terminal) -> None:
+    (person.here / ".env").write_text("SEGO_PROJECT_ID=p1\n")
+    assert person("monitor", "init", "--yes", "--source", "directory").returncode == 0
+    assert json.loads((person.state / "config.json").read_text())["monitor"]["source"] == ["directory"]
+
+
+# --- the skill -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whose", ["user", "project"])
+def test_the_skill_is_put_where_claude_finds_it(person: Terminal, whose: str) -> None:
+    file = (person.home if whose == "user" else person.here) / ".claude/skills/setup-task-monitor/SKILL.md"
+    assert person("monitor", "init", "--yes", "--skill", whose).returncode == 0
+    assert file.read_bytes() == SKILL.read_bytes()
+    file.write_text("mine")
+    done = person("monitor", "init", "--yes", "--skill", whose)
+    assert (done.returncode, "was changed and is left alone" in done.stderr) == (1, True)
+    assert file.read_text() == "mine"
+    answers = [("was changed. Replace it?", "y\n"), ("Where do tasks come from?", "\n")]
+    assert talk(person, ["monitor", "init", "--skill", whose], answers)[1] == 0
+    assert file.read_bytes() == SKILL.read_bytes()
+
+
+def test_there_is_no_other_place_for_a_skill(person: Terminal) -> None:
+    done = person("monitor", "init", "--yes", "--skill", "everywhere")
+    assert done.stderr == "claudetm: There is no place everywhere for a skill: use user or project\n"
+
+
+def test_what_the_skill_shows_is_what_works(person: Terminal) -> None:
+    """Runs the skill's own commands, in its order, and reads the report's keys in what they print."""
+    text = SKILL.read_text()
+    assert re.match(r"---\nname: setup-task-monitor\ndescription: \S", text)
+    commands = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    report = set(json.loads(re.findall(r"```json\n(.*?)```", text, re.DOTALL)[0]))
+    assert report == {"setup_complete", "components_created", "service_type", "status"}
+    assert [c.split()[1:4] for c in commands[:2]] == [
+        ["monitor", "init", "--source"],
+        ["monitor", "service", "install"],
+    ]
+    said = [person(*shlex.split(c)[1:]) for c in commands]
+    assert [s.returncode for s in said] == [0] * len(commands), said
+    for printed in said[:2]:
+        data = json.loads(printed.stdout)
+        assert report <= set(data)
+        assert data["setup_complete"] is True
+    assert json.loads(said[1].stdout)["status"] == "active"
+
+
+# --- the service ---------------------------------------------------------------------------------------------
+
+
+def test_a_service_is_installed_started_and_told_of_without_its_secrets(person: Terminal) -> None:
+    done = person("monitor", "service", "install", "--yes", "--json", GH_TOKEN="ghp_hidden", OTHER="not asked for")
+    assert done.returncode == 0, done
+    data = json.loads(done.stdout)
+    assert {n: data[n] for n in ("setup_complete", "service_type", "status")} == {
+        "setup_complete": True,
+        "service_type": "systemd",
+        "status": "active",
+    }
+    assert data["components_created"] == [str(variables(person)), str(unit(person)), "linger"]
+    assert data["variables"] == ["PATH", "ANTHROPIC_API_KEY", "GH_TOKEN"]
+    assert stat.S_IMODE(variables(person).stat().st_mode) == 0o600
+    assert "OTHER" not in variables(person).read_text()
+    for secret in (SECRET, "ghp_hidden"):
+        assert secret not in done.stdout + done.stderr + told(person) + unit(person).read_text()
+    assert f"WorkingDirectory={person.here}" in unit(person).read_text()
+    assert re.search(r'^ExecStart="/.*/python[\d.]*" -m claudetm monitor$', unit(person).read_text(), re.MULTILINE)
+    order = ["daemon-reload", "[enable] [claudetm-monitor.service]", "enable-linger", "[restart]"]
+    assert sorted(order, key=told(person).index) == order
+    script = '. "$0"; printf %s "$ANTHROPIC_API_KEY"'
+    read = subprocess.run(["sh", "-c", script, variables(person)], capture_output=True, text=True, check=True)
+    assert read.stdout == SECRET
+
+
+def test_options_of_the_monitor_go_along_and_wrong_ones_do_not(person: Terminal) -> None:
+    install = ("monitor", "service", "install", "--yes", "--no-linger", "--no-start")
+    done = person(
+        *install, "--working-dir", ".", "--env", "LANG", "--", "--source", "directory", "--poll", "5m", LANG="C"
+    )
+    assert done.returncode == 0, done
+    assert "monitor --source directory --poll 5m\n" in unit(person).read_text()
+    assert 'LANG="C"' in variables(person).read_text()
+    assert "enable-linger" not in told(person)
+    assert "[restart]" not in told(person)
+    before = unit(person).read_bytes()
+    wrong = person(*install, "--", "--no-such")
+    assert (wrong.returncode, "No such option" in wrong.stderr) == (1, True), wrong
+    key = person(*install, "--", "--api-key", "sk-shown")
+    assert key.stderr.startswith("claudetm: A key on the service's command line could be read by all")
+    absent = person(*install, "--env", "NOT_THERE")
+    assert "NOT_THERE is not set here" in absent.stderr
+    assert unit(person).read_bytes() == before
+
+
+def test_a_key_that_this_shell_does_not_have_is_kept_when_it_is_installed_anew(person: Terminal) -> None:
+    assert person("monitor", "service", "install", "--yes").returncode == 0
+    assert person("monitor", "service", "install", "--yes", ANTHROPIC_API_KEY="").returncode == 0
+    assert "ANTHROPIC_API_KEY=" in variables(person).read_text()
+
+
+def test_each_variable_is_asked_for_by_its_name(person: Terminal) -> None:
+    person.extra["GH_TOKEN"] = "ghp_hidden"
+    answers = [("Give the service ANTHROPIC_API_KEY", "y\n"), ("Give the service GH_TOKEN", "n\n"), ("linger", "n\n")]
+    seen, code = talk(person, ["monitor", "service", "install"], answers)
+    assert code == 0, seen
+    assert "ghp_hidden" not in seen + variables(person).read_text()
+    assert "ANTHROPIC_API_KEY=" in variables(person).read_text()
+    assert "enable-linger" not in told(person)
+
+
+def test_ctrl_c_while_variables_are_asked_for_installs_nothing(person: Terminal) -> None:
+    seen, code = talk(person, ["monitor", "service", "install"], [("Give the service ANTHROPIC_API_KEY", "\x03")])
+    assert (code, unit(person).exists(), variables(person).exists()) == (1, False, False), seen
+
+
+def test_where_nobody_can_be_asked_the_variables_are_named(person: Terminal) -> None:
+    done = person("monitor", "service", "install")
+    assert (done.returncode, "whether the service gets ANTHROPIC_API_KEY: --yes" in done.stderr) == (1, True)
+    assert not unit(person).exists()
+
+
+def test_without_systemd_the_other_ways_are_named_and_nothing_is_written(person: Terminal) -> None:
+    (managers(person) / "absent").touch()
+    for verb in ("install", "uninstall", "start", "stop", "restart", "status", "logs"):
+        done = person("monitor", "service", verb)
+        assert done.returncode == 1, done
+        assert "No systemd of your own answers here (Failed to connect to bus" in done.stderr
+        assert "in a container, or under pm2 or supervisor" in done.stderr
+    assert not unit(person).exists()
+
+
+def test_a_unit_of_somebody_else_is_left_alone(person: Terminal) -> None:
+    unit(person).parent.mkdir(parents=True)
+    unit(person).write_text("[Service]\nExecStart=/bin/true\n")
+    for verb in ("install", "uninstall", "stop"):
+        done = person("monitor", "service", verb, *["--yes"] * (verb != "stop"))
+        assert (done.returncode, "is not of claudetm's making" in done.stderr) == (1, True), done
+    assert unit(person).read_text() == "[Service]\nExecStart=/bin/true\n"
+    unit(person).unlink()
+    (managers(person) / "fragment").write_text("/usr/lib/systemd/user/claudetm-monitor.service")
+    (person.here.parent / "elsewhere.service").touch()
+    (managers(person) / "fragment").write_text(str(person.here.parent / "elsewhere.service"))
+    assert "elsewhere.service is not of claudetm's making" in person("monitor", "service", "install", "--yes").stderr
+    assert not unit(person).exists()
+
+
+def test_two_folders_have_two_services_by_name(person: Terminal) -> None:
+    assert person("monitor", "service", "install", "--yes").returncode == 0
+    (person.here / "other").mkdir()
+    done = person("monitor", "service", "install", "--yes", "--working-dir", "other")
+    assert f"claudetm-monitor works in {person.here} already" in done.stderr
+    named = person("monitor", "service", "install", "--yes", "--working-dir", "other", "--name", "two")
+    assert named.returncode == 0, named
+    assert unit(person, "claudetm-monitor-two").exists()
+    for verb in ("start", "stop", "restart"):
+        assert person("monitor", "service", verb, "--name", "two").returncode == 0
+        assert f"[{verb}] [claudetm-monitor-two.service]" in told(person)
+    assert person("monitor", "service", "status", "--name", "two").returncode == 0
+    assert person("monitor", "service", "logs", "--name", "two").returncode == 0
+    assert person("monitor", "service", "uninstall", "--yes", "--name", "two").returncode == 0
+    assert unit(person).exists()
+    assert not unit(person, "claudetm-monitor-two").exists()
+
+
+def test_a_service_that_does_not_start_says_so(person: Terminal) -> None:
+    (managers(person) / "fails").touch()
+    done = person("monitor", "service", "install", "--yes")
+    assert (done.returncode, "failed: Job failed; `claudetm monitor service logs`" in done.stderr) == (1, True), done
+
+
+def test_status_and_logs_tell_what_systemd_knows(person: Terminal) -> None:
+    assert person("monitor", "service", "install", "--yes").returncode == 0
+    data = json.loads(person("monitor", "service", "status", "--json").stdout)
+    assert (data["state"], data["pid"], data["restarts"], data["says"]) == ("active", 4711, 2, "2 tasks wait")
+    shown = person("monitor", "service", "status").stdout
+    assert "state:         active" in shown
+    assert SECRET not in shown
+    logs = person("monitor", "service", "logs", "-n", "5", "--follow")
+    assert (logs.returncode, logs.stdout) == (0, "what the service said\n")
+    assert "journalctl [--user] [--unit] [claudetm-monitor.service] [--lines] [5] [--no-pager] [--follow]" in told(
+        person
+    )
+
+
+def test_uninstall_removes_what_install_made(person: Terminal) -> None:
+    assert person("monitor", "service", "install", "--yes").returncode == 0
+    kept = person("monitor", "service", "uninstall")
+    assert (kept.returncode, unit(person).exists(), variables(person).exists()) == (0, False, True), kept
+    assert f"kept {variables(person)}, which holds keys" in kept.stdout
+    assert "is not installed" in person("monitor", "service", "start").stderr
+    assert person("monitor", "service", "install", "--yes").returncode == 0
+    assert person("monitor", "service", "uninstall", "--yes").returncode == 0
+    assert not variables(person).exists()
+    assert "[disable] [--now] [claudetm-monitor.service]" in told(person)
+
+
+def test_a_dry_run_shows_the_unit_and_writes_nothing(person: Terminal) -> None:
+    before = bytes_of(person.here, person.home)
+    done = person("monitor", "service", "install", "--dry-run")
+    assert (done.returncode, "Type=notify" in done.stdout) == (0, True), done
+    assert "would set: PATH, ANTHROPIC_API_KEY" in done.stdout
+    assert SECRET not in done.stdout
+    assert bytes_of(person.here, person.home) == before
+
+
+def test_a_unit_of_the_machine_says_whose_it_is(person: Terminal) -> None:
+    install = ("monitor", "service", "install", "--system", "--dry-run")
+    assert "\nUser=root\n" in person(*install, "--user", "root").stdout
+    owner = subprocess.run(["stat", "-c", "%U", person.here], capture_output=True, text=True, check=True).stdout
+    assert f"\nUser={owner}" in person(*install).stdout
+    assert "There is no user nobody-here" in person(*install, "--user", "nobody-here").stderr
+    assert "--user is for --system" in person("monitor", "service", "install", "--user", "root").stderr
+    for verb in ("uninstall", "start", "stop", "restart", "status", "logs"):
+        person("monitor", "service", verb, "--system", "--name", "not-there")
+    assert "systemctl [--no-ask-password] [show]" in told(person)  # and not that of a user
+    assert "[--user] [--no-ask-password]" not in told(person)
