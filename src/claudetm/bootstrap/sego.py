@@ -1,4 +1,4 @@
-"""The source at a Sego server from the monitor's settings, and what the wizard and `doctor` ask such a server.
+"""What the wizard, `doctor` and `monitor sego` ask a Sego server.
 
 What asks returns a named outcome, with its sentence where it is none to be glad of; httpx2 is loaded only then.
 """
@@ -6,22 +6,17 @@ What asks returns a named outcome, with its sentence where it is none to be glad
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from claudetm.bootstrap.clock import SystemClock
-from claudetm.ports.source import Mode, SourceBusy, SourceRefused, slug
+from claudetm.ports.source import SourceBusy, SourceRefused
 
 if TYPE_CHECKING:
     from claudetm.adapters.sources.sego.client import Client
-    from claudetm.adapters.sources.sego.settings import SegoSettings
     from claudetm.adapters.sources.sego.shapes import Project
-    from claudetm.adapters.sources.sego.source import SegoSource
     from claudetm.bootstrap.monitor_settings import MonitorSettings
-    from claudetm.ports.clock import Clock
 
 _PATIENCE = 10.0  # seconds for an answer that somebody waits for
 T = TypeVar("T")
@@ -206,38 +201,3 @@ def server_of(settings: MonitorSettings) -> Server:
     check_key(settings.sego.api_key)
     paths_of(settings.sego.paths)
     return Server(check_address(settings.sego.api_url), settings.sego.api_key, dict(settings.sego.paths))
-
-
-def source_settings(settings: MonitorSettings, skill: str = "") -> SegoSettings:
-    """Return the source's settings from the monitor's. Raises ConfigError for what cannot be meant."""
-    from claudetm.adapters.sources.sego.settings import SegoSettings, paths_of
-
-    sego = settings.sego
-    mode = settings.mode_of("sego")
-    return SegoSettings(
-        key=sego.api_key,
-        address=sego.api_url,
-        project=sego.project_id,
-        monitor=monitor_name(settings),
-        mode=mode,
-        skill=skill if mode is Mode.SESSION else "",
-        stream=sego.sse,
-        stream_progress=sego.stream_progress,
-        conversation_only=sego.conversation_only,
-        paths=paths_of(sego.paths),
-    )
-
-
-def monitor_name(settings: MonitorSettings) -> str:
-    """Return what this monitor is called at the server: the machine, and which of its folders the state is in."""
-    folder = hashlib.sha256(str(settings.places.state).encode(errors="surrogateescape")).hexdigest()[:8]
-    return f"claudetm-{slug(socket.gethostname())}-{folder}"
-
-
-def sego_source(
-    settings: MonitorSettings, clock: Clock, notice: Callable[[str], None], skill: str = ""
-) -> SegoSource:
-    """Return the source. Raises ConfigError for settings that cannot be meant; nothing is asked yet."""
-    from claudetm.adapters.sources.sego.source import SegoSource
-
-    return SegoSource(source_settings(settings, skill), clock, notice)

@@ -102,6 +102,8 @@ class Sandbox:
         if self.checks_status and asked.get("expectedStatus", item["status"]) != item["status"]:
             raise Moved
         item["status"] = asked["status"]
+        if asked["status"] == "OPEN":
+            item["analysis"] = None
         if self.keeps_claims and "claimedBy" in asked:
             item["claimedBy"] = asked["claimedBy"]
         item["updatedAt"] = self.now()

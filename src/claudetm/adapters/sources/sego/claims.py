@@ -149,6 +149,12 @@ class Claims:
         if isinstance(await self.read(kind, id_), Ours):
             await self._move(kind, id_, IN_PROGRESS, status, self.me)
 
+    async def reopen(self, kind: Kind, id_: str, ended: str) -> None:
+        """Let what has ended be taken anew; whoever moved it elsewhere meant it."""
+        answer = await self._client.get(self._client.path(kind.path, **{kind.path: id_}))
+        if isinstance(answer, Answer) and isinstance(answer.body, dict) and answer.body.get("status") == ended:
+            await self._move(kind, id_, ended, kind.waits, None)
+
     async def comments(self, task: str) -> list[Comment]:
         """Return the comments on a task, in order; what cannot be read is left out."""
         path = self._client.path("comments", task=task)

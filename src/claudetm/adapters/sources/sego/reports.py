@@ -44,7 +44,9 @@ class Reports:
         if getattr(getattr(whose, "held", None), "analysis", None):
             return
         path = self._client.path("analysis", request=str(job.handle["id"]))
-        await self._client.post(path, _answer(result, words(result)), f"claudetm-{job.id}")
+        done = result.status is Status.COMPLETED
+        text = (answer_of(result) if done else "") or words(result)
+        await self._client.post(path, _answer(result, text), f"claudetm-{job.id}-{result.completed!r}")
 
     async def conversation(self, job: Job, result: Result) -> None:
         """Post the reply, once; the client reads nothing of what went wrong."""
@@ -52,7 +54,7 @@ class Reports:
         if any(m.reply_to == message and m.role == "assistant" for m in await self.messages(talk)):
             return
         failed = result.status is not Status.COMPLETED
-        text = UNANSWERED if failed else answer_of(result)
+        text = UNANSWERED if failed else answer_of(result) or UNANSWERED
         body = {**_answer(result, text), "replyTo": message}
         await self._client.post(self._client.path("messages", conversation=talk), body, f"claudetm-{job.id}")
 
@@ -88,8 +90,8 @@ class Reports:
 
 
 def answer_of(result: Result) -> str:
-    """Return what the agent answered."""
-    return redact(result.output.summary or result.output.raw)[:LONGEST]
+    """Return what the agent answered, whole."""
+    return redact(result.output.raw or result.output.summary)[:LONGEST]
 
 
 def words(result: Result) -> str:
@@ -98,7 +100,7 @@ def words(result: Result) -> str:
     parts = []
     if result.status is not Status.COMPLETED:
         parts.append(f"**claudetm could not do this.** {result.error}")
-    parts.append(answer_of(result))
+    parts.append(output.summary or output.raw)
     made = [f"- {a.get('kind', '')}: {a.get('url') or a.get('name', '')}" for a in output.artifacts]
     parts.append("\n".join(made))
     if output.score is not None:

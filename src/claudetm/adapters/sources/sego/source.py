@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import assert_never
+from typing import Final, assert_never
 
 from claudetm.adapters.sources.sego import jobs
 from claudetm.adapters.sources.sego.claims import (
@@ -26,7 +26,7 @@ from claudetm.adapters.sources.sego.events import Stream
 from claudetm.adapters.sources.sego.listing import Listing, Ref
 from claudetm.adapters.sources.sego.reports import KINDS, Reports
 from claudetm.adapters.sources.sego.settings import SegoSettings
-from claudetm.adapters.sources.sego.shapes import ClientRequest, Conversation, Project, Task
+from claudetm.adapters.sources.sego.shapes import ANALYSED, IN_REVIEW, ClientRequest, Conversation, Project, Task
 from claudetm.adapters.sources.sego.telling import Telling
 from claudetm.ports.clock import Clock
 from claudetm.ports.source import (
@@ -45,7 +45,7 @@ from claudetm.ports.source import (
 
 
 class SegoSource:
-    """Implements ports/source.Source."""
+    """Implements ports/source.Source and Reopening."""
 
     def __init__(self, settings: SegoSettings, clock: Clock, notice: Callable[[str], None]) -> None:
         """Ask nothing yet. `notice` hears what is left out, each sentence once."""
@@ -179,6 +179,12 @@ class SegoSource:
         self._forget(job)
         await self._claims.release(KINDS[job.handle["kind"]], str(job.handle["id"]))
 
+    async def reopen(self, job: str) -> None:
+        """Move what has ended back to where it waits. A client was answered once and for all."""
+        ref = await self._ref(job)
+        if ref is not None and ref.kind in _ENDED:
+            await self._claims.reopen(ref.kind, ref.id, _ENDED[ref.kind])
+
     def _forget(self, job: Job) -> None:
         self._kept.pop(job.id, None)
         self._telling.forget(job.id)
@@ -210,6 +216,9 @@ class SegoSource:
             with suppress(asyncio.CancelledError):
                 await self._stream
         await self._client.close()
+
+
+_ENDED: Final = {TASK: IN_REVIEW, REQUEST: ANALYSED}
 
 
 def _parts(ref: Ref) -> tuple[str, ...]:
