@@ -26,6 +26,9 @@ RUN: Final = (
 )
 REVIEW: Final = "the local forge's records"
 NOTHING: Final = "nothing"
+SEGO: Final = "the configuration, `.env`, the server at Sego PM"
+SERVICE: Final = "the service manager"
+QUEUE: Final = "`state/`, `results/`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,41 @@ NOTES: Final[Mapping[str, Note]] = {
         "the configuration",
         "`config.json` with `set`; an event in the journal of a run that is not over",
     ),
+    "monitor": Note(
+        "claudetm monitor --source directory --poll 10",
+        "the configuration, `.env`, the sources; `state/`",
+        "`tasks/ results/ logs/ state/` where it works, what the sources are told, and for each task a run",
+    ),
+    "monitor init": Note(
+        "claudetm monitor init --source directory --yes --json",
+        "the configuration, `.env`, the server at Sego PM",
+        "`.env`, `config.json`, the folders, `.git/info/exclude`",
+    ),
+    "monitor status": Note("claudetm monitor status --json", QUEUE),
+    "monitor tasks": Note("claudetm monitor tasks task-0001", QUEUE),
+    "monitor queue": Note("claudetm monitor queue", QUEUE),
+    "monitor add": Note('claudetm monitor add "Say hello to strangers too"', NOTHING, "a file in `tasks/`"),
+    "monitor retry": Note(
+        "claudetm monitor retry task-0001", QUEUE, "`state/`, and the result's file goes to `results/replaced/`"
+    ),
+    "monitor sego": Note("claudetm monitor sego enable", SEGO),
+    "monitor sego enable": Note(
+        "claudetm monitor sego enable --threshold 0.85", SEGO, "auto-task of the project, at the server"
+    ),
+    "monitor sego disable": Note("claudetm monitor sego disable", SEGO, "auto-task of the project, at the server"),
+    "monitor sego sandbox": Note("claudetm monitor sego sandbox", NOTHING),
+    "monitor service": Note("claudetm monitor service status", SERVICE),
+    "monitor service install": Note(
+        "claudetm monitor service install",
+        "the environment, by name",
+        "a unit of systemd or a plist of launchd, and its environment file",
+    ),
+    "monitor service uninstall": Note("claudetm monitor service uninstall", SERVICE, "removes what `install` wrote"),
+    "monitor service start": Note("claudetm monitor service start", SERVICE),
+    "monitor service stop": Note("claudetm monitor service stop", SERVICE),
+    "monitor service restart": Note("claudetm monitor service restart", SERVICE),
+    "monitor service status": Note("claudetm monitor service status", SERVICE),
+    "monitor service logs": Note("claudetm monitor service logs", "the service manager's log, `monitor.log`"),
     "init": Note("claudetm init", "the repository", "`config.json` and `.git/info/exclude`"),
     "doctor": Note(
         "claudetm doctor --repair",
@@ -130,6 +168,8 @@ def commands(command: Any = None, path: str = "") -> Iterator[tuple[str, Any]]:
     command = command or get_command(build(()))
     yield path, command
     for name in command.list_commands(None) if hasattr(command, "commands") else ():
+        if command.commands[name].hidden:  # called by the program alone
+            continue
         yield from commands(command.commands[name], f"{path} {name}".strip())
 
 

@@ -91,6 +91,9 @@ ABOUT: Final[Mapping[str, str]] = {
     "monitor.state_dir": "The folder of the queue's journal and of what tells where it stands.",
     "monitor.label": "The label that makes an issue on GitHub a task.",
     "monitor.trusted": "Accounts whose issues are tasks besides those who may write to the repository.",
+    "monitor.accounts": "Accounts on GitHub of other monitors of these issues, where they have one of their own: "
+    "their claims count.",
+    "monitor.skill": "A skill of the project, such as `task-coordination`, that sessions are told to work by.",
     "monitor.auto_commit": "Keep what a session did as commits on `claudetm/task/…`, not only as a snapshot.",
     "monitor.auto_push": "Push that branch. Needs `monitor.auto_commit`.",
     "monitor.update_check": "Look once a day, in the background, whether there is a newer version.",

@@ -337,6 +337,8 @@ _MONITOR_KEYS: Final = (
     Key("monitor.state_dir", _folder, guarded=True, default="state"),
     Key("monitor.label", _name, guarded=True, default="claudetm"),
     Key("monitor.trusted", _accounts, guarded=True, default=()),
+    Key("monitor.accounts", _accounts, guarded=True, default=()),
+    Key("monitor.skill", _or_none(_name), guarded=True),
     Key("monitor.auto_commit", _flag, looser=_switched_on, default=False),
     Key("monitor.auto_push", _flag, looser=_switched_on, default=False),
     Key("monitor.update_check", _flag, default=True),

@@ -43,7 +43,7 @@ def parts(node: ast.AST) -> list[ast.expr]:
 
 def lead(words: list[str]) -> str:
     """Return the command that the words begin with, or ""."""
-    return next((path for path in (" ".join(words[:2]), *words[:1]) if path in APPLICATION), "")
+    return next((path for n in (3, 2, 1) if (path := " ".join(words[:n])) in APPLICATION), "")
 
 
 def named(words: Iterable[str]) -> set[str]:

@@ -17,7 +17,6 @@ from claudetm.bootstrap.monitor_settings import (
     VARIABLES,
     MonitorSettings,
     monitor_settings,
-    refuse_plain_http,
     refuse_unfit,
 )
 from claudetm.errors import ConfigError, UsageError
@@ -181,11 +180,11 @@ def test_sego_is_the_source_where_anything_of_it_is_set(here: Path) -> None:
         ),
         (
             {"monitor.sego.conversation_only": True, "monitor.sego.api_key": "k-12345678"},
-            "--conversation-only needs a project",
+            "--conversation-only",
         ),
         (
             {"monitor.sego.api_url": "http://sego.pm", "monitor.sego.api_key": "k-12345678"},
-            "would send the API key unencrypted",
+            "API key over the network unencrypted",
         ),
     ],
 )
@@ -195,11 +194,12 @@ def test_what_no_monitor_can_run_by_is_one_sentence(flags: dict[str, Any], sente
 
 
 def test_plain_http_goes_to_this_machine_alone() -> None:
+    key = {"monitor.sego.api_key": "k-12345678"}
     for url in ("http://127.0.0.1:8080", "http://localhost", "http://[::1]:1", "https://sego.pm"):
-        refuse_plain_http(url)
-    for url in ("http://127.0.0.1.evil.example", "http://localhost@evil.example", "http://10.0.0.1", "http://[::1"):
+        refuse_unfit(monitor_settings({**key, "monitor.sego.api_url": url}))
+    for url in ("http://127.0.0.1.evil.example", "http://localhost@evil.example", "http://10.0.0.1"):
         with pytest.raises(ConfigError):
-            refuse_plain_http(url)
+            refuse_unfit(monitor_settings({**key, "monitor.sego.api_url": url}))
 
 
 def test_unusable_values_name_the_variable() -> None:
@@ -214,11 +214,13 @@ def test_times_are_minutes_or_as_they_say() -> None:
     of = {"monitor.timeout": "90s", "monitor.client_request_timeout": "3", "monitor.poll": "5"}
     settings = monitor_settings(of)
     assert (settings.timeout, settings.client_request_timeout, settings.poll) == (90.0, 180.0, 5.0)
-    assert settings.job_settings("directory", Mode.GOAL)["limits.session_minutes"] == "90.000s"
-    assert settings.job_settings("sego", Mode.QUESTION)["limits.session_minutes"] == "180.000s"
+    minutes = "limits.session_minutes"
+    assert settings.job_settings("directory", Mode.GOAL)[minutes] == "90.000s"
+    assert settings.job_settings("sego", Mode.QUESTION)[minutes] == "180.000s"
     plain = monitor_settings()
-    assert "limits.session_minutes" not in plain.job_settings("directory", Mode.GOAL)
-    assert plain.job_settings("sego", Mode.SESSION)["limits.session_minutes"] == "600.000s"
+    assert minutes not in plain.job_settings("directory", Mode.GOAL)
+    assert plain.job_settings("sego", Mode.SESSION)[minutes] == "600.000s"
+    assert plain.job_settings("sego", Mode.QUESTION)[minutes] == "120.000s"
 
 
 def test_what_a_task_says_itself_stands_above() -> None:

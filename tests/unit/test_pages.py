@@ -68,7 +68,7 @@ def unknown(mention: str) -> list[str]:
     words = mention.split()
     if words[0] in {"COMMAND", "[OPTIONS]", "…"}:
         return []
-    path = next((p for p in (" ".join(words[:2]), words[0]) if p in APPLICATION), "")
+    path = next((p for n in (3, 2, 1) if (p := " ".join(words[:n])) in APPLICATION), "")
     if not path and not words[0].startswith("-"):
         return [words[0]]
     known = {o for p in APPLICATION[path].params for o in (*p.opts, *p.secondary_opts)} | {"--help", "-h"}

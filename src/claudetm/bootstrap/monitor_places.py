@@ -58,11 +58,6 @@ class Places:
         return self.state / "monitor.json"
 
     @property
-    def stages(self) -> Path:
-        """What each task under way told last."""
-        return self.state / "stages.json"
-
-    @property
     def log(self) -> Path:
         """The log, that rotates."""
         return self.logs / ("monitor.log" if not self.name else f"monitor-{self.name}.log")

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from claudetm.adapters.sources.sego import settings as sego
 from claudetm.bootstrap.configuration import configuration
 from claudetm.bootstrap.dotenv import KEY, Dotenv
 from claudetm.bootstrap.monitor_places import Places, is_tracked, places, repository_around, working_directory
@@ -65,6 +65,8 @@ class MonitorSettings:
     jobs: int
     label: str
     trusted: tuple[str, ...]
+    accounts: tuple[str, ...]  # of other monitors, on GitHub
+    skill: str | None
     auto_commit: bool
     auto_push: bool
     update_check: bool
@@ -81,7 +83,7 @@ class MonitorSettings:
         return self.mode or _MODES[source]
 
     def job_settings(self, source: str, mode: Mode) -> dict[str, Any]:
-        """Return what a task of the source is worked by, by dotted key, laid under what the task itself says."""
+        """Return what a task of a source is worked by, by dotted key, where it says nothing itself."""
         limit = self.timeout or (_SEGO_TIMEOUT if source == "sego" else None)
         limit = self.client_request_timeout if mode is Mode.QUESTION else limit
         said: dict[str, Any] = {name: value for name, value in self.flags.items() if not name.startswith("monitor.")}
@@ -185,6 +187,8 @@ _PLAIN: Final = (
     "jobs",
     "label",
     "trusted",
+    "accounts",
+    "skill",
     "auto_commit",
     "auto_push",
     "update_check",
@@ -206,29 +210,28 @@ def refuse_unfit(settings: MonitorSettings) -> None:
     if settings.auto_push and not settings.auto_commit:
         raise ConfigError("--auto-push needs --auto-commit: only commits can be pushed.")
     if "sego" in settings.sources:
-        _refuse_unfit_sego(settings.sego)
+        if not settings.sego.api_key:
+            raise ConfigError(
+                "API key is required: set SEGO_API_KEY, give --api-key, write SEGO_API_KEY=… into .env, or call "
+                "`claudetm monitor init`"
+            )
+        if settings.sego.conversation_only and not settings.sego.project_id:
+            raise ConfigError("--conversation-only needs a project: give --project-id, or set SEGO_PROJECT_ID.")
+        at_sego(settings)
 
 
-def _refuse_unfit_sego(sego: SegoSettings) -> None:
-    refuse_plain_http(sego.api_url)
-    if not sego.api_key:
-        raise ConfigError(
-            "API key is required: set SEGO_API_KEY, give --api-key, write SEGO_API_KEY=… into .env, or call "
-            "`claudetm monitor init`"
-        )
-    if sego.conversation_only and not sego.project_id:
-        raise ConfigError("--conversation-only needs a project: give --project-id, or set SEGO_PROJECT_ID.")
-
-
-def refuse_plain_http(url: str) -> None:
-    """Raise ConfigError for an address that would send the key in the clear to another machine."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        raise ConfigError(f"{url} is no address; give one such as https://sego.pm.") from None
-    if parts.scheme != "https" and host not in _LOOPBACK:
-        raise ConfigError(f"{url} would send the API key unencrypted: use https (http is for this machine alone).")
-
-
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+def at_sego(settings: MonitorSettings, monitor: str = "claudetm") -> sego.SegoSettings:
+    """Return what the source of Sego PM goes by. Raises ConfigError, in one sentence."""
+    said = settings.sego
+    return sego.SegoSettings(
+        key=said.api_key,
+        address=said.api_url,
+        project=said.project_id,
+        monitor=monitor,
+        mode=settings.mode_of("sego"),
+        skill=settings.skill or "",
+        stream=said.sse,
+        stream_progress=said.stream_progress,
+        conversation_only=said.conversation_only,
+        paths=sego.paths_of(said.paths),
+    )

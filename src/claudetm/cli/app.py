@@ -58,6 +58,7 @@ COMMANDS = (
     "say",
     "undo",
     "clean",
+    "monitor",
     "config",
     "init",
     "doctor",

@@ -8,10 +8,13 @@ from typing import Final
 
 import typer
 
+from claudetm.cli.monitor.run import callback
+
 SUBCOMMANDS: Final = ("init", "status", "tasks", "queue", "add", "apply", "retry", "sego", "service", "work")
 """Each is a module here with a function `command`, or a typer `app`, in `--help`'s order; `work` is hidden."""
 
-app = typer.Typer(help="Take tasks from a directory, GitHub issues or Sego PM, work them, report back.")
+app = typer.Typer(invoke_without_command=True)
+app.callback()(callback)
 
 for _name in SUBCOMMANDS:
     if find_spec(f"{__name__}.{_name}") is None:

@@ -22,7 +22,7 @@ from claudetm.intake.queue import Queue, fold
 WORKING_DIR: Final[Any] = typer.Option(None, "--working-dir", help="Where the monitor works (here).")
 NAME: Final[Any] = typer.Option("", "--name", help="Of a second monitor in the same folder.")
 AS_JSON: Final[Any] = typer.Option(False, "--json", help="Print as JSON.")
-_LARGEST: Final = 4 << 20  # bytes of a result
+_LARGEST: Final = 64 << 20  # bytes of a result
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,9 @@ def look(where: Path | None, name: str) -> Monitor:
 
 
 def _stages(places: Places) -> dict[str, Mapping[str, Any]]:
-    told = _object(places.stages)
-    return {job: said for job, said in told.items() if isinstance(said, dict)}
+    running = _object(places.queue_state).get("running")
+    told = [said for said in running if isinstance(said, dict)] if isinstance(running, list) else []
+    return {str(said.get("task_id")): said for said in told}
 
 
 def results(places: Places, most: int | None = None) -> Iterator[dict[str, Any]]:

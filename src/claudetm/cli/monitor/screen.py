@@ -12,6 +12,7 @@ from claudetm.errors import UsageError
 from claudetm.redact import printable, redact
 
 if TYPE_CHECKING:
+    from claudetm.ports.source import Offer
     from claudetm.workflow.records import Record
 
 LEVELS: Final = ("quiet", "normal", "verbose")
@@ -65,6 +66,11 @@ class Screen:
         self._logged(f"{job}: {text}", logging.DEBUG)
         if self._level == "verbose":
             self._put("progress", job, text)
+
+    def offer(self, source: str, offer: Offer) -> None:
+        """Tell of a task that waits at a source, and why it would not be taken."""
+        said = f"not taken: {offer.why_not}" if offer.why_not else f"would be taken from {source}"
+        self._put("offer", offer.id, said + _named(offer.title), source=source, taken=not offer.why_not)
 
     def end(self, text: str, code: int) -> None:
         """Tell how it ended, whatever the level."""

@@ -83,7 +83,7 @@ def _row(monitor: Monitor, entry: Entry, position: int = 0) -> Row:
 def stage_of(monitor: Monitor, job: str) -> tuple[str, str]:
     """Return a running task's stage in a word, and what it does in a line; "" where it has told nothing."""
     told = monitor.stages.get(job, {})
-    return one_line(told.get("stage", "")), one_line(told.get("text", ""))
+    return one_line(told.get("stage", "")), one_line(told.get("note", ""))
 
 
 def _ended(data: dict[str, Any]) -> str:

@@ -1,0 +1,88 @@
+"""`claudetm monitor retry ID`: lets a failed task go on, or one that waits for its next try begin at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from claudetm.cli.monitor.look import AS_JSON, NAME, WORKING_DIR
+
+if TYPE_CHECKING:
+    from claudetm.bootstrap.monitor_places import Places
+
+_ANSWER_SECONDS: Final = 5.0
+_STEP_SECONDS: Final = 0.05
+
+
+def command(
+    task: str = typer.Argument(help="The task's name."),
+    working_dir: Path = WORKING_DIR,
+    name: str = NAME,
+    as_json: bool = AS_JSON,
+) -> None:
+    """Let a task go on from where it failed; its result so far is kept in results/replaced."""
+    from claudetm.bootstrap.monitor_places import find_places
+    from claudetm.cli.monitor.look import dump
+    from claudetm.errors import UsageError
+    from claudetm.ports.source import refuse_name
+
+    task = task.removesuffix(".md")
+    if why := refuse_name(task):
+        raise UsageError(f"{task!r} is no task: {why}")
+    said = _ask(find_places(working_dir, name), task)
+    if as_json:
+        dump({"task": task, "said": said})
+    else:
+        print(f"{task}: {said}")
+
+
+def _ask(places: Places, task: str) -> str:
+    """Ask the monitor that runs, or do it here; return what came of it. Raises UsageError with why not."""
+    from claudetm.adapters.store.lock import holder
+    from claudetm.errors import UsageError
+
+    if not places.state.is_dir():
+        raise UsageError(f"No monitor has worked in {places.here} yet: claudetm monitor begins one")
+    if holder(places.lock) is not None:
+        refusal = _told(places, task)
+        if refusal is None:
+            return "the monitor was asked, and does it at its next step"
+    else:
+        refusal = _done_here(places, task)
+    if refusal:
+        raise UsageError(refusal.rstrip("."))
+    return "it goes on" if holder(places.lock) else "it goes on at the monitor's next start: claudetm monitor"
+
+
+def _told(places: Places, task: str) -> str | None:
+    """Leave a command for the monitor; return why it refuses, "" when it is done, None when it has not answered."""
+    import time
+    import uuid
+
+    from claudetm.adapters.store.directory import FileInbox
+    from claudetm.adapters.store.journal import FileJournal
+    from claudetm.intake.commands import RETRY
+    from claudetm.intake.queue import fold
+    from claudetm.ports.store import Command
+
+    command = Command(str(uuid.uuid4()), RETRY, {"job": task})
+    FileInbox(places.inbox).send(command)
+    until = time.monotonic() + _ANSWER_SECONDS
+    while time.monotonic() < until:
+        answers = fold(FileJournal(places.journal).read()).answers
+        if command.id in answers:
+            return answers[command.id]
+        time.sleep(_STEP_SECONDS)
+    return None
+
+
+def _done_here(places: Places, task: str) -> str:
+    import asyncio
+    import sys
+
+    from claudetm.bootstrap import monitor
+
+    with monitor.held(places) as journal:
+        return asyncio.run(monitor.retry(places, journal, task, lambda said: print(said, file=sys.stderr)))
