@@ -180,20 +180,24 @@ async def run(
 ) -> Ended:
     """Run the monitor; the caller holds the journal. Raises ClaudetmError."""
     clock, places = SystemClock(), settings.places
+    views = FileViews(places.state)
     ports = MonitorPorts(
         sources=sources(settings, _monitor_id(places), clock, told.notice),
         dispatch=_Overheard(dispatch(places, rehearsal), settings, told),
         journal=_Told(journal, told.event),
         results=FileResults(places.results),
         inbox=FileInbox(places.inbox),
-        views=FileViews(places.state),
+        views=views,
         clock=clock,
     )
     monitor = Monitor(ports, policy(settings, once=once), told.notice, notifier.alive)
     write_down(settings)
     with _signals(monitor, told, notifier):
         notifier.ready(f"tasks from {', '.join(settings.sources)}")
-        return await monitor.run()
+        try:
+            return await monitor.run()
+        finally:
+            views.flush()
 
 
 def policy(settings: MonitorSettings, *, once: bool = False) -> MonitorPolicy:

@@ -22,7 +22,6 @@ _COLOURS: Final = {
     Status.COMPLETED: "green",
     Status.FAILED: "red",
 }
-_NARROWEST: Final = 20  # columns of what is told last
 _LONGEST_NAME: Final = 40
 
 
@@ -112,21 +111,31 @@ def duration(span: float) -> str:
     return f"{hours}h{minutes % 60:02}m" if hours < 48 else f"{hours // 24}d"  # noqa: PLR2004 - hours of two days
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Print rows as a table that fits the terminal; what was said last is cut first."""
-    from rich import box
+def show(rows: Sequence[Row], width: int = 0) -> None:
+    """Print rows as a table of at most `width` columns, by default the terminal's; what was said last is cut."""
+    import shutil
+
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False)
-    for title, columns in (("#", 0), ("task", _LONGEST_NAME), ("status", 0), ("since", 0)):
-        table.add_column(title, no_wrap=True, overflow="ellipsis", max_width=columns or None)
-    table.add_column("what", no_wrap=True, overflow="ellipsis", ratio=1, min_width=_NARROWEST)
-    now = time.time()
-    for row in rows:
-        status = Text(row.status + (f" ({row.stage})" if row.stage else ""), _COLOURS.get(row.status, ""))
-        since = duration(max(now - row.since, 0.0)) if row.since else "-"
-        what = Text(row.what or row.title)
-        table.add_row(str(row.position or ""), Text(one_line(row.id)), status, since, what)
-    Console(highlight=False).print(table)
+    now, width = time.time(), width or shutil.get_terminal_size().columns
+    cells = [("#", "task", "status", "since", "what"), *(_cells(row, now) for row in rows)]
+    most = (4, max(width // 3, 8), 24, 6)
+    widths = [min(max(len(cell[n]) for cell in cells), most[n]) for n in range(len(most))]
+    console = Console(highlight=False, width=width)
+    for row, cell in zip([None, *rows], cells, strict=True):
+        place, task, status, since = (f"{_cut(text, w):<{w}}  " for text, w in zip(cell[:-1], widths, strict=True))
+        coloured = (status, _COLOURS.get(row.status, "") if row else "")
+        line = Text.assemble(place, task, coloured, since, cell[-1], style="" if row else "bold")
+        line.truncate(width, overflow="ellipsis")
+        console.print(line, no_wrap=True)
+
+
+def _cells(row: Row, now: float) -> tuple[str, ...]:
+    status = row.status + (f" ({row.stage})" if row.stage else "")
+    since = duration(max(now - row.since, 0.0)) if row.since else "-"
+    return str(row.position or ""), one_line(row.id), status, since, row.what or row.title
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
