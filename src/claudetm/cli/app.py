@@ -70,6 +70,9 @@ DRIVING = ("start", "resume", "fix-pr", "demo")
 """Those that drive a run: interrupted, they leave one that `resume` goes on with."""
 
 
+_TASK = "--task"
+
+
 class _InOrder(TyperGroup):
     """Lists commands as they stand above; by itself, typer puts those with subcommands last."""
 
@@ -78,9 +81,17 @@ class _InOrder(TyperGroup):
         return [name for name in COMMANDS if name in super(_InOrder, self).list_commands(ctx)]
 
 
+def command_in(arguments: Sequence[str]) -> str:
+    """Return the command that is called, also behind `--task ID`; "" where it is none of ours."""
+    rest = list(arguments)
+    while rest and (rest[0] == _TASK or rest[0].startswith(f"{_TASK}=")):
+        rest = rest[1 if "=" in rest[0] else 2 :]
+    return rest[0] if rest and rest[0] in COMMANDS else ""
+
+
 def build(arguments: Sequence[str]) -> typer.Typer:
     """Return the application. Where a command is called, it alone is loaded: the options of all take 20 ms."""
-    called = [name for name in COMMANDS if name in arguments[:1]]
+    called = [name] if (name := command_in(arguments)) else []
     app = typer.Typer(
         name="claudetm",
         cls=_InOrder,
@@ -129,17 +140,25 @@ def _show_config(wanted: bool) -> None:
 
 
 def _options(
-    version: bool = typer.Option(
+    context: typer.Context,
+    version: bool = typer.Option(  # noqa: ARG001 - its callback acts
         False, "--version", "-V", help="Show the version and exit.", callback=_print_version, is_eager=True
     ),
-    init_config: bool = typer.Option(
+    init_config: bool = typer.Option(  # noqa: ARG001 - its callback acts
         False, "--init-config", help="Write a default configuration and exit.", callback=_init_config
     ),
-    show_config: bool = typer.Option(
+    show_config: bool = typer.Option(  # noqa: ARG001 - its callback acts
         False, "--show-config", help="Show every setting with its source and exit.", callback=_show_config
+    ),
+    task: str = typer.Option(
+        "", _TASK, metavar="ID", help="Look at the run of a task of the monitor, not at your own.", show_default=False
     ),
 ) -> None:
     """Give it a goal; come back to merged, verified pull requests, with proof."""
+    if task:
+        from claudetm.cli.state import choose
+
+        choose(task, context.invoked_subcommand or "")
 
 
 def run() -> None:
@@ -194,9 +213,11 @@ def _guarded() -> int:
 
 def _interrupted() -> int:
     """Say so. Only a command that drives leaves something to carry on."""
-    if sys.argv[1:2] and (sys.argv[1] not in DRIVING or "--merge-only" in sys.argv):
+    if sys.argv[1:2] and (command_in(sys.argv[1:]) not in DRIVING or "--merge-only" in sys.argv):
         return _tell("interrupted")
-    print("claudetm: interrupted; `claudetm resume` carries on", file=sys.stderr)
+    from claudetm.cli.state import aimed
+
+    print(f"claudetm: {aimed('interrupted; `claudetm resume` carries on')}", file=sys.stderr)
     return ExitCode.STOPPED
 
 

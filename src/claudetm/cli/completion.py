@@ -77,6 +77,12 @@ def _sessions() -> Iterable[Offer]:
     return [p.stem.removeprefix("session-") for p in newest]
 
 
+def _tasks() -> Iterable[Offer]:
+    from claudetm.cli.state import find, task_name
+
+    return [task_name(state) for state in find(foreign=True).tasks()]
+
+
 def _git(*arguments: str) -> Iterable[Offer]:
     import subprocess
 
@@ -115,6 +121,7 @@ _VALUES: Final[Mapping[str, Callable[[], Iterable[Offer]]]] = {
     "snapshot": _snapshots,
     "number": _pull_requests,
     "what": _subjects,
+    "task": _tasks,
     "action": _words("show", "get", "set", "path"),
     "key": _keys,
 }

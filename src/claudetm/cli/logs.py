@@ -58,12 +58,12 @@ def command(
 def _records(state: StateDirectory) -> list[Record]:
     """Return the journal's records. UsageError when there are none."""
     from claudetm.adapters.store.journal import FileJournal
-    from claudetm.errors import UsageError
+    from claudetm.cli.state import no_run
 
     state.refuse_foreign()
     records = list(FileJournal(state.journal).read()) if state.journal.exists() else []
     if not records:
-        raise UsageError(f'There is no run in {state.repository}: `claudetm start "goal"` begins one')
+        raise no_run(state)
     return records
 
 

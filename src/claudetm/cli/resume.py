@@ -25,7 +25,7 @@ def command(
     from claudetm.bootstrap.configuration import configuration
     from claudetm.bootstrap.opening import reopen
     from claudetm.cli.driving import audience, drive_to_end
-    from claudetm.cli.state import here
+    from claudetm.cli.state import here, of_task
     from claudetm.config import KEYS, resolve
     from claudetm.errors import UsageError
     from claudetm.workflow.limits import below_use
@@ -43,7 +43,7 @@ def command(
     resolved = configuration(locate(here())[0], given) if model else resolve(given)
     raised = {KEYS[name].field: resolved[name] for name in given}
     told = audience(log_level, log_format, as_json=as_json)
-    opened = reopen(here(), told.notice)
+    opened = reopen(here(), told.notice, of_task())
     if refused := below_use(opened.run, raised):
         opened.close()
         raise UsageError(refused.rstrip("."))

@@ -18,6 +18,33 @@ _STEP_SECONDS: Final = 0.05
 _WIDTH: Final = 80  # columns
 
 
+_chosen: list[str] = []
+"""The task of the monitor whose run is looked at; empty for the user's own run."""
+
+
+def choose(task: str, command: str) -> None:
+    """Let the commands look at the run of a monitor's task. UsageError for one that looks at no run."""
+    from claudetm.adapters.dispatch.hints import TASKED
+
+    if command not in TASKED:
+        raise UsageError(f"--task goes with a command that looks at a run: {', '.join(TASKED)}")
+    _chosen[:] = [task]
+
+
+def aimed(text: str) -> str:
+    """Return a text with the commands that it names as they have to be typed for the run that is looked at."""
+    if not _chosen:
+        return text
+    from claudetm.adapters.dispatch.hints import for_task
+
+    return for_task(text, _chosen[0])
+
+
+def of_task() -> StateDirectory | None:
+    """Return the state directory of the task that was chosen, None for none. UsageError where it is not here."""
+    return find() if _chosen else None
+
+
 def here() -> Path:
     """Return the working directory. UsageError when it was removed."""
     try:
@@ -35,12 +62,45 @@ def find(*, foreign: bool = False) -> StateDirectory:
     for folder in (start, *start.parents):
         if (folder / NAME).is_dir():
             found = StateDirectory(folder / NAME)
+            if _chosen:
+                return _task(found, _chosen[0])
             if not foreign:
                 found.refuse_foreign()
             return found
         if (folder / ".git").exists():
             break
+    if _chosen:
+        raise UsageError(f"No task of the monitor has been worked in {start}; `claudetm monitor tasks` lists them")
     raise UsageError(f'There is no run in {start}: `claudetm start "goal"` begins one')
+
+
+def _task(state: StateDirectory, name: str) -> StateDirectory:
+    """Return the state directory of a task by its name, or by that of its folder. UsageError without one."""
+    known = {found.root.name: found for found in state.tasks()}
+    found = known.get(state.of_task(name).root.name) or known.get(name)
+    if found is None:
+        there = f"those here are {', '.join(map(task_name, known.values()))}" if known else "none has been here"
+        raise UsageError(f"No task {name} has been worked here, {there}; `claudetm monitor tasks` lists all")
+    return found
+
+
+def task_name(state: StateDirectory) -> str:
+    """Return a task's own name, which its folder may only have in part."""
+    import json
+
+    from claudetm.adapters.store.directory import ORDER
+
+    try:
+        return str(json.loads((state.root / ORDER).read_bytes())["job"]["id"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return state.root.name
+
+
+def no_run(state: StateDirectory) -> UsageError:
+    """Return what is said where there is no journal."""
+    if state.task:
+        return UsageError(f"The task {task_name(state)} has begun no run yet; `claudetm monitor tasks` shows it")
+    return UsageError(f'There is no run in {state.repository}: `claudetm start "goal"` begins one')
 
 
 def load(state: StateDirectory) -> Run:
@@ -48,14 +108,14 @@ def load(state: StateDirectory) -> Run:
     state.refuse_foreign()
     run = Run()
     if not state.journal.exists():
-        raise UsageError(f'There is no run in {state.repository}: `claudetm start "goal"` begins one')
+        raise no_run(state)
     try:
         for record in FileJournal(state.journal).read():
             run.apply(record)
     except UnreadableRecord as error:
         raise JournalError(f"{state.journal} cannot be read: {error}") from error
     if not run.seq:
-        raise UsageError(f'There is no run in {state.repository}: `claudetm start "goal"` begins one')
+        raise no_run(state)
     return run
 
 

@@ -9,8 +9,6 @@ import typer
 if TYPE_CHECKING:
     from claudetm.adapters.git.user_refs import UserRefs
 
-_KEPT = "refs/claudetm/*/snapshots/*"
-
 
 def command(
     snapshot: str = typer.Argument("", help="A snapshot, or the end of its name, such as c1-2."),
@@ -20,16 +18,18 @@ def command(
     """List the snapshots of work that was set aside; with one named, make a branch of it."""
     from claudetm.adapters.git.user_refs import UserRefs
     from claudetm.adapters.git.user_repository import NO_IDENTITY, locate
-    from claudetm.cli.state import here
+    from claudetm.cli.state import here, load, of_task
     from claudetm.errors import UsageError
 
     user = UserRefs(*locate(here()), NO_IDENTITY)
+    task = of_task()
+    kept = f"refs/claudetm/{load(task).id if task else '*'}/snapshots/*"
     if not snapshot:
         if branch:
             raise UsageError("--branch needs a snapshot to make the branch of; `claudetm undo` lists them")
-        _list(user, as_json)
+        _list(user, kept, as_json)
         return
-    commit = _find(user, snapshot)
+    commit = _find(user, kept, snapshot)
     name = _free(user, branch)
     user.git.run("update-ref", "--no-deref", "-m", "claudetm undo", f"refs/heads/{name}", commit, "0" * len(commit))
     if as_json:
@@ -40,14 +40,14 @@ def command(
         print(f"{name} is at {commit[:10]}: `git switch {name}` goes there, `git diff HEAD...{name}` shows it")
 
 
-def _list(user: UserRefs, as_json: bool) -> None:
+def _list(user: UserRefs, kept: str, as_json: bool) -> None:
     import json
     import time
 
     from claudetm.redact import printable
 
     form = "--format=%(refname)%00%(objectname)%00%(creatordate:unix)%00%(subject)"
-    rows = [line.split("\0") for line in user.git.text("for-each-ref", form, _KEPT).splitlines()]
+    rows = [line.split("\0") for line in user.git.text("for-each-ref", form, kept).splitlines()]
     if as_json:
         names = ("snapshot", "commit", "time", "why")
         found = [dict(zip(names, (ref, commit, int(when), why), strict=True)) for ref, commit, when, why in rows]
@@ -59,10 +59,10 @@ def _list(user: UserRefs, as_json: bool) -> None:
         print("There are no snapshots: nothing has been set aside.")
 
 
-def _find(user: UserRefs, snapshot: str) -> str:
+def _find(user: UserRefs, kept: str, snapshot: str) -> str:
     from claudetm.errors import UsageError
 
-    refs = user.list(_KEPT)
+    refs = user.list(kept)
     found = [n for n in refs if n == snapshot or n.endswith(f"/{snapshot}")]
     if len(found) != 1:
         what = "more than one snapshot" if found else "no snapshot"

@@ -13,6 +13,7 @@ from typing import Final, TextIO
 
 from claudetm.cli.exit_codes import ExitCode
 from claudetm.cli.output import say
+from claudetm.cli.state import aimed
 from claudetm.cli.words import DETAILS, doing, spoken, told
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Progress
@@ -20,6 +21,7 @@ from claudetm.redact import printable, redact
 from claudetm.workflow.limits import Wait
 from claudetm.workflow.records import Record
 from claudetm.workflow.run import Run
+from claudetm.workflow.stages import Mode
 
 CODES: Final = {
     Ending.VERIFIED: ExitCode.SUCCESS,
@@ -226,12 +228,23 @@ def next_step(run: Run, ending: Ending) -> str:
             return "the same `claudetm start` without --dry-run works it"
 
 
+def finished(run: Run) -> str:
+    """Return how a run ended that came to its end."""
+    match run.mode:
+        case Mode.GOAL:
+            return f"verified: {run.landed}"
+        case Mode.SESSION:
+            return f"done: {run.landed}"
+        case Mode.QUESTION:
+            return "answered"
+
+
 def outcome(run: Run, ending: Ending) -> str:
     """Return how it ended, in one line."""
     used = f"{run.sessions} session{'' if run.sessions == 1 else 's'}, ${run.used.cost_usd:.2f}"
     match ending:
         case Ending.VERIFIED:
-            text = f"verified: {run.landed} ({used})"
+            text = f"{finished(run)} ({used})"
         case Ending.PAUSED | Ending.BLOCKED:
             text = f"{ending}: {run.halt.reason if run.halt else ''} ({used})"
         case Ending.CANCELLED:
@@ -248,10 +261,12 @@ def conclude(run: Run, ending: Ending) -> int:
 
         for line in dry_run.lines(run):
             say(redact(printable(line)))
+    for line in (run.report or run.answer).splitlines() if ending is Ending.VERIFIED else ():
+        say(redact(printable(line)))
     tell, out = (_complain, sys.stderr) if ending is Ending.BLOCKED else (say, sys.stdout)
     told = [outcome(run, ending)]
     if step := next_step(run, ending):
-        told.append(f"next: {redact(printable(step))}")
+        told.append(f"next: {aimed(redact(printable(step)))}")
     columns = _columns(out)
     for line in told:
         for row in broken(line, columns, 2) if columns else [line]:
