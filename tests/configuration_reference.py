@@ -33,6 +33,9 @@ ABOUT: Final[Mapping[str, str]] = {
     "plan.approve": "Stop once there is a plan; `claudetm resume` or `claudetm plan approve` approves it.",
     "plan.pr_per_task": "Make every task a pull request of its own.",
     "pause_on_pr": "Stop whenever a pull request has been opened.",
+    "session.audit": "Let the auditor score what a session did, before it is kept.",
+    "session.threshold": "The score, of 100, from which a session's work is kept without another round.",
+    "session.rounds": "Audits below it before the task is given up, its work kept as a snapshot.",
     "trust_project_settings": "Load the repository's own `.claude` settings, hooks and servers, and take all of a "
     "tracked `config.json`.",
     "api.anthropic_api_key": "A key for the Anthropic API. The environment is a better place for it.",
@@ -109,6 +112,7 @@ ABOUT: Final[Mapping[str, str]] = {
 GROUPS: Final[Mapping[str, str]] = {
     "Limits": r"limits\.",
     "Plan and verification": r"plan\.|verify|land|pause_on_pr",
+    "Sessions": r"session\.",
     "Checks and worktrees": r"checks\.|worktree\.",
     "Pull requests": r"reviews\.|merge\.|git\.|forge|github\.",
     "Models": r"model$|models\.|roles\.|complexity\.",

@@ -10,10 +10,13 @@ from typing import Any, Final
 
 import pytest
 
+from claudetm.cli.views import outcome
+from claudetm.cli.words import DETAILS, told
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.workflow import events as e
 from claudetm.workflow.legality import IllegalEvent, edge
+from claudetm.workflow.markdown import progress_markdown, state_data
 from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.policy import Policy
 from claudetm.workflow.stages import Phase, Stage
@@ -374,6 +377,49 @@ def test_the_task_comes_whole_to_all_who_work_on_it() -> None:
 
     assert asyncio.run(drives()) is Ending.VERIFIED
     assert all(long in r.prompt for r in world.agent.requests)
+
+
+# --- what people are shown ----------------------------------------------------------------------------------------
+
+
+def test_every_event_of_a_session_is_told_in_words() -> None:
+    world = session(40, 90, **ON_A_BRANCH)
+    play(world)
+    run = world.run
+    said = [told(run, r.type, r.data) for r in world.records if r.type not in DETAILS]
+    assert "audited: 40 of 100, where 80 are wanted: Say it louder." in said
+    assert f"the work is kept on {BRANCH}" in said
+    assert said[-1] == f"the work is kept on {BRANCH}, scored 90 of 100"
+    assert all(said)
+    assert not any("merged" in s or "verified" in s for s in said)
+
+
+@pytest.mark.parametrize(
+    ("world", "line"),
+    [
+        (session(90), "done: the work is kept as refs/claudetm/snapshots/c1-1, scored 90 of 100 (2 sessions, $1.00)"),
+        (question(), "answered (1 session, $0.50)"),
+    ],
+)
+def test_how_it_ended_is_one_line_without_a_word_of_merging(world: World, line: str) -> None:
+    ending = play(world)
+    assert outcome(world.run, ending) == line
+
+
+def test_state_and_progress_tell_score_place_and_answer() -> None:
+    world = session(90)
+    play(world)
+    state = state_data(world.run)
+    assert (state["mode"], state["audit"]["score"], state["kept"]["ref"]) == (
+        "session",
+        90,
+        "refs/claudetm/snapshots/c1-1",
+    )
+    assert "Audit: 90 of 100. Say it louder." in progress_markdown(world.run)
+    asked = question()
+    play(asked)
+    assert state_data(asked.run)["answer"] == "It greets."
+    assert "Answer: It greets." in progress_markdown(asked.run)
 
 
 # --- the modes are apart ------------------------------------------------------------------------------------------

@@ -215,17 +215,22 @@ def _failing(run: Run) -> Iterator[str]:
 
 
 def _of_change(run: Run, change: ChangeState, looked: Looked | None, driver: Driving) -> Explanation:
+    from claudetm.workflow.stages import Mode
+
     stage = f"{change.stage}, held" if change.hold else str(change.stage)
     where = f"; pull request #{change.number}, {change.branch} at {change.head[:10]}" if change.number else ""
     merged = f" as {change.merge_commit[:10]} by {change.merged_by}" if change.merge_commit else ""
     told = Explanation(change.id, change.plan.title, f"{stage}{merged}{where}", change.since)
     policy = run.policy
-    told.used = [
-        ("fix rounds since it was green", change.fix_rounds, policy.fix_rounds),
-        ("review rounds", change.review_rounds, policy.review_rounds),
-        ("readings by the reviewer", change.self_reviews, policy.review_rounds),
-        ("updates from the base", change.updates, policy.updates),
-    ]
+    if run.mode is Mode.GOAL:
+        told.used = [
+            ("fix rounds since it was green", change.fix_rounds, policy.fix_rounds),
+            ("review rounds", change.review_rounds, policy.review_rounds),
+            ("readings by the reviewer", change.self_reviews, policy.review_rounds),
+            ("updates from the base", change.updates, policy.updates),
+        ]
+    else:
+        told.used = [("audits that failed", change.audits, policy.audit_rounds)]
     told.waits = _awaited(run, change, looked, driver)
     told.evidence = _evidence(change, looked, told.waits)
     told.next = _next(run, told.waits, driver)

@@ -40,9 +40,12 @@ _NOW: Final[Mapping[Stage, str]] = {
     Stage.ADDRESSING_REVIEWS: "answering remarks",
     Stage.UPDATING_BRANCH: "merging the base in",
     Stage.READY_TO_MERGE: "merging",
+    Stage.AUDITING: "preparing the audit",
+    Stage.KEEPING: "keeping the work",
 }
 _STYLES: Final[Mapping[str, str]] = {
     "merged": "green",
+    "kept": "green",
     "skipped": "dim",
     "abandoned": "red",
     "ci failed": "yellow",

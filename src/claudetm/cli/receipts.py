@@ -11,7 +11,7 @@ from typing import Final
 from claudetm.plan.model import Criterion
 from claudetm.redact import printable, redact
 from claudetm.workflow.run import Receipt, Run
-from claudetm.workflow.stages import Phase
+from claudetm.workflow.stages import Mode, Phase
 
 _WIDTH: Final = 80
 _INDENT: Final = " " * 4
@@ -24,6 +24,9 @@ def receipts(run: Run, target: str | None, moved: bool) -> Iterator[str]:
 
     `moved` says whether it has commits that the verified one lacks.
     """
+    if run.mode is not Mode.GOAL:
+        yield f"A {run.mode} has no criteria{': its work is audited' * (run.mode is Mode.SESSION)}."
+        return
     if not run.plan.criteria:
         yield "The plan has no criteria yet."
     if not run.policy.verify:

@@ -104,11 +104,16 @@ def _ends(run: Run, pid: int) -> list[Text]:
     from rich.text import Text
 
     from claudetm.cli.panel import judged
+    from claudetm.redact import printable, redact
 
     lines = []
     if run.plan.criteria:
         at = f" at {run.verify_commit[:10]}" if run.receipts else ""
         lines += _texts(f"criteria: {judged(run)}{at}")
+    if run.audit is not None:
+        lines += _texts(f"audit: {run.audit.score} of 100; {_one_line(run.audit.notes, 400)}".removesuffix("; "))
+    if said := run.report or run.answer:
+        lines += [Text(redact(printable(line))) for line in ["", *said.splitlines(), ""]]
     if run.halt is not None:
         lines.append(Text.assemble((str(run.halt.kind), "bold"), f": {_one_line(run.halt.reason, 400)}"))
         lines += _texts(f"next: {_one_line(run.halt.next, 400)}")
@@ -121,6 +126,10 @@ def _ends(run: Run, pid: int) -> list[Text]:
 
 def standing(run: Run, pid: int) -> str:
     """Return phase, halt and driver in a few words."""
+    from claudetm.workflow.stages import Mode, Phase
+
+    if run.phase is Phase.VERIFIED and run.mode is not Mode.GOAL:
+        return f"done, {run.landed}" if run.mode is Mode.SESSION else "answered"
     if run.finished:
         return str(run.phase) + (f" at {run.verify_commit[:10]}, {run.landed}" if run.landed else "")
     if pid:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from claudetm.workflow.run import Run
+from claudetm.workflow.stages import Mode
 
 DETAILS: Final = frozenset(
     {"ChangeReady", "DriverStarted", "RunBlocked", "RunCancelled", "RunPaused", "RunResumed", "TaskStarted"}
@@ -100,6 +101,22 @@ def _title(run: Run, data: Mapping[str, Any]) -> str:
     return next((t.title for t in tasks if t.id == data["task"]), "")
 
 
+def _kept(_run: Run, data: Mapping[str, Any]) -> str:
+    if not data["ref"]:
+        return "nothing was changed, so nothing is kept"
+    where = f"on {data['branch']}" if data.get("branch") else f"as {data['ref']}"
+    return f"the work is kept {where}{' and pushed' if data.get('pushed') else ''}"
+
+
+def _audit(run: Run, data: Mapping[str, Any]) -> str:
+    notes = f": {data['notes']}" if data["notes"] else ""
+    return f"audited: {data['score']} of 100, where {run.policy.audit_threshold} are wanted{notes}"
+
+
+def _verified(run: Run, data: Mapping[str, Any]) -> str:
+    return str(data["landed"]) if run.mode is Mode.SESSION else f"verified at {data['commit'][:10]}; {data['landed']}"
+
+
 _WORDS: Final[Mapping[str, Callable[[Run, Mapping[str, Any]], str]]] = {
     "RunStarted": lambda _, d: f"run {d['run']} on {d['target']} at {d['base'][:10]}",
     "PlanDrafted": lambda *_: "a plan is drafted; its criteria are run before any work",
@@ -151,5 +168,11 @@ _WORDS: Final[Mapping[str, Callable[[Run, Mapping[str, Any]], str]]] = {
     "CriterionChecked": _criterion,
     "CriteriaFailed": lambda _, d: f"criteria fail: {', '.join(d['criteria'])}",
     "PlanExtended": lambda _, d: f"{_count(len(d['changes']), 'change')} more, for what does not hold",
-    "GoalVerified": lambda _, d: f"verified at {d['commit'][:10]}; {d['landed']}",
+    "GoalVerified": _verified,
+    "WorkDone": lambda _, d: f"the work is done at {d['head'][:10]}",
+    "AuditPassed": _audit,
+    "AuditFailed": _audit,
+    "AuditSkipped": lambda _, d: f"not audited: {d['why']}",
+    "ChangeKept": _kept,
+    "QuestionAnswered": lambda _, d: f"answered: {d['text']}",
 }

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from claudetm.plan.model import Change, Criterion, Task
-from claudetm.workflow.run import ChangeState, Obstacle, Receipt, Run, TaskState
-from claudetm.workflow.stages import FINAL_STAGES, Stage
+from claudetm.workflow.run import Audit, ChangeState, Kept, Obstacle, Receipt, Run, TaskState
+from claudetm.workflow.stages import FINAL_STAGES, Mode, Stage
 
 _MARKUP: Final = re.compile(r"[\\`*\[\]<]")
 _NOT_PRINTED: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
@@ -116,8 +116,12 @@ def progress_markdown(run: Run) -> str:
     for change in run.changes.values():
         if change.flaky:
             lines += ["", f"Flaky in {_text(change.id)}: {_text(', '.join(change.flaky))} passed when run again"]
+    if run.audit is not None:
+        lines += ["", f"Audit: {run.audit.score} of 100. {_text(run.audit.notes)}".rstrip()]
+    if run.answer:
+        lines += ["", f"Answer: {_text(run.answer)}"]
     if run.landed:
-        lines += ["", f"Landed: {_text(run.landed)}"]
+        lines += ["", f"{'Done' if run.mode is Mode.SESSION else 'Landed'}: {_text(run.landed)}"]
         lines += [f"Next: {_code(run.landing_next)}"] if run.landing_next else []
     return "\n".join([*lines, ""])
 
@@ -188,6 +192,7 @@ def state_data(run: Run) -> dict[str, Any]:
     done, total = _tasks_done(run)
     return {
         "run": run.id,
+        "mode": str(run.mode),
         "goal": run.goal,
         "phase": str(run.phase),
         "halt": _obstacle(run.halt),
@@ -202,9 +207,17 @@ def state_data(run: Run) -> dict[str, Any]:
         "used": {name: getattr(run.used, name) for name in run.used.__slots__},
         "changes": [_change_data(c) for c in run.changes.values()],
         "criteria": [_criterion_data(k, run) for k in run.plan.criteria],
+        "audit": _fields(run.audit),
+        "kept": _fields(run.kept),
+        "report": run.report,
+        "answer": run.answer,
         "landed": run.landed,
         "next": run.landing_next,
     }
+
+
+def _fields(value: Audit | Kept | None) -> dict[str, Any] | None:
+    return None if value is None else {name: getattr(value, name) for name in value.__slots__}
 
 
 def _obstacle(obstacle: Obstacle | None) -> dict[str, str] | None:
