@@ -13,6 +13,7 @@ from typing import Final
 from claudetm.workflow.transitions import CHANGE, RUN, Table, diagram
 from commands_reference import exit_codes, reference
 from configuration_reference import settings
+from sego_reference import sego_api, sego_paths
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
 
@@ -41,6 +42,8 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "commands": reference,
     "exit-codes": exit_codes,
     "settings": settings,
+    "sego-api": sego_api,
+    "sego-paths": sego_paths,
 }
 
 

@@ -14,7 +14,9 @@ from generate_docs import DOCS
 
 SOURCE = Path(claudetm.__file__).parent
 GITHUB = {"GithubRefused", "NotFound", "Partial", "TooMuch", "Unanswered", "Unauthorised", "Unshown"}
-KNOWN = {name for name, value in vars(errors).items() if inspect.isclass(value)} | {"Damaged", "Unknown"} | GITHUB
+SOURCES = {"SourceBusy", "SourceRefused"}
+KNOWN = {name for name, value in vars(errors).items() if inspect.isclass(value)} | {"Damaged", "Unknown"}
+KNOWN |= GITHUB | SOURCES
 LISTED = set(re.findall(r"`` (.+?) ``", (DOCS / "troubleshooting.md").read_text(encoding="utf-8")))
 
 
