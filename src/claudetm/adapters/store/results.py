@@ -6,6 +6,8 @@ The keys are what users' scripts read: some are added with time, none is renamed
 from __future__ import annotations
 
 import json
+import os
+import stat
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,7 +102,10 @@ class FileResults:
         path = self.path(job)
         with disk(path, "read"):
             try:
-                with path.open("rb") as handle:
+                # a pipe in its place would be waited for
+                with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as handle:
+                    if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
+                        raise self._no_result(job, "it is no file")
                     content = handle.read(_LARGEST + 1)
             except FileNotFoundError:
                 return None
