@@ -411,14 +411,90 @@ async def test_a_goals_issue_closed_as_not_planned_is_taken_back(world: GithubIs
 
 async def test_a_claim_that_a_person_deletes_is_written_anew_once(world: GithubIssuesWorld) -> None:
     id_ = await world.add("Do it")
-    source = world.source()
+    job = await claimed(world.source(), id_)
+    world.github.delete_comment(world.comments(id_)[0])
+    await world.wait(301)
+    assert await world.source().keep(job)
+    assert await world.source().keep(job)
+    assert world.claims(id_) == [("one", State.WORKING)]
+
+
+async def test_a_deleted_claim_is_lost_where_another_was_faster(world: GithubIssuesWorld) -> None:
+    id_ = await world.add("Do it")
+    job = await claimed(world.source(), id_)
+    world.github.delete_comment(world.comments(id_)[0])
+    await claimed(world.source("two"), id_)
+    await world.wait(301)
+    assert not await world.source().keep(job)
+    assert world.claims(id_) == [("two", State.WORKING)]
+
+
+async def test_what_was_taken_back_while_the_monitor_was_down_is_given_up(world: GithubIssuesWorld) -> None:
+    id_ = await world.add("Do it")
+    await claimed(world.source(), id_)
+    await world.die()
+    world.github.unlabel(number(id_), LABEL)
+    assert isinstance(await world.source().claim(id_), Gone)
+    assert world.claims(id_) == [("one", State.GIVEN)]
+    assert world.labels(id_) == set()
+
+
+@pytest.mark.parametrize("away", [60, 2 * EXPIRY])
+async def test_an_issue_that_our_merge_closed_while_the_monitor_was_down_is_carried_on(
+    world: GithubIssuesWorld, away: float
+) -> None:
+    id_ = await world.add("Do it")
+    source = world.opened(mode=Mode.GOAL)
     job = await claimed(source, id_)
-    for kept in (True, False):
-        world.github.delete_comment(world.comments(id_)[0])
-        await world.wait(301)
-        assert await source.keep(job) is kept
-    assert world.claims(id_) == []
-    assert WORKING not in world.labels(id_)
+    await source.progress(job, Note("reviewing", "It is open.", link="https://github.com/acme/widgets/pull/9"))
+    world.github.close_issue(number(id_))
+    await world.wait(away)
+    restarted = world.opened(mode=Mode.GOAL)
+    assert await claimed(restarted, id_) == job
+    await world.wait(301)
+    assert await restarted.keep(job)
+    await restarted.finish(job, result_of(job))
+    assert_done(world, id_)
+
+
+async def test_a_failed_task_that_is_retried_here_is_the_same_attempt_again(world: GithubIssuesWorld) -> None:
+    id_ = await world.add("Do it")
+    job = await claimed(world.source(), id_)
+    await world.source().finish(job, result_of(job, Status.FAILED))
+    await world.source().reopen(id_)
+    await world.source().reopen(id_)
+    await world.wait(1)
+    assert await eligible(world.source()) == [id_]
+    assert world.labels(id_) == {LABEL}
+    again = await claimed(world.source(), id_)
+    await world.source().finish(again, result_of(again))
+    assert await world.reported(id_) == [Status.COMPLETED]
+    await world.source().reopen("issue-99")
+    await world.source().reopen("no issue")
+
+
+async def test_what_github_refuses_of_one_issue_ends_no_monitor(world: GithubIssuesWorld) -> None:
+    id_ = await world.add("Do it")
+    world.github.faults.refuse(COMMENTS, 403, "Unable to create comment because issue is locked.")
+    assert isinstance(await world.source().claim(id_), Gone)
+    job = await claimed(world.source(), id_)
+    world.github.faults.refuse(EDIT, 403, "Unable to update comment because issue is locked.", times=3)
+    await world.source().progress(job, Note("working", "Half of it."))
+    await world.wait(301)
+    assert not await world.source().keep(job)
+    await world.source().finish(job, result_of(job))
+
+
+async def test_a_token_without_leave_to_comment_is_refused_as_a_whole(world: GithubIssuesWorld) -> None:
+    id_ = await world.add("Do it")
+    world.github.faults.refuse(
+        COMMENTS,
+        403,
+        "Resource not accessible by personal access token",
+        x_accepted_github_permissions="issues=write",
+    )
+    with pytest.raises(SourceRefused, match="issues: write"):
+        await world.source().claim(id_)
 
 
 async def test_a_result_whose_claim_was_deleted_is_told_all_the_same(world: GithubIssuesWorld) -> None:

@@ -12,7 +12,17 @@ from enum import Enum
 from typing import Any, Final
 
 from claudetm.adapters.sources.github.asking import Asking
-from claudetm.adapters.sources.github.claims import EXPIRY, LIVE, Claim, Sign, Standing, State, moment, standing
+from claudetm.adapters.sources.github.claims import (
+    ENDED,
+    EXPIRY,
+    LIVE,
+    Claim,
+    Sign,
+    Standing,
+    State,
+    moment,
+    standing,
+)
 from claudetm.adapters.sources.github.issues import Issues
 from claudetm.adapters.sources.github.tasks import Attempt
 from claudetm.adapters.sources.github.wording import Wording
@@ -97,7 +107,8 @@ class Holding:
         return held
 
     async def _written(self, named: Attempt, claims: Standing) -> Claim:
-        sign = Sign(self._me, named.turn, State.CLAIMING, int(claims.now))
+        linked = any(c.sign.linked for c in claims.of(self._me))
+        sign = Sign(self._me, named.turn, State.CLAIMING, int(claims.now), linked)
         body = self._wording.claiming(sign, claims.dead(self._me))
         said = await self._do(self._issues.say, named.number, sign, body)
         return Claim(int(said["id"]), "", sign, moment(str(said["updated_at"])))
@@ -187,6 +198,16 @@ class Holding:
             else:
                 await self._do(self._issues.edit, claim.id, sign, self._wording.given(sign, why))
         return not others
+
+    async def reopen(self, named: Attempt) -> None:
+        """Make an attempt that has ended, and was the last one, be given back."""
+        claims = await self.look(named.number)
+        ended = [c for c in claims.claims if c.sign.turn == named.turn and c.sign.state in ENDED]
+        if claims.turn != named.turn + 1:
+            return
+        for claim in ended:
+            sign = replace(claim.sign, state=State.GIVEN, beat=int(claims.now))
+            await self._do(self._issues.edit, claim.id, sign, self._wording.given(sign, "It is tried again."))
 
 
 def who(claim: Claim) -> str:

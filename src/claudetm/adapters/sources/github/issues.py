@@ -118,20 +118,24 @@ class Issues:
         """Put a label of ours on an issue, made where it is missing. Without leave to, the comment alone tells."""
         if not self._known(label):
             return
-        path = f"{self._at}/issues/{number}/labels"
-
-        def send() -> bool:
-            self.client.write("POST", path, {"labels": [label]})
-            return True
-
         try:
-            self._once.write(send, lambda: any(held["name"] == label for held in self.client.pages(path)) or None)
+            self.add(number, label)
         except NotFound:
             return
         except Unauthorised:
             raise
         except GithubRefused as refused:
             self._unlabelled(label, refused)
+
+    def add(self, number: int, label: str) -> None:
+        """Put a label on an issue."""
+        path = f"{self._at}/issues/{number}/labels"
+
+        def send() -> bool:
+            self.client.write("POST", path, {"labels": [label]})
+            return True
+
+        self._once.write(send, lambda: any(held["name"] == label for held in self.client.pages(path)) or None)
 
     def _known(self, label: str) -> bool:
         """Make sure that a label is there, once; return whether it is."""

@@ -1,7 +1,7 @@
 """The source on GitHub: a label makes an issue a task; one comment of ours is its claim, its progress and its result.
 
-Each call looks before it writes, so it may be made again after a kill. What a person takes back there is given up: by
-the label, by closing the issue, by deleting the claim twice.
+Each call looks before it writes, so it may be made again after a kill. What a person takes back there, by the label
+or by closing the issue, is given up; a claim that somebody deletes is written anew.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from claudetm.adapters.forge.github.client import GithubClient
+from claudetm.adapters.forge.github.client import GithubClient, GithubRefused
 from claudetm.adapters.forge.github.once import WAITS, Once
 from claudetm.adapters.forge.github.people import People
 from claudetm.adapters.sources.github.asking import Asking
 from claudetm.adapters.sources.github.claims import ENDED, Claim, Sign, Standing, State, moment
-from claudetm.adapters.sources.github.holding import Beat, Held, Holding, who
+from claudetm.adapters.sources.github.holding import Beat, Holding, who
 from claudetm.adapters.sources.github.issues import DONE, FAILED, WORKING, Issues
 from claudetm.adapters.sources.github.tasks import NAME, Attempt, Tasks, attempt, labels, priority, shown_title
 from claudetm.adapters.sources.github.wording import Harmless, Wording, state_of
@@ -80,7 +81,6 @@ class GithubIssues:
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._seen: dict[int, _Seen] = {}
         self._missing: set[int] = set()  # what we hold, and the last listing lacks
-        self._renewed: set[str] = set()  # whose claim was deleted, and written anew
 
     @property
     def name(self) -> str:
@@ -130,22 +130,35 @@ class GithubIssues:
         if (named := attempt(job)) is None:
             return Gone("no issue has that name")
         async with self._locks[named.number]:
-            return await self._claim(named)
+            try:
+                return await self._claim(named)
+            except GithubRefused as refused:
+                return Gone(str(refused))
 
     async def _claim(self, named: Attempt) -> ClaimOutcome:
         issue = await self._asking.do(self._issues.issue, named.number)
         if issue is None:
             return Gone("the issue is not there any more")
-        if why := self._tasks.over(issue) or await self._asking.do(self._tasks.why_not, issue):
-            return Gone(why)
         claims = await self._holding.look(named.number)
         if claims.turn != named.turn:
             return Gone(f"that attempt has ended; the label {self._settings.label}, put on it anew, makes another")
+        if why := await self._unfit(issue, named, claims.of(self._me)):
+            return Gone(why)
         taken = await self._holding.take(named, claims)
         if isinstance(taken, Taken):
             return taken
         await self._labelled(named.number, labels(issue), WORKING)
         return await self._asking.do(self._claimed, issue, named)
+
+    async def _unfit(self, issue: Mapping[str, Any], named: Attempt, mine: Sequence[Claim]) -> str:
+        """Return why an issue is not to be worked, or "". What a person took back while we were down is given up."""
+        linked = any(c.sign.linked for c in mine)
+        if mine and (why := self._veto(issue, self._tasks.mode(issue), linked=linked)):
+            await self._give(named, labels(issue), why)
+            return why
+        if mine:
+            return ""
+        return self._tasks.over(issue) or await self._asking.do(self._tasks.why_not, issue)
 
     def _claimed(self, issue: Mapping[str, Any], named: Attempt) -> Claimed:
         comments = self._issues.comments(named.number)
@@ -157,33 +170,37 @@ class GithubIssues:
         if (named := attempt(job.id)) is None:
             return False
         async with self._locks[named.number]:
-            held = await self._holding.found(named)
-            if held is None:
+            try:
+                return await self._keep(named, job)
+            except GithubRefused as refused:
+                _log.warning("issue %s is let go: %s", named.number, refused)
                 return False
-            if self._clock.now() - held.edited < BEAT and named.number not in self._missing:
-                return True
-            issue = await self._asking.do(self._issues.issue, named.number)
-            if issue is None:
-                return False
-            if why := self._veto(issue, job, held):
-                await self._give(named, labels(issue), why)
-                return False
-            beat = await self._holding.beat(named, held) if held.comment else Beat.VANISHED
-            return beat is Beat.KEPT or (beat is Beat.VANISHED and await self._renew(named, issue))
 
-    def _veto(self, issue: Mapping[str, Any], job: Job, held: Held) -> str:
-        """Return how a person has taken an issue back, or "". The merge of its last pull request closes it, too."""
-        linked = held.sign.linked or bool(held.link)
-        merged = job.mode is Mode.GOAL and linked and issue.get("state_reason") == "completed"
-        over = self._tasks.over(issue)
-        return "" if merged and issue["state"] != "open" else f"A person has taken it back: {over}." if over else ""
-
-    async def _renew(self, named: Attempt, issue: Mapping[str, Any]) -> bool:
-        """Claim an issue again whose claim a person deleted, once: deleted again, it is taken back."""
-        if named.id in self._renewed:
-            await self._give(named, labels(issue), "Its claim was deleted twice.")
+    async def _keep(self, named: Attempt, job: Job) -> bool:
+        held = await self._holding.found(named)
+        if held is None:
             return False
-        self._renewed.add(named.id)
+        if self._clock.now() - held.edited < BEAT and named.number not in self._missing:
+            return True
+        issue = await self._asking.do(self._issues.issue, named.number)
+        if issue is None:
+            return False
+        if why := self._veto(issue, job.mode, linked=held.sign.linked or bool(held.link)):
+            await self._give(named, labels(issue), why)
+            return False
+        beat = await self._holding.beat(named, held) if held.comment else Beat.VANISHED
+        return beat is Beat.KEPT or (beat is Beat.VANISHED and await self._renew(named))
+
+    def _veto(self, issue: Mapping[str, Any], mode: Mode, *, linked: bool) -> str:
+        """Return how a person has taken an issue back, or "". The merge of its last pull request closes it, too."""
+        merged = (
+            mode is Mode.GOAL and linked and issue["state"] != "open" and issue.get("state_reason") == "completed"
+        )
+        over = "" if merged else self._tasks.over(issue)
+        return f"a person has taken it back: {over}" if over else ""
+
+    async def _renew(self, named: Attempt) -> bool:
+        """Claim an issue again whose claim somebody deleted, unless another was faster."""
         claims = await self._holding.look(named.number)
         return claims.turn == named.turn and not isinstance(await self._holding.take(named, claims), Taken)
 
@@ -199,7 +216,8 @@ class GithubIssues:
                 return  # not ours any more: `keep` tells, and writes anew what was deleted
             held.note, held.link = note, note.link or held.link
             if note.stage != held.stage or self._clock.now() - held.edited >= SHOWN:
-                await self._holding.beat(named, held)
+                with self._passed_over(named):
+                    await self._holding.beat(named, held)
 
     # the end
 
@@ -212,7 +230,8 @@ class GithubIssues:
             if issue is None:
                 _log.warning("issue %s is gone, so its result is not told there", named.number)
                 return
-            await self._finish(named, labels(issue), result)
+            with self._passed_over(named):
+                await self._finish(named, labels(issue), result)
             self._holding.held.pop(named.id, None)
 
     async def _finish(self, named: Attempt, held: frozenset[str], result: Result) -> None:
@@ -240,7 +259,31 @@ class GithubIssues:
         async with self._locks[named.number]:
             issue = await self._asking.do(self._issues.issue, named.number)
             if issue is not None:
-                await self._give(named, labels(issue), why)
+                with self._passed_over(named):
+                    await self._give(named, labels(issue), why)
+
+    async def reopen(self, job: str) -> None:
+        """Let an attempt that has ended be one that was given back, and put the label on its issue again."""
+        if (named := attempt(job)) is None:
+            return
+        async with self._locks[named.number]:
+            issue = await self._asking.do(self._issues.issue, named.number)
+            if issue is None or issue["state"] != "open":
+                return
+            with self._passed_over(named):
+                await self._holding.reopen(named)
+                if self._settings.label not in labels(issue):
+                    await self._asking.do(self._issues.add, named.number, self._settings.label)
+                for label in sorted({DONE, FAILED} & labels(issue)):
+                    await self._asking.do(self._issues.take_off, named.number, label)
+
+    @contextmanager
+    def _passed_over(self, named: Attempt) -> Iterator[None]:
+        """Go on where GitHub refuses something of one issue: its conversation is locked, say."""
+        try:
+            yield
+        except GithubRefused as refused:
+            _log.warning("issue %s is told nothing more: %s", named.number, refused)
 
     async def _give(self, named: Attempt, held: frozenset[str], why: str) -> None:
         if await self._holding.give(named, why) and WORKING in held:

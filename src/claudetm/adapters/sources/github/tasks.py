@@ -71,10 +71,13 @@ class Tasks:
             return f"its author, {printable(who.name) or 'nobody'}, is not trusted: may not write here, nor is named"
         return ""
 
+    def mode(self, issue: Issue) -> Mode:
+        """Return how an issue is worked: as its label says, else as the settings do."""
+        return next((mode for name, mode in _MODES.items() if name in labels(issue)), self._mode)
+
     def job(self, issue: Issue, comments: Sequence[Mapping[str, Any]], named: Attempt) -> Job:
         """Return what is asked: the issue's words as they are now, and what trusted people said below it."""
-        title = shown_title(issue)
-        mode = next((mode for name, mode in _MODES.items() if name in labels(issue)), self._mode)
+        title, mode = shown_title(issue), self.mode(issue)
         return Job(
             named.id,
             NAME,
