@@ -11,13 +11,15 @@ import shlex
 import stat
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from claudetm.adapters.sources.task_document import Document, parse
-from terminal import CLAUDETM, Terminal, bytes_of, terminal
+from github_double.double import Double
+from terminal import CLAUDETM, Terminal, bytes_of, terminal, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -174,6 +176,139 @@ def test_what_differs_from_the_default_is_written_to_the_configuration(person: T
     (person.here / ".env").write_text("SEGO_PROJECT_ID=p1\n")
     assert person("monitor", "init", "--yes", "--source", "directory").returncode == 0
     assert json.loads((person.state / "config.json").read_text())["monitor"]["source"] == ["directory"]
+
+
+# --- Sego PM -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sego:
+    """A server that runs, and a key that it takes."""
+
+    url: str
+    key: str
+
+
+@pytest.fixture
+def sego(person: Terminal) -> Iterator[Sego]:
+    process = person.begin("monitor", "sego", "sandbox", "--port", "0")
+    pattern = r"SEGO_API_URL=(\S+) SEGO_API_KEY=(\S+)"
+    try:
+        yield Sego(*wait_for(lambda: re.search(pattern, person.output()), "a Sego server").groups())
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_the_wizard_takes_no_key_but_one_that_the_server_takes_and_shows_none(person: Terminal, sego: Sego) -> None:
+    (person.here / ".env").write_bytes(b"# mine\r\nOTHER='a b'")
+    answers = [
+        ("Where do tasks come from?", "sego\n"),
+        ("Where does Sego PM answer?", f"{sego.url}\n"),
+        ("API key: ", "sk-wrong\n"),
+        ("API key: ", f"{sego.key}\n"),
+        ("Which project?", "7\n"),
+        ("Which project?", "2\n"),
+    ]
+    seen, code = talk(person, ["monitor", "init"], answers)
+    assert code == 0, seen
+    assert "Sego refuses the API key" in seen
+    assert "There is no project 7 in the list" in seen
+    assert "  1  Greetings (demo), auto-task from 0.85" in seen
+    assert "auto-task is off in Quiet: `claudetm monitor sego enable` turns it on" in seen
+    assert sego.key not in seen
+    assert "sk-wrong" not in seen
+    written = f"\r\nSEGO_API_KEY={sego.key}\r\nSEGO_API_URL={sego.url}\r\nSEGO_PROJECT_ID=quiet"
+    assert (person.here / ".env").read_bytes() == b"# mine\r\nOTHER='a b'" + written.encode()
+    assert stat.S_IMODE((person.here / ".env").stat().st_mode) == 0o600
+    assert person.git("status", "--porcelain") == ""
+    again = [*answers[:1], ("answer?", "\n"), ("Enter keeps the one that is set): ", "\n"), ("Which project?", "\n")]
+    before = (person.here / ".env").stat()
+    assert talk(person, ["monitor", "init"], again)[1] == 0
+    assert (person.here / ".env").stat() == before
+
+
+def test_ctrl_c_after_the_key_leaves_no_file(person: Terminal, sego: Sego) -> None:
+    before = bytes_of(person.here)
+    questions = [("API key: ", f"{sego.key}\n"), ("Which project?", "\x03")]
+    wizard = ["monitor", "init", "--source", "sego", "--api-url", sego.url]
+    assert talk(person, wizard, questions)[1] == 1
+    assert bytes_of(person.here) == before
+
+
+def test_variables_and_options_are_enough(person: Terminal, sego: Sego) -> None:
+    init = ("monitor", "init", "--source", "sego", "--yes", "--json", "--api-url", sego.url)
+    done = person(*init, "--project-id", "demo", SEGO_API_KEY=sego.key)
+    assert done.returncode == 0, done
+    assert sego.key not in done.stdout + done.stderr
+    assert str(person.here / ".env") in json.loads(done.stdout)["components_created"]
+    assert f"SEGO_API_KEY={sego.key}\n" in (person.here / ".env").read_text()
+    listed = person("monitor", "init", "--yes", "--json")  # by what .env says now
+    assert (listed.returncode, json.loads(listed.stdout)["sources"]) == (0, ["sego"])
+
+
+def test_a_refused_key_an_unreachable_server_and_a_wrong_project_are_three_sentences(
+    person: Terminal, sego: Sego
+) -> None:
+    before = bytes_of(person.here)
+    init = ("monitor", "init", "--source", "sego", "--yes")
+    refused = person(*init, "--api-url", sego.url, SEGO_API_KEY="sk-wrong").stderr
+    nobody = person(*init, "--api-url", "http://127.0.0.1:9", SEGO_API_KEY=sego.key).stderr
+    project = person(*init, "--api-url", sego.url, "--project-id", "gone", SEGO_API_KEY=sego.key).stderr
+    assert refused.startswith("claudetm: Sego refuses the API key")
+    assert nobody.startswith("claudetm: Sego cannot be reached at http://127.0.0.1:9")
+    assert project.startswith("claudetm: There is no project gone at ")
+    assert "(there: demo, quiet)" in project
+    assert person(*init).stderr.startswith("claudetm: API key is required: set SEGO_API_KEY")
+    plain = person(*init, "--api-url", "http://sego.example.org", SEGO_API_KEY=sego.key).stderr
+    assert "unencrypted" in plain
+    assert bytes_of(person.here) == before
+
+
+def test_a_key_goes_into_no_file_that_git_tracks(person: Terminal, sego: Sego) -> None:
+    (person.here / ".env").write_text("OTHER=1\n")
+    person.git("add", "-f", ".env")
+    done = person("monitor", "init", "--source", "sego", "--yes", "--api-url", sego.url, SEGO_API_KEY=sego.key)
+    assert (done.returncode, "so a key in it would be committed: `git rm --cached .env`" in done.stderr) == (1, True)
+    assert (person.here / ".env").read_text() == "OTHER=1\n"
+    assert not (person.here / "tasks").exists()
+
+
+# --- GitHub issues -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def github(person: Terminal, tmp_path: Path) -> Iterator[Double]:
+    with Double(tmp_path / "github") as double:
+        double.create_repository("acme/widgets", {"README.md": "hello\n"}, people={"octo": "write", "eve": "read"})
+        person.git("remote", "add", "origin", double.url())
+        person.extra |= {"GH_TOKEN": double.token("octo"), "GITHUB_API_URL": double.api}
+        yield double
+
+
+@pytest.mark.usefixtures("github")
+def test_the_label_that_makes_an_issue_a_task_is_made(person: Terminal) -> None:
+    init = ("monitor", "init", "--source", "github", "--yes", "--json")
+    done = person(*init)
+    assert done.returncode == 0, done
+    assert "label claudetm of acme/widgets" in json.loads(done.stdout)["components_created"]
+    assert json.loads((person.state / "config.json").read_text())["monitor"]["source"] == ["github"]
+    assert json.loads(person(*init).stdout)["components_created"] == []
+
+
+@pytest.mark.usefixtures("github")
+def test_the_label_is_asked_for_and_nothing_is_made_at_github_after_a_no(person: Terminal) -> None:
+    answers = [("Where do tasks come from?", "github\n"), ("has no label claudetm. Make it?", "n\n")]
+    seen, code = talk(person, ["monitor", "init"], answers)
+    assert (code, "no issue can be a task without it" in seen) == (0, True), seen
+    asked = talk(person, ["monitor", "init", "--source", "github"], [("has no label claudetm. Make it?", "y\n")])
+    assert "made label claudetm of acme/widgets" in asked[0]
+
+
+def test_an_account_that_may_not_label_is_refused(person: Terminal, github: Double) -> None:
+    done = person("monitor", "init", "--source", "github", "--yes", GH_TOKEN=github.token("eve"))
+    assert (done.returncode, "may not label the issues of acme/widgets" in done.stderr) == (1, True), done
+    assert not (person.here / "tasks").exists()
 
 
 # --- the skill -----------------------------------------------------------------------------------------------
