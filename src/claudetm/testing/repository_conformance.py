@@ -85,6 +85,7 @@ class RepositoryConformance:
                 repo.adopt(name),
                 repo.bring(name, first),
                 repo.snapshot(name, "why"),
+                repo.keep(name, first),
                 repo.remove_untracked(name),
             ):
                 try:
@@ -149,6 +150,46 @@ class RepositoryConformance:
         state = await repo.state("c2")
         assert state.head == world.first
         assert state.clean
+
+    async def test_work_is_kept_once_and_kept_again_when_it_has_gone_on(self, world: RepositoryWorld) -> None:
+        """Asked again, the same ref; for another commit the next one, and the first stays."""
+        repo = world.repository
+        await repo.open_worktree("c1", BRANCH, world.first)
+        world.work("c1", {"a.txt": "a\n"})
+        head = await repo.adopt("c1")
+        kept = await repo.keep("c1", head)
+        assert kept.commit == head
+        assert kept.ref.startswith("refs/claudetm/")
+        assert await repo.keep("c1", head) == kept
+        world.work("c1", {"a.txt": "b\n"})
+        more = await repo.keep("c1", await repo.adopt("c1"))
+        assert more.ref != kept.ref
+
+    async def test_a_branch_is_kept_forward_only(self, world: RepositoryWorld) -> None:
+        """Made, found, moved on; what is not ahead of it is refused, naming where it stands."""
+        repo = world.repository
+        await repo.open_worktree("c1", BRANCH, world.first)
+        world.work("c1", {"a.txt": "a\n"})
+        one = await repo.adopt("c1")
+        world.work("c1", {"a.txt": "b\n"})
+        two = await repo.adopt("c1")
+        for commit in (one, one, two):
+            assert await repo.keep_branch("claudetm/task/t1", commit) == Pushed()
+        await repo.open_worktree("c2", "claudetm/task/t1", world.first)
+        world.work("c2", {"other.txt": "other\n"})
+        refused = await repo.keep_branch("claudetm/task/t1", await repo.adopt("c2"))
+        assert isinstance(refused, PushRefused)
+        assert refused.at == two
+
+    async def test_a_branch_that_is_kept_can_be_pushed_then(self, world: RepositoryWorld) -> None:
+        """Keeping is no push: it takes nothing from whether the branch may be made where it is pushed to."""
+        repo = world.repository
+        await repo.open_worktree("c1", BRANCH, world.first)
+        world.work("c1", {"a.txt": "a\n"})
+        head = await repo.adopt("c1")
+        assert await repo.keep_branch("claudetm/task/t2", head) == Pushed()
+        assert await repo.push("claudetm/task/t2", head) == Pushed()
+        assert await repo.branch_tip("claudetm/task/t2") == head
 
     async def test_nothing_to_lose_needs_no_snapshot(self, world: RepositoryWorld) -> None:
         """A fresh worktree gives None."""
