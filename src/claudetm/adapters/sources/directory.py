@@ -51,7 +51,7 @@ class DirectorySource:
         owner = settings.owner or f"{os.uname().nodename}:{settings.base.absolute()}"
         self._folder = TaskFolder(settings, clock.now)
         self._claims = Claims(settings.tasks, owner, clock.now)
-        self._place: tuple[int, int] | None = None
+        self._place = -1  # the folder, held open: its inode names no other as long as it is
         self._offered: frozenset[str] = frozenset()
         self._woken = asyncio.Event()
         self._watching: Watching | NotWatching | None = None
@@ -117,9 +117,7 @@ class DirectorySource:
 
     async def close(self) -> None:
         """Stop watching. The claims stay until the process ends."""
-        if self._watching is not None:
-            await asyncio.to_thread(self._watching.stop)
-            self._watching = None
+        self._leave()
         self._claims.close()
 
     # --- looking -------------------------------------------------------------------------------------------
@@ -212,17 +210,29 @@ class DirectorySource:
 
     def _prepare(self) -> None:
         """Make the folder where it is not there, and begin anew with one that came in its place."""
-        self._settings.tasks.mkdir(parents=True, exist_ok=True)
-        status = self._settings.tasks.stat()
-        place = status.st_dev, status.st_ino
-        if place == self._place:
+        tasks = self._settings.tasks
+        tasks.mkdir(parents=True, exist_ok=True)
+        if self._place >= 0 and os.path.samestat(os.fstat(self._place), tasks.stat()):
             return
-        if self._place is not None:
-            self._notice(f"{self._settings.tasks} was removed or replaced: the folder that is there now is watched.")
-        self._claims.prepare()
-        self._claims.tidy(self._folder.over)
+        place = os.open(tasks, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._claims.prepare()
+            self._claims.tidy(self._folder.over)
+        except BaseException:
+            os.close(place)
+            raise
+        if self._place >= 0:
+            self._notice(f"{tasks} was removed or replaced: the folder that is there now is watched.")
+        self._leave()
         self._place = place
-        self._unwatch()
+
+    def _leave(self) -> None:
+        """Let go of the folder that is no longer the one."""
+        if self._watching is not None:
+            self._watching.stop()
+        if self._place >= 0:
+            os.close(self._place)
+        self._watching, self._place = None, -1
 
     def _watch(self) -> None:
         if self._watching is not None:
@@ -233,11 +243,6 @@ class DirectorySource:
             self._notice(
                 f"{self._settings.tasks} cannot be watched ({self._watching.why}): it is looked at each second."
             )
-
-    def _unwatch(self) -> None:
-        if self._watching is not None:
-            self._watching.stop()
-            self._watching = None
 
     async def _wait(self) -> None:
         """Wait until something changed, and no longer than until the next look."""

@@ -76,6 +76,7 @@ class Waiting:
     found: Found | None = None
     since: float = 0.0
     state: Document | Flaw | Unsettled = field(default_factory=Unsettled)
+    came: bool = False  # it was whole once: what is saved after that changes nothing about when it came
 
     @property
     def settled(self) -> bool:
@@ -95,6 +96,7 @@ class TaskFolder:
         self._stamp: tuple[object, ...] = ()
         self._stamp_since = 0.0
         self._listed = float("-inf")
+        self._batch = (0, 0)  # the last listing that found something new, and the latest time of that
 
     def look(self) -> Sequence[Waiting]:
         """Return what has not ended, in the order in which it came. Raises OSError."""
@@ -145,11 +147,14 @@ class TaskFolder:
         self.listings, self._listed = self.listings + 1, now
         for name in [n for n, w in self._waiting.items() if n not in there or w.id in ended]:
             del self._waiting[name]
-        for name, job in there.items():
-            if job not in ended and name not in self._waiting:
-                waiting = Waiting(job, name, (self.listings, 0, name), 0.0)
-                if self._first_seen(waiting):
-                    self._waiting[name] = waiting
+        new = [
+            Waiting(job, name, (self.listings, 0, name), 0.0)
+            for name, job in there.items()
+            if job not in ended and name not in self._waiting
+        ]
+        self._waiting |= {waiting.name: waiting for waiting in new if self._first_seen(waiting)}
+        if times := [w.order[1] for w in self._waiting.values() if w.order[0] == self.listings]:
+            self._batch = self.listings, max(times)
 
     def _first_seen(self, waiting: Waiting) -> bool:
         """Note when a file came; return whether it is still there."""
@@ -157,7 +162,11 @@ class TaskFolder:
             stamp = (self._settings.tasks / waiting.name).lstat().st_mtime_ns
         except FileNotFoundError:
             return False
-        waiting.order, waiting.created = (waiting.order[0], stamp, waiting.name), stamp / 1e9
+        batch, latest = self._batch
+        # a listing that goes on while files come may miss an older one and find a newer
+        missed = latest - GRAIN_SECONDS * 1e9 < stamp <= latest
+        waiting.order = (batch if missed else waiting.order[0], stamp, waiting.name)
+        waiting.created = stamp / 1e9
         return True
 
     def _id(self, name: str) -> str:
@@ -198,6 +207,9 @@ class TaskFolder:
                     waiting.found, waiting.state = None, flaw  # looked at again: what forbids it may pass
                 case Content(data, certain) if certain or quiet >= UNSURE_SECONDS:
                     waiting.state = parse(data)
+                    if not waiting.came:
+                        waiting.order = (waiting.order[0], found.mtime_ns, waiting.name)
+                        waiting.created, waiting.came = found.mtime_ns / 1e9, True
                 case Content() | Unsettled():
                     pass
         return True

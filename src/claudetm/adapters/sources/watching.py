@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from watchdog.events import FileSystemEvent
     from watchdog.observers.api import BaseObserver
 
 
@@ -41,34 +41,44 @@ class NotWatching:
 def watch(folder: Path, wake: Callable[[], None]) -> Watching | NotWatching:
     """Call `wake` in this thread's event loop, soon after anything changes right in the folder."""
     try:
-        from watchdog.events import (
-            DirDeletedEvent,
-            FileClosedEvent,
-            FileCreatedEvent,
-            FileDeletedEvent,
-            FileModifiedEvent,
-            FileMovedEvent,
-            FileSystemEventHandler,
-        )
-        from watchdog.observers import Observer
+        return Watching(_observer(folder, wake))
     except ImportError:
         return NotWatching("watchdog is not installed (pip install 'claudetm[monitor]')")
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # the limits of the kernel: instances, watches, files, threads
+        return NotWatching(getattr(error, "strerror", None) or str(error))
+
+
+def _observer(folder: Path, wake: Callable[[], None]) -> BaseObserver:
+    """Return an observer that runs. Raises ImportError, OSError and RuntimeError."""
+    from watchdog import events
+    from watchdog.observers import Observer
+
     logging.getLogger("watchdog").setLevel(logging.ERROR)  # an overflow costs nothing: all is looked at anyway
     loop = asyncio.get_running_loop()
 
-    class Handler(FileSystemEventHandler):
-        def on_any_event(self, event: FileSystemEvent) -> None:
+    class Handler(events.FileSystemEventHandler):
+        def on_any_event(self, event: events.FileSystemEvent) -> None:
             del event  # whoever is woken looks for themselves
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(wake)
 
     # our own looking opens and closes files: those events are not asked for
-    wanted = [FileCreatedEvent, FileMovedEvent, FileModifiedEvent, FileClosedEvent, FileDeletedEvent, DirDeletedEvent]
+    wanted: list[type[events.FileSystemEvent]] = [
+        events.FileCreatedEvent,
+        events.FileMovedEvent,
+        events.FileModifiedEvent,
+        events.FileClosedEvent,
+        events.FileDeletedEvent,
+        events.DirDeletedEvent,
+    ]
     observer = Observer()
     try:
         observer.schedule(Handler(), str(folder), recursive=False, event_filter=wanted)
         observer.start()
-    except (OSError, RuntimeError) as error:
+    except BaseException:
         observer.unschedule_all()
-        return NotWatching(getattr(error, "strerror", None) or str(error))
-    return Watching(observer)
+        raise
+    return observer
