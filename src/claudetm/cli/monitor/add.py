@@ -120,12 +120,13 @@ def _written(places: Places, content: bytes, name: str, document: Document) -> P
     """Write the document under a free name, or the one that was given; return its path."""
     from claudetm.errors import UsageError
 
+    stems = [_given(name)] if name else _free(document)
     if not places.tasks.is_dir():
         places.create()
     draft = places.tasks / f".{os.urandom(8).hex()}.tmp"
     try:
         _write_draft(draft, content)
-        for stem in [_given(name)] if name else _free(document):
+        for stem in stems:
             target = places.tasks / f"{stem}.md"
             if not os.path.lexists(places.results / f"{stem}.json") and _appeared(draft, target):
                 _sync(places.tasks)
