@@ -20,6 +20,8 @@ MOST: Final = 60_000
 
 _LONG: Final = 20_000  # bytes of a summary or an error
 _SHORT: Final = 2_000  # of a note
+_NAME: Final = 100  # characters of a name
+_ARTIFACTS: Final = 50
 _ADDRESS: Final = re.compile(r"https?://[^\s<>()\[\]`\"'|]{1,300}")
 Harmless = Callable[[str], str]
 """Makes words that would call somebody or close an issue harmless."""
@@ -64,7 +66,7 @@ class Wording:
             sign,
             f"**claudetm: {'done' if good else 'failed'}** ({_who(sign)}).",
             " · ".join(filter(None, (score, _cost(output.cost_usd)))),
-            "\n".join(_artifact(a) for a in output.artifacts),
+            "\n".join(_artifact(a) for a in output.artifacts[:_ARTIFACTS]),
             self._quote(result.error, _LONG),
             self._quote(output.summary, _LONG),
             f"What the audit notes:\n\n{self._quote(output.notes, _LONG // 2)}" if output.notes.strip() else "",
@@ -79,7 +81,8 @@ class Wording:
 
 def code(text: str) -> str:
     """Return a name as code, on one line."""
-    return f"`{' '.join(printable(redact(text)).replace('`', chr(39)).split())[:100]}`"
+    plain = printable(redact(text[: 10 * _NAME])).replace("`", "'")
+    return f"`{' '.join(plain.split())[:_NAME]}`"
 
 
 def hour(at: float) -> str:
