@@ -261,6 +261,39 @@ def test_a_project_that_is_trusted_is_configured(bench: Bench) -> None:
     assert fired.exists()
 
 
+def skills(bench: Bench, *names: str) -> None:
+    """Give the project skills, each with a word of its own in its text."""
+    for name in names:
+        folder = bench.worktree / ".claude" / "skills" / name
+        folder.mkdir(parents=True)
+        text = f"---\nname: {name}\ndescription: How work is done here\n---\nThe word is {CANARY}-{name}.\n"
+        (folder / "SKILL.md").write_text(text)
+
+
+def using(skill: str) -> Scenario:
+    """Return a worker that loads a skill, and is done once it has read it; else blocked."""
+    told = {"role": "worker", "subject": "c1.t1", "contains": [f"{CANARY}-{skill}."], "turns": [DONE]}
+    asks = {"role": "worker", "subject": "c1.t1", "turns": [{"use": [{"Skill": {"skill": skill}}]}, BLOCKED]}
+    return parse(json.dumps({"name": "test", "sessions": [told, asks]}), "test.yaml")
+
+
+def test_a_session_loads_the_skill_that_it_was_told_of_where_the_project_is_trusted(contained: Bench) -> None:
+    contained.settings["trust_project_settings"] = True
+    skills(contained, "tidy")
+    report = contained.play(using("tidy"), contained.request(skill="tidy"))
+    assert (report.outcome, report.answer, report.denied) == (Outcome.ANSWERED, {"outcome": "done"}, ())
+
+
+@pytest.mark.parametrize(("trusted", "told_of"), [(True, "other"), (True, ""), (False, "tidy")])
+def test_no_other_skill_is_loaded_and_none_of_a_project_that_is_not_trusted(
+    bench: Bench, trusted: bool, told_of: str
+) -> None:
+    bench.settings["trust_project_settings"] = trusted
+    skills(bench, "tidy", "other")
+    report = bench.play(using("tidy"), bench.request(skill=told_of))
+    assert (report.outcome, report.answer) == (Outcome.ANSWERED, {"outcome": "blocked"})
+
+
 def test_a_worker_commits_in_a_worktree_of_the_run_s_clone(contained: Bench) -> None:
     clone = contained.root / "run" / "clone"
     git = ["git", "-C", str(clone), "-c", "user.name=a", "-c", "user.email=a@b"]

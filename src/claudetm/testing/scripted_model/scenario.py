@@ -36,6 +36,7 @@ TOOLS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
     "Grep": (frozenset({"pattern"}), frozenset({"path", "glob", "output_mode", "-i", "-n", "head_limit"})),
     "Read": (frozenset({"file_path"}), frozenset({"offset", "limit"})),
     "Write": (frozenset({"file_path", "content"}), frozenset()),
+    "Skill": (frozenset({"skill"}), frozenset({"args"})),
 }
 """The tools a turn can use: the inputs each needs, and those it may have besides. StructuredOutput takes any."""
 
