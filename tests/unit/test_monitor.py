@@ -8,10 +8,14 @@ from itertools import pairwise
 
 import pytest
 
+from claudetm.intake.commands import Hands, take
 from claudetm.intake.monitor import Ending
 from claudetm.intake.policy import MonitorPolicy
+from claudetm.intake.writer import QueueWriter
 from claudetm.ports.dispatch import AwaitsPerson, Died, Done, Failed, Stopped, TryAgain, WorkOutcome
 from claudetm.ports.source import Job, Lane, Note, Output, Status
+from claudetm.ports.store import Command
+from claudetm.testing.memory import MemoryJournal
 from claudetm.testing.memory_dispatch import Working
 from claudetm.testing.memory_source import MemoryPlace, MemorySource
 from claudetm.testing.virtual_time import run
@@ -724,6 +728,41 @@ def test_retry_lets_a_failed_job_run_again_and_keeps_the_old_result() -> None:
         assert world.dispatch.retried == ["a"]
         assert world.results.kept["a"].retries == 1
         assert world.state["commands"] == {"c1": ""}
+        await stopped(monitor, running)
+
+    run(main())
+
+
+def test_what_is_retried_while_its_source_is_busy_begins_anew_once_it_answers() -> None:
+    async def main() -> None:
+        world = outcomes(Failed("blocked"), DONE)
+        world.place.add("a")
+        running = started(monitor := world.monitor())
+        await until(lambda: not world.queue().jobs and world.results.kept)
+        world.place.busy_until = world.clock.now() + 500
+        world.inbox.send("retry", "c1", job="a")
+        await until(lambda: world.place.items["a"].ended)
+        await until(lambda: world.results_of("a") == ["completed"])
+        assert world.clock.now() >= world.place.busy_until
+        await stopped(monitor, running)
+
+    run(main())
+
+
+def test_what_was_retried_while_no_monitor_ran_is_told_to_its_source_at_the_start() -> None:
+    async def main() -> None:
+        world = outcomes(Failed("blocked"), DONE)
+        world.place.add("a")
+        running = started(monitor := world.monitor())
+        await until(lambda: not world.queue().jobs and world.results.kept)
+        await stopped(monitor, running)
+        writer = QueueWriter(MemoryJournal(world.lines["one"]), world.clock, lambda: None)
+        hands = Hands(writer, world.dispatch, world.results, {}, world.said.append)
+        await take(hands, Command("c1", "retry", {"job": "a"}))
+        assert world.results.kept == {}
+        running = started(monitor := world.monitor())
+        await until(lambda: world.results_of("a") == ["completed"])
+        assert world.results.kept["a"].retries == 1
         await stopped(monitor, running)
 
     run(main())

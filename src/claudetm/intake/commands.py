@@ -6,6 +6,7 @@ The command is journalled before its effects, which are looked up and made again
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from claudetm.errors import ClaudetmError
@@ -81,7 +82,8 @@ async def _begin_anew(hands: Hands, id_: str) -> None:
         asking = hands.askings.get(source)
         if asking is not None and isinstance(asking.source, Reopening):
             await asking.ask(asking.source.reopen(id_))
-        hands.results.replace(id_)
+        if id_ in hands.writer.queue.again:  # else it has begun in the meantime
+            hands.results.replace(id_)
         if asking is not None:
             asking.look.set()
     except (*UNASKABLE, ClaudetmError) as error:
@@ -89,7 +91,16 @@ async def _begin_anew(hands: Hands, id_: str) -> None:
 
 
 async def finish_retries(hands: Hands) -> None:
-    """Make the effects of commands that were journalled and then cut short."""
+    """Make the effects of commands that were journalled and then cut short, or that a source could not be told."""
     for id_ in list(hands.writer.queue.again):
         if hands.results.ended(id_):
             await _begin_anew(hands, id_)
+
+
+async def tell_of_retries(hands: Hands) -> None:
+    """Tell the sources what was retried while no monitor ran; each passes over what is not its own."""
+    for asking in hands.askings.values():
+        if isinstance(asking.source, Reopening):
+            for id_ in list(hands.writer.queue.again):
+                with suppress(*UNASKABLE):
+                    await asking.ask(asking.source.reopen(id_))

@@ -134,7 +134,6 @@ class Monitor:
 
     async def _start(self) -> None:
         self._name_strays()
-        await commands.finish_retries(self._ports_of_commands())
         for tending in self._tendings:
             for forever in (tending.sweeps, tending.hints, tending.keeps):
                 self._spawn(forever())
@@ -239,7 +238,10 @@ class Monitor:
 
     async def _looks(self) -> None:
         """See at each poll whether what waits for a person can go on. Never returns."""
+        hands = self._ports_of_commands()
+        await commands.tell_of_retries(hands)
         while True:
+            await commands.finish_retries(hands)
             for entry in self.writer.queue.held:
                 if entry.waiting and entry.id not in self._places:
                     await self._look(entry)
