@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from claudetm.intake import transitions as queue
 from claudetm.workflow.transitions import CHANGE, RUN, Table, diagram
 from commands_reference import exit_codes, reference
 from configuration_reference import settings
@@ -39,6 +40,7 @@ def _table(title: str, table: Table) -> str:
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "diagram": diagram,
     "tables": _tables,
+    "queue": queue.markdown,
     "commands": reference,
     "exit-codes": exit_codes,
     "settings": settings,
