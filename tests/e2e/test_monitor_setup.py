@@ -522,3 +522,80 @@ def test_a_unit_of_the_machine_says_whose_it_is(person: Terminal) -> None:
         person("monitor", "service", verb, "--system", "--name", "not-there")
     assert "systemctl [--no-ask-password] [show]" in told(person)  # and not that of a user
     assert "[--user] [--no-ask-password]" not in told(person)
+
+
+# --- doctor --------------------------------------------------------------------------------------------------
+
+
+def examined(person: Terminal, **extra: str) -> dict[str, tuple[str, str]]:
+    """Return how each check of the monitor came out, and what it found and advises."""
+    ended = person("doctor", "--json", **extra)
+    assert ended.stderr == ""
+    ours = ("monitor", "Sego", ".env", "file events", "linger")
+    found = [f for f in json.loads(ended.stdout) if f["name"].startswith(ours)]
+    return {f["name"]: (f["state"], f"{f['found']} | {f['remedy']}") for f in found}
+
+
+def test_doctor_says_nothing_of_a_monitor_that_nobody_set_up(person: Terminal) -> None:
+    assert examined(person) == {}
+
+
+def test_doctor_looks_at_the_folders_and_at_whether_a_monitor_runs(person: Terminal) -> None:
+    person("monitor", "init", "--yes")
+    found = examined(person)
+    assert {name: state for name, (state, _) in found.items()} == {
+        "monitor": "warning",
+        "monitor folders": "ok",
+        "file events": "ok",
+    }
+    assert "tasks from directory" in found["monitor"][1]
+    assert "it does not run | claudetm monitor, or claudetm monitor service install" in found["monitor"][1]
+    (person.here / "results").rmdir()
+    assert "results is not there yet | claudetm monitor init" in examined(person)["monitor folders"][1]
+    (person.here / "results").touch()
+    assert examined(person)["monitor folders"][0] == "warning"
+
+
+def test_doctor_looks_at_the_service_that_works_here(person: Terminal) -> None:
+    person("monitor", "init", "--yes")
+    person("monitor", "service", "install", "--yes", "--no-linger")
+    found = examined(person)
+    assert found["monitor service"] == ("ok", "claudetm-monitor is active, running | ")
+    assert (found["linger"][0], "loginctl enable-linger" in found["linger"][1]) == ("warning", True)
+    (managers(person) / "absent").touch()
+    assert examined(person)["monitor service"][0] == "failure"
+
+
+def test_doctor_asks_sego_for_the_key_the_project_and_the_stream(person: Terminal, sego: Sego) -> None:
+    init = ("monitor", "init", "--source", "sego", "--yes", "--api-url", sego.url, "--project-id")
+    person(*init, "demo", SEGO_API_KEY=sego.key)
+    found = examined(person)
+    assert {n: found[n][0] for n in (".env", "Sego PM key", "Sego PM project", "Sego PM stream")} == {
+        ".env": "ok",
+        "Sego PM key": "ok",
+        "Sego PM project": "ok",
+        "Sego PM stream": "ok",
+    }
+    assert "auto-task is on, from an AI confidence of 0.85" in found["Sego PM project"][1]
+    (person.here / ".env").chmod(0o644)
+    person(*init, "quiet", SEGO_API_KEY=sego.key)
+    (person.here / ".env").chmod(0o644)
+    found = examined(person)
+    assert found["Sego PM project"] == ("warning", "Quiet: auto-task is off | claudetm monitor sego enable")
+    assert (found[".env"][0], "chmod 600" in found[".env"][1]) == ("warning", True)
+    refused = examined(person, SEGO_API_KEY="sk-wrong")
+    assert (refused["Sego PM key"][0], "Sego PM project" in refused) == ("failure", False)
+    nobody = examined(person, SEGO_API_URL="http://127.0.0.1:9")
+    assert (nobody["Sego PM"][0], "the monitor goes on asking" in nobody["Sego PM"][1]) == ("warning", True)
+
+
+def test_doctor_asks_github_for_the_label_and_the_right_to_comment(person: Terminal, github: Double) -> None:
+    person("monitor", "init", "--source", "github", "--yes")
+    assert examined(person)["monitor issues"] == ("ok", "acme/widgets, label claudetm | ")
+    other = examined(person, CLAUDETM_MONITOR_LABEL="robot")["monitor issues"]
+    assert other == (
+        "warning",
+        "acme/widgets, label robot, which is not there | claudetm monitor init --source github",
+    )
+    refused = examined(person, GH_TOKEN=github.token("eve"))["monitor issues"]
+    assert (refused[0], "may not label the issues" in refused[1]) == ("failure", True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from claudetm.doctor import account, github, machine, orphans, repository, state
+from claudetm.doctor import account, github, machine, monitor, orphans, repository, state
 from claudetm.doctor.finding import Finding, State, fail, refused
 from claudetm.doctor.place import Check, Place
 from claudetm.errors import ClaudetmError
@@ -47,6 +47,11 @@ CHECKS: Final[Mapping[str, Check]] = {
     "checks": repository.checks,
     "forge": github.forge,
     "GitHub": github.github,
+    "monitor": monitor.monitor,
+    "monitor folders": monitor.folders,
+    "monitor issues": monitor.issues,
+    "Sego PM": monitor.sego,
+    "monitor service": monitor.service,
     "state": state.state,
     "journal": state.journal,
     "forge journal": state.forge_journal,

@@ -17,6 +17,7 @@ from claudetm.errors import ClaudetmError, RepositoryError
 if TYPE_CHECKING:
     from claudetm.adapters.forge.github.place import Hosted
     from claudetm.adapters.git.user_repository import UserRepository
+    from claudetm.bootstrap.monitor_settings import MonitorSettings
     from claudetm.config import Resolved
 
 
@@ -92,6 +93,15 @@ class Place:
         said: list[str] = []
         found = forge_used(self.settings, self.user, said.append)
         return found, "".join(said).removeprefix("forge: ")
+
+    @cached_property
+    def monitor(self) -> MonitorSettings | None:
+        """The settings of a monitor here; None where nobody has set one up. Raises ClaudetmError."""
+        from claudetm.bootstrap.monitor_settings import monitor_settings
+
+        found = monitor_settings(where=self.where, look=True)
+        said = any(where != "default" for name, where in found.origins.items() if name.startswith("monitor.s"))
+        return found if said or found.places.state.is_dir() else None
 
     @cached_property
     def runs(self) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from claudetm.bootstrap.service import manager_of, variables_file
 from claudetm.cli.monitor.setup import ask_yes, at_a_terminal
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ app = typer.Typer(help="Run the monitor as a service of systemd or launchd.")
 _SYSTEM: Final[Any] = typer.Option(False, "--system", help="Of the whole machine, not of your account; as root.")
 _NAME: Final[Any] = typer.Option("", "--name", help="Tells several services apart: claudetm-monitor-NAME.")
 _YES: Final[Any] = typer.Option(False, "-y", "--yes", help="Ask nothing: yes to all.")
-_SYSTEM_VARIABLES: Final = Path("/etc/claudetm")
 
 OFFERED: Final = ("ANTHROPIC_", "SEGO_", "CLAUDETM_")
 """How the names begin of the variables that a service is offered."""
@@ -52,7 +52,7 @@ def install(
 
     wish = Wish(working_dir, tuple(arguments or ()), user, start, dry_run, linger)
     asked = Asked(tuple(env or ()), yes, as_json)
-    done = installed(_manager(name, system=system), wish, asked)
+    done = installed(manager_of(name, system=system), wish, asked)
     if as_json:
         print(json.dumps(done, indent=2, ensure_ascii=False))
 
@@ -106,7 +106,7 @@ def status(
     as_json: bool = typer.Option(False, "--json", help="Print as JSON."),
 ) -> None:
     """Say whether the service runs, what it does, and what is amiss."""
-    manager = _manager(name, system=system)
+    manager = manager_of(name, system=system)
     manager.refuse_absent()
     data = standing(manager, system=system)
     if as_json:
@@ -157,29 +157,11 @@ def standing(manager: Manager, *, system: bool) -> dict[str, Any]:
     }
 
 
-def variables_file(service: str, *, system: bool) -> Path:
-    """Return where the variables of a service stand."""
-    from claudetm.config import user_file
-
-    return (_SYSTEM_VARIABLES if system else user_file().parent) / f"{service}.env"
-
-
-def _manager(name: str, *, system: bool) -> Manager:
-    """Return the manager of this machine, which need not run."""
-    from claudetm.adapters.service.described import NAME
-    from claudetm.adapters.service.launchd import Launchd
-    from claudetm.adapters.service.systemd import Systemd
-    from claudetm.bootstrap.monitor_places import refuse_monitor_name
-
-    unit = f"{NAME}-{name}" if refuse_monitor_name(name) else NAME
-    return Launchd(unit, system) if sys.platform == "darwin" else Systemd(unit, system)
-
-
 def _installed(name: str, *, system: bool) -> Manager:
     """Return the manager of a service of ours that is installed. Raises ClaudetmError."""
     from claudetm.errors import UsageError
 
-    manager = _manager(name, system=system)
+    manager = manager_of(name, system=system)
     manager.refuse_absent()
     refuse_foreign(manager)
     if not manager.file.exists():
