@@ -48,7 +48,7 @@ class TinyWorkers:
     async def work(self, job: Job, told: Callable[[Note], None], stop: asyncio.Event) -> WorkOutcome:
         told(Note("working", "It works."))
         done, lock = (self._root / "workers" / f"{job.id}.{end}" for end in ("done", "lock"))
-        while not (descriptor := _locked(lock)):
+        while not (descriptor := _locked(lock)):  # noqa: ASYNC110 - a lock of another process
             await asyncio.sleep(0.002)
         try:
             if done.exists():
