@@ -134,6 +134,40 @@ def test_a_task_that_is_edited_keeps_its_place(place: Place) -> None:
     assert (again[0].title, again[0].created) == ("New", first[0].created)
 
 
+def test_a_task_that_is_away_while_it_is_saved_keeps_its_place(place: Place) -> None:
+    path = place.put("task-a.md", age=5)
+    place.put("task-b.md", age=3)
+    source = place.source()
+    first = listed(source)
+    path.rename(place.tasks / "task-a.md~")
+    away = listed(source)
+    assert [(o.id, o.why_not) for o in away] == [("task-a", "task-a.md: it is still being written"), ("task-b", "")]
+    place.put("task-a.md", "Do it better")
+    place.clock.time += 0.4
+    again = listed(source)
+    assert [(o.id, o.created, o.why_not) for o in again] == [(o.id, o.created, "") for o in first]
+    path.unlink()
+    listed(source)
+    place.clock.time += 0.5
+    assert [o.id for o in listed(source)] == ["task-b"]
+
+
+def test_a_save_under_way_is_awaited_by_a_claim(place: Place) -> None:
+    path = place.put("task-a.md")
+    source = place.source()
+    listed(source)
+    saved = place.tasks / "task-a.md~"
+    path.rename(saved)
+
+    async def claimed() -> object:
+        claim = asyncio.ensure_future(source.claim("task-a"))
+        await asyncio.sleep(0)
+        saved.rename(path)
+        return await claim
+
+    assert isinstance(asyncio.run(claimed()), Claimed)
+
+
 def test_what_has_a_result_is_no_longer_offered_until_that_is_removed(place: Place) -> None:
     place.put("task-a.md")
     place.end("task-a")
@@ -525,6 +559,8 @@ def test_a_folder_that_is_removed_is_made_again_and_that_is_said(place: Place) -
     source = place.source()
     job = claim(source, "task-a")
     place.tasks.rename(place.root / "old")
+    listed(source)
+    place.clock.time += 1
     assert listed(source) == []
     assert place.notices == [f"{place.tasks} was removed or replaced: the folder that is there now is watched."]
     assert asyncio.run(source.keep(job))

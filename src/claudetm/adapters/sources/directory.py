@@ -69,19 +69,16 @@ class DirectorySource:
         return offers
 
     async def claim(self, job: str) -> ClaimOutcome:
-        """Take the flock on the job's claim, then read its file as it is now."""
+        """Take the flock on the job's claim, then read its file as it is now; a save under way is awaited shortly."""
         with self._asked():
             self._prepare()
-            if gone := self._gone(job):
-                return gone
+            if self._folder.ended(job) or self._folder.one(job) is None:
+                return self._gone(job)
             match self._claims.take(job):
                 case Taken() as taken:
                     return taken
                 case Held(deaths):
-                    outcome = self._read(job, deaths)
-            if not isinstance(outcome, Claimed):
-                self._claims.release(job)
-            return outcome
+                    return await self._claimed(job, deaths)
 
     async def keep(self, job: Job) -> bool:
         """Return whether the claim is ours. Nothing need be shown: the flock lasts as long as this process."""
@@ -154,18 +151,29 @@ class DirectorySource:
 
     # --- claiming ------------------------------------------------------------------------------------------
 
-    def _gone(self, job: str) -> Gone | None:
+    def _gone(self, job: str) -> Gone:
         if self._folder.ended(job):
             return Gone(f"{self._settings.result(job)} is there already")
-        if self._folder.over(job):
-            return Gone(f"{self._settings.tasks / job}{self._settings.suffix} is not there any more")
-        return None
+        return Gone(f"{self._settings.tasks / job}{self._settings.suffix} is not there any more")
+
+    async def _claimed(self, job: str, deaths: int) -> ClaimOutcome:
+        """Return what comes of a claim that is ours, and end it where nothing does."""
+        outcome: ClaimOutcome = Taken("somebody who is writing it")
+        try:
+            for _ in range(_ATTEMPTS):
+                if not isinstance(outcome := self._read(job, deaths), Taken):
+                    break
+                await self._clock.sleep(SETTLE_SECONDS)
+        finally:
+            if not isinstance(outcome, Claimed):
+                self._claims.release(job)
+        return outcome
 
     def _read(self, job: str, deaths: int) -> ClaimOutcome:
-        """Return what comes of a claim that is ours: whoever had it before may have ended the job."""
+        """Return what the file says now: whoever had the claim before may have ended the job."""
         waiting = self._folder.one(job)
         if waiting is None or self._folder.ended(job):
-            return self._gone(job) or Gone("it is not there any more")
+            return self._gone(job)
         match waiting.state:
             case Unsettled():
                 return Taken("somebody who is writing it")
@@ -261,6 +269,7 @@ class DirectorySource:
 
 _TOGETHER: Final = 0.02  # seconds
 _STAGE: Final = 100  # characters
+_ATTEMPTS: Final = 10  # at a file that is just being saved
 
 
 def _takeable(offers: Sequence[Offer]) -> frozenset[str]:

@@ -21,6 +21,7 @@ from claudetm.ports.source import Mode, refuse_name, slug
 PATTERN: Final = "task-*.md"
 QUIET_SECONDS: Final = 0.3  # without a change, before a file that nobody has open is whole
 UNSURE_SECONDS: Final = 2.0  # the same where the kernel cannot tell whether somebody has it open
+LOST_SECONDS: Final = 0.5  # for which a file is away while an editor puts the new one in its place
 EMPTY_SECONDS: Final = 60.0  # after which an empty file is no longer called one that is being written
 LISTING_SECONDS: Final = 60.0
 GRAIN_SECONDS: Final = 2.0  # by which the coarsest of file systems stamps a folder
@@ -76,6 +77,7 @@ class Waiting:
     found: Found | None = None
     since: float = 0.0
     state: Document | Flaw | Unsettled = field(default_factory=Unsettled)
+    lost: float | None = None  # since when there is no such file
     came: bool = False  # it was whole once: what is saved after that changes nothing about when it came
 
     @property
@@ -112,7 +114,10 @@ class TaskFolder:
         return sorted(self._waiting.values(), key=lambda w: w.order)
 
     def one(self, job: str) -> Waiting | None:
-        """Return one job as it is now, its file read anew; None where there is no such file."""
+        """Return one job as it is now, its file read anew; None where there is no such file.
+
+        A file that has just gone is unsettled for a moment, like one that is being written.
+        """
         name = job + self._settings.suffix
         if refuse_name(job) or not self._settings.matches(name):
             return None
@@ -145,7 +150,7 @@ class TaskFolder:
         ended = {name.removesuffix(".json") for name in _names(self._settings.results) if name.endswith(".json")}
         there = {name: self._id(name) for name in _names(self._settings.tasks) if self._settings.matches(name)}
         self.listings, self._listed = self.listings + 1, now
-        for name in [n for n, w in self._waiting.items() if n not in there or w.id in ended]:
+        for name in [name for name, waiting in self._waiting.items() if waiting.id in ended]:
             del self._waiting[name]
         new = [
             Waiting(job, name, (self.listings, 0, name), 0.0)
@@ -183,10 +188,11 @@ class TaskFolder:
             return True
         match find(self._settings.tasks, waiting.name):
             case Absent():
-                return False
+                return self._lost(waiting, now)
             case Flaw() as flaw:
-                waiting.found, waiting.state = None, flaw
+                waiting.found, waiting.state, waiting.lost = None, flaw, None
             case Found() as found:
+                waiting.lost = None
                 if found != waiting.found or not waiting.since <= now:
                     waiting.found, waiting.since, waiting.state = found, now, Unsettled()
                 if anew or not waiting.settled or not found.size:
@@ -202,7 +208,7 @@ class TaskFolder:
         elif quiet >= self._settings.quiet:
             match read(found):
                 case Absent():
-                    return False
+                    return self._lost(waiting, now)
                 case Flaw() as flaw:
                     waiting.found, waiting.state = None, flaw  # looked at again: what forbids it may pass
                 case Content(data, certain) if certain or quiet >= UNSURE_SECONDS:
@@ -213,6 +219,13 @@ class TaskFolder:
                 case Content() | Unsettled():
                     pass
         return True
+
+    def _lost(self, waiting: Waiting, now: float) -> bool:
+        """Keep a place for a file that has just gone, as some editors save; return whether it is still kept."""
+        waiting.found, waiting.state = None, Unsettled()
+        if waiting.lost is None or not waiting.lost <= now:
+            waiting.lost = waiting.since = now
+        return now - waiting.lost < LOST_SECONDS
 
 
 def _names(folder: Path) -> Iterator[str]:
