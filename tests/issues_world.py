@@ -57,11 +57,10 @@ class GithubIssuesWorld:
         *,
         token: str = "",
         mode: Mode = Mode.SESSION,
-        accounts: Sequence[str] = (),
         trusted: Sequence[str] = (),
         skew: float = 0.0,
     ) -> GithubIssues:
-        settings = GithubIssuesSettings(monitor, LABEL, mode, tuple(trusted), tuple(accounts))
+        settings = GithubIssuesSettings(monitor, LABEL, mode, tuple(trusted))
         clock = SkewedClock(self.clock, skew)
         client = GithubClient(
             self.github.api, token or self.token, spacing=0.0, patience=2.0, clock=clock.now, sleep=lambda _: None

@@ -35,7 +35,7 @@ def claim(monitor: str, state: State = State.WORKING, turn: int = 1) -> Sign:
 
 
 def of(*comments: dict[str, Any]) -> Standing:
-    return standing(comments, {"octo"}, NOW)
+    return standing(comments, "Octo", lambda c: c["user"]["login"] == "ada", NOW)
 
 
 def test_of_the_living_the_lowest_number_has_the_issue_however_they_are_told() -> None:
@@ -56,9 +56,14 @@ def test_what_was_given_back_or_has_ended_is_no_claim() -> None:
     assert (ended.open, ended.turn) == ((), 2)
 
 
-def test_a_claim_of_an_account_that_is_not_ours_is_none() -> None:
+def test_a_claim_of_somebody_who_is_not_listened_to_is_none() -> None:
     assert of(told(1, claim("evil"), by="eve")).claims == ()
-    assert len(standing([told(1, claim("theirs"), by="Ada")], {"octo", "ada"}, NOW).alive) == 1
+
+
+def test_a_monitor_of_the_same_name_is_another_where_its_account_is() -> None:
+    found = of(told(1, claim("one"), by="ada"), told(2, claim("one")))
+    assert [c.by for c in found.others("one")] == ["ada"]
+    assert [c.by for c in found.of("one")] == ["octo"]
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,19 @@
 """Who has an issue, told from its comments. Pure: REST's values in, claims out.
 
-A claim is a comment by an account of ours that ends in our marker. It lives while it is edited: its age is counted by
-GitHub's own clock alone. Of those alive the lowest number has the issue, so one that comes late never wins.
+A claim is a comment by somebody who is listened to that ends in our marker. It lives while it is edited, by GitHub's
+own clock. Of those alive the lowest number has the issue, so one that comes late never wins.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from claudetm.adapters.forge.github.reviews import mark, marked
+from claudetm.adapters.forge.github.reviews import mark, marked, same
 
 EXPIRY: Final = 900.0
 """Seconds after the last edit for which a claim lives."""
@@ -32,6 +32,9 @@ class State(StrEnum):
     DONE = "done"
     FAILED = "failed"
 
+
+Hears = Callable[[Mapping[str, Any]], bool]
+"""Tells whether a comment's author is listened to."""
 
 LIVE: Final = frozenset({State.CLAIMING, State.WORKING})
 ENDED: Final = frozenset({State.DONE, State.FAILED})
@@ -61,18 +64,24 @@ class Claim:
     by: str  # the account
     sign: Sign
     updated: float
+    ours: bool = True  # by our own account
+
+    def of(self, monitor: str) -> bool:
+        """Whether it is a monitor's of our account."""
+        return self.ours and self.sign.monitor == monitor
 
     def alive(self, now: float) -> bool:
         """Whether its monitor has shown itself lately."""
         return self.sign.state in LIVE and now - self.updated < EXPIRY
 
 
-def claim_of(comment: Mapping[str, Any], accounts: Collection[str]) -> Claim | None:
-    """Return the claim that a comment is, None for any other. `accounts` are ours, in small letters."""
+def claim_of(comment: Mapping[str, Any], us: str, hears: Hears) -> Claim | None:
+    """Return the claim that a comment is, None for any other. `us` is our account."""
     by = str((comment.get("user") or {}).get("login") or "")
-    if by.casefold() not in accounts or (sign := sign_of(str(comment.get("body") or ""))) is None:
+    ours = same(by, us)
+    if (sign := sign_of(str(comment.get("body") or ""))) is None or not (ours or hears(comment)):
         return None
-    return Claim(int(comment["id"]), by, sign, moment(str(comment["updated_at"])))
+    return Claim(int(comment["id"]), by, sign, moment(str(comment["updated_at"])), ours)
 
 
 def sign_of(body: str) -> Sign | None:
@@ -118,24 +127,22 @@ class Standing:
 
     def others(self, monitor: str) -> tuple[Claim, ...]:
         """Return the living claims of other monitors."""
-        return tuple(c for c in self.alive if c.sign.monitor != monitor)
+        return tuple(c for c in self.alive if not c.of(monitor))
 
     def of(self, monitor: str) -> tuple[Claim, ...]:
         """Return a monitor's own open claims: more than one where an answer was lost."""
-        return tuple(c for c in self.open if c.sign.monitor == monitor)
+        return tuple(c for c in self.open if c.of(monitor))
 
     def dead(self, monitor: str) -> tuple[Claim, ...]:
         """Return other monitors' claims that were worked on and have run out."""
         return tuple(
-            c
-            for c in self.open
-            if c.sign.monitor != monitor and c.sign.state is State.WORKING and not c.alive(self.now)
+            c for c in self.open if not c.of(monitor) and c.sign.state is State.WORKING and not c.alive(self.now)
         )
 
 
-def standing(comments: Iterable[Mapping[str, Any]], accounts: Collection[str], now: float) -> Standing:
+def standing(comments: Iterable[Mapping[str, Any]], us: str, hears: Hears, now: float) -> Standing:
     """Return what an issue's comments come to; what strangers forge is none of them."""
-    found = [claim for comment in comments if (claim := claim_of(comment, accounts)) is not None]
+    found = [claim for comment in comments if (claim := claim_of(comment, us, hears)) is not None]
     return Standing(tuple(sorted(found, key=lambda c: c.id)), now)
 
 

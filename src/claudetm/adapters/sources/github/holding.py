@@ -17,6 +17,7 @@ from claudetm.adapters.sources.github.claims import (
     EXPIRY,
     LIVE,
     Claim,
+    Hears,
     Sign,
     Standing,
     State,
@@ -58,15 +59,15 @@ class Holding:
     """The claims of one monitor."""
 
     def __init__(
-        self, issues: Issues, wording: Wording, asking: Asking, clock: Clock, monitor: str, others: Collection[str]
+        self, issues: Issues, wording: Wording, asking: Asking, clock: Clock, monitor: str, hears: Hears
     ) -> None:
-        """Take the monitor's id, and the accounts besides its own whose claims count."""
+        """Take the monitor's id, and who besides its own account may claim: everybody who is listened to."""
         self._issues = issues
         self._wording = wording
         self._do = asking.do
         self._clock = clock
         self._me = monitor
-        self._others = others
+        self._hears = hears
         self.held: dict[str, Held] = {}
 
     # reading
@@ -76,9 +77,8 @@ class Holding:
         return self.of(self._issues.comments(number))
 
     def of(self, comments: Collection[Mapping[str, Any]]) -> Standing:
-        """Return what comments come to that were read just now. Blocks where our account is not known yet."""
-        accounts = {name.casefold() for name in (self._issues.client.login, *self._others)}
-        return standing(comments, accounts, self._issues.client.moment)
+        """Return what comments come to that were read just now. Blocks where an author is not known yet."""
+        return standing(comments, self._issues.client.login, self._hears, self._issues.client.moment)
 
     async def look(self, number: int) -> Standing:
         """Return what an issue's comments come to now."""
@@ -166,7 +166,7 @@ class Holding:
         if (held := self.held.get(named.id)) is not None:
             return held
         claims = await self.look(named.number)
-        own = [c for c in claims.claims if c.sign.monitor == self._me and c.sign.turn == named.turn]
+        own = [c for c in claims.claims if c.of(self._me) and c.sign.turn == named.turn]
         if claims.turn != named.turn or (own and own[-1].sign.state not in LIVE):
             return None
         if not own:

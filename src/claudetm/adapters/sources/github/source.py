@@ -36,13 +36,12 @@ SETTLED: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class GithubIssuesSettings:
-    """What a user can set. `accounts` are those of other monitors; of nobody else a claim counts."""
+    """What a user can set. `trusted` are accounts that are listened to besides those that may write."""
 
     monitor_id: str  # tells this monitor from others, and stays the same when it starts again
     label: str = "claudetm"
     mode: Mode = Mode.GOAL
     trusted: tuple[str, ...] = ()
-    accounts: tuple[str, ...] = ()
     skill: str = ""
 
 
@@ -77,7 +76,7 @@ class GithubIssues:
         people = People(client, repository, lambda: settings.trusted, clock.now)
         self._tasks = Tasks(people, settings.label, settings.mode, settings.skill)
         self._wording = Wording(settings.label, harmless)
-        self._holding = Holding(self._issues, self._wording, self._asking, clock, self._me, settings.accounts)
+        self._holding = Holding(self._issues, self._wording, self._asking, clock, self._me, self._tasks.hears)
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._seen: dict[int, _Seen] = {}
         self._missing: set[int] = set()  # what we hold, and the last listing lacks
@@ -237,7 +236,7 @@ class GithubIssues:
     async def _finish(self, named: Attempt, held: frozenset[str], result: Result) -> None:
         claims = await self._holding.look(named.number)
         of_turn = [c for c in claims.claims if c.sign.turn == named.turn]
-        mine = [c for c in of_turn if c.sign.monitor == self._me and c.sign.state is not State.GIVEN]
+        mine = [c for c in of_turn if c.of(self._me) and c.sign.state is not State.GIVEN]
         if not any(c.sign.state in ENDED for c in of_turn):
             if claims.others(self._me) and not any(c.alive(claims.now) for c in mine):
                 _log.warning("issue %s is another monitor's by now, so its result is not told there", named.number)

@@ -75,6 +75,10 @@ class Tasks:
         """Return how an issue is worked: as its label says, else as the settings do."""
         return next((mode for name, mode in _MODES.items() if name in labels(issue)), self._mode)
 
+    def hears(self, said: Mapping[str, Any]) -> bool:
+        """Whether the author of a comment is listened to."""
+        return self._people.hears(_author(said))
+
     def job(self, issue: Issue, comments: Sequence[Mapping[str, Any]], named: Attempt) -> Job:
         """Return what is asked: the issue's words as they are now, and what trusted people said below it."""
         title, mode = shown_title(issue), self.mode(issue)
