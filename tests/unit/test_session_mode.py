@@ -91,6 +91,7 @@ def test_a_session_is_worked_audited_and_kept_as_a_snapshot_without_any_pull_req
     assert world.repository.snapshots[run.kept.ref] == run.kept.commit == run.audit.commit
     assert (run.kept.branch, run.kept.pushed, run.summary) == ("", False, "It greets.")
     assert untouched(world)
+    assert not world.forge.reads
 
 
 def test_with_a_branch_the_commits_themselves_are_kept_on_it() -> None:

@@ -241,9 +241,12 @@ class _Look:
         self._failed_at = (0, 0.0)  # the run's seq and the time at the last
 
     async def refresh(self) -> None:
-        """Read every pull request of a change that is under way, if anything may have changed."""
+        """Read every pull request of a change that is under way, if anything may have changed.
+
+        Without a goal there is none, and the forge is left alone: the local one would make a base to merge into.
+        """
         run = self._context.run
-        if not self.stale or run.phase is not Phase.WORKING:
+        if not self.stale or run.phase is not Phase.WORKING or run.mode is not Mode.GOAL:
             return
         numbers = [c.number for c in run.active.values() if c.number]
         self.pulls = await self._context.forge.read(numbers)
@@ -253,7 +256,7 @@ class _Look:
         """Return what the forge's branch has come to, once nothing more will be merged into it; else ""."""
         run = self._context.run
         if run.mode is not Mode.GOAL:
-            return ""  # nothing is merged: the forge has no branch of the run's
+            return ""
         due = run.settled if run.phase is Phase.WORKING else run.phase is Phase.VERIFYING and run.reverify
         return await self._context.forge.base() if due else ""
 
