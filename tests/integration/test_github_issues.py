@@ -526,7 +526,7 @@ async def test_only_trusted_peoples_remarks_go_along_and_none_of_ours(world: Git
 async def test_labels_say_the_mode_and_the_priority(world: GithubIssuesWorld) -> None:
     late = world.task("Later", "", "priority: low")
     soon = world.task("Now", "", "priority: high", "claudetm: goal")
-    assert [o.priority for o in await world.source().list()] == [1, -1]
+    assert [o.priority for o in await world.source().list()] == [10, -10]
     assert (await claimed(world.source(), f"issue-{soon}")).mode is Mode.GOAL
     assert (await claimed(world.source(), f"issue-{late}")).mode is Mode.SESSION
 

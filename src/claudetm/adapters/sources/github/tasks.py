@@ -19,7 +19,7 @@ from claudetm.redact import printable
 NAME: Final = "github"
 _ID: Final = re.compile(r"issue-(?P<number>[1-9]\d{0,9})(?:-try-(?P<turn>[2-9]|[1-9]\d{1,5}))?")
 _MODES: Final = {"claudetm: session": Mode.SESSION, "claudetm: goal": Mode.GOAL}
-_PRIORITIES: Final = {"priority: high": -1, "priority: low": 1}
+_PRIORITIES: Final = {"priority: high": -10, "priority: low": 10}  # as in tasks of a directory
 _REMARKS: Final = 50  # of people, the newest
 
 Issue = Mapping[str, Any]
