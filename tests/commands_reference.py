@@ -110,6 +110,11 @@ NOTES: Final[Mapping[str, Note]] = {
     "monitor tasks": Note("claudetm monitor tasks task-0001", QUEUE),
     "monitor queue": Note("claudetm monitor queue", QUEUE),
     "monitor add": Note('claudetm monitor add "Say hello to strangers too"', NOTHING, "a file in `tasks/`"),
+    "monitor apply": Note(
+        "claudetm monitor apply task-0001",
+        "the task's journal and its snapshot",
+        "the files of your checkout and its index; nothing is committed",
+    ),
     "monitor retry": Note(
         "claudetm monitor retry task-0001", QUEUE, "`state/`, and the result's file goes to `results/replaced/`"
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,27 @@ def test_a_session_is_worked_scored_and_kept_and_applied(person: Terminal) -> No
     assert {"working", "auditing"} <= {note.stage for note in notes}
     assert notes[-1].cost_usd > 0
     status = person("--task", "task-1", "status")
-    assert "verified" in status.stdout, status
+    assert "the work is kept as" in status.stdout, status
     assert person("status").returncode == 1  # the user's own run is another, and there is none
     assert "Greet a stranger" in (person.here / ".claude-task-master" / "tasks" / "task-1" / "goal.txt").read_text()
+
+    applied_in_one_step_or_not_at_all(person, snapshot)
+
+
+def applied_in_one_step_or_not_at_all(person: Terminal, snapshot: str) -> None:
+    file = person.here / "greet" / "greet.py"
+    was = file.read_text()
+    file.write_text(f"{was}# mine\n")
+    refused = person("monitor", "apply", "task-1")
+    assert refused.returncode == 1
+    assert "greet/greet.py" in refused.stderr
+    assert f"git merge {snapshot}" in refused.stderr
+    assert file.read_text() == f"{was}# mine\n"
+    file.write_text(was)
+    assert "written: greet/greet.py" in person("monitor", "apply", "task-1").stdout
+    assert "stranger" in file.read_text()
+    assert json.loads(person("monitor", "apply", "task-1", "--json").stdout)["written"] == []
+    assert person("monitor", "apply", "other").returncode == 1
 
 
 def test_a_question_is_answered_and_nothing_is_changed(person: Terminal) -> None:

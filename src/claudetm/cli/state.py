@@ -45,6 +45,12 @@ def of_task() -> StateDirectory | None:
     return find() if _chosen else None
 
 
+def task_state(task: str) -> StateDirectory:
+    """Return the state directory of a monitor's task in this repository. UsageError without one."""
+    _chosen[:] = [task]
+    return find()
+
+
 def here() -> Path:
     """Return the working directory. UsageError when it was removed."""
     try:

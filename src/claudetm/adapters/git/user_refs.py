@@ -96,7 +96,7 @@ class UserRefs:
         if not here:
             return NotLanded(f"{target} is checked out in {at.worktree}", command)
         if landing.begun:
-            take_back(self._in_checkout, self.root, {self._own_git_dir(), self.git_dir}, at.commit, landing.begun)
+            take_back(self.in_checkout, self.root, {self._own_git_dir(), self.git_dir}, at.commit, landing.begun)
         if reason := self._unclean():
             return NotLanded(reason, command)
         landing.begin(commit)
@@ -111,10 +111,10 @@ class UserRefs:
 
     def _unclean(self) -> str:
         """Return why the user's checkout must be left alone, or ""."""
-        listed = self._in_checkout("status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=dirty")
+        listed = self.in_checkout("status", "--porcelain", "-z", "--untracked-files=no", "--ignore-submodules=dirty")
         if changed := [os.fsdecode(row[3:]) for row in listed.split(b"\0") if row]:
             return f"the checkout has uncommitted changes ({', '.join(changed[:3])})"
-        own = self._in_checkout("rev-parse", "--absolute-git-dir").decode(errors="surrogateescape").strip()
+        own = self.in_checkout("rev-parse", "--absolute-git-dir").decode(errors="surrogateescape").strip()
         busy = [
             n for n in ("MERGE_HEAD", "rebase-merge", "rebase-apply", "CHERRY_PICK_HEAD") if Path(own, n).exists()
         ]
@@ -126,7 +126,7 @@ class UserRefs:
         original = self._own_git_dir() / "ORIG_HEAD"
         before = original.read_bytes() if original.exists() else None
         try:
-            self._in_checkout("merge", *options, commit_id(commit), inherits=(landing.descriptor,))
+            self.in_checkout("merge", *options, commit_id(commit), inherits=(landing.descriptor,))
         except GitFailed as e:
             original.unlink(missing_ok=True)  # git writes it before it looks whether it can move
             if before is not None:
@@ -136,9 +136,9 @@ class UserRefs:
 
     def _own_git_dir(self) -> Path:
         """Return the git directory of the user's own worktree, which may be a linked one."""
-        return Path(os.fsdecode(self._in_checkout("rev-parse", "--absolute-git-dir").removesuffix(b"\n")))
+        return Path(os.fsdecode(self.in_checkout("rev-parse", "--absolute-git-dir").removesuffix(b"\n")))
 
-    def _in_checkout(self, *arguments: str, stdin: bytes = b"", inherits: tuple[int, ...] = ()) -> bytes:
+    def in_checkout(self, *arguments: str, stdin: bytes = b"", inherits: tuple[int, ...] = ()) -> bytes:
         """Run git in the user's worktree, under their own configuration (their filters apply), hooks off."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         environment |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
