@@ -58,9 +58,10 @@ class GithubIssuesWorld:
         token: str = "",
         mode: Mode = Mode.SESSION,
         trusted: Sequence[str] = (),
+        accounts: Sequence[str] = (),
         skew: float = 0.0,
     ) -> GithubIssues:
-        settings = GithubIssuesSettings(monitor, LABEL, mode, tuple(trusted))
+        settings = GithubIssuesSettings(monitor, LABEL, mode, tuple(trusted), tuple(accounts))
         clock = SkewedClock(self.clock, skew)
         client = GithubClient(
             self.github.api, token or self.token, spacing=0.0, patience=2.0, clock=clock.now, sleep=lambda _: None

@@ -179,6 +179,13 @@ async def test_a_monitor_of_another_account_counts_where_that_may_write(world: G
     assert await world.opened("ours").claim(job) == Taken("monitor theirs of ada")
 
 
+async def test_a_monitor_of_an_app_counts_where_it_is_named(world: GithubIssuesWorld) -> None:
+    job = await world.add("Do it")
+    world.github.comment(number(job), f"Mine.\n\n{Sign('theirs', 1, State.WORKING, 1).line}", "helper[bot]")
+    assert await eligible(world.source()) == [job]
+    assert await world.opened("ours", accounts=["helper[bot]"]).claim(job) == Taken("monitor theirs of helper[bot]")
+
+
 # --- kills, and answers that never come -------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
@@ -151,4 +151,5 @@ def github_source(
         refuse_unfit(ground, token)
         if not ground.label:
             notice(f"issues: {ground.repository} has no label {settings.label} yet; make it, then put it on an issue")
-    return GithubIssues(client_of(place, token), place.repository, settings, clock, harmless=harmless)
+    heard = replace(settings, trusted=(*settings.trusted, *resolved["reviews.trusted"]))
+    return GithubIssues(client_of(place, token), place.repository, heard, clock, harmless=harmless)

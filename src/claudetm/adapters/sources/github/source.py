@@ -17,6 +17,7 @@ from typing import Any, Final
 from claudetm.adapters.forge.github.client import GithubClient, GithubRefused
 from claudetm.adapters.forge.github.once import WAITS, Once
 from claudetm.adapters.forge.github.people import People
+from claudetm.adapters.forge.github.reviews import same
 from claudetm.adapters.sources.github.asking import Asking
 from claudetm.adapters.sources.github.claims import ENDED, Claim, Sign, Standing, State, moment
 from claudetm.adapters.sources.github.holding import Beat, Holding, who
@@ -36,12 +37,16 @@ SETTLED: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class GithubIssuesSettings:
-    """What a user can set. `trusted` are accounts that are listened to besides those that may write."""
+    """What a user can set. `trusted` are accounts that are listened to besides those that may write.
+
+    `accounts` are those of other monitors, whose claims count also where they are not listened to: an app's, say.
+    """
 
     monitor_id: str  # tells this monitor from others, and stays the same when it starts again
     label: str = "claudetm"
     mode: Mode = Mode.GOAL
     trusted: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
     skill: str = ""
 
 
@@ -76,10 +81,14 @@ class GithubIssues:
         people = People(client, repository, lambda: settings.trusted, clock.now)
         self._tasks = Tasks(people, settings.label, settings.mode, settings.skill)
         self._wording = Wording(settings.label, harmless)
-        self._holding = Holding(self._issues, self._wording, self._asking, clock, self._me, self._tasks.hears)
+        self._holding = Holding(self._issues, self._wording, self._asking, clock, self._me, self._claims_count)
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._seen: dict[int, _Seen] = {}
         self._missing: set[int] = set()  # what we hold, and the last listing lacks
+
+    def _claims_count(self, comment: Mapping[str, Any]) -> bool:
+        login = str((comment.get("user") or {}).get("login") or "")
+        return any(same(login, other) for other in self._settings.accounts) or self._tasks.hears(comment)
 
     @property
     def name(self) -> str:
