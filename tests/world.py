@@ -95,6 +95,10 @@ async def honest(world: World, request: SessionRequest) -> SessionReport:
                 for i in world.criteria_in(request.prompt)
             ]
             return answered({"results": judged})
+        case Role.AUDITOR:
+            return answered({"score": 100, "notes": "", "findings": [], "examined": ["everything"]})
+        case Role.ANALYST:
+            return answered({"answer": "It greets.", "evidence": ["README.md:1: hello"]})
 
 
 def change_of(request: SessionRequest) -> str:

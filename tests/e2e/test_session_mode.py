@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from claudetm.adapters.store.journal import FileJournal
 from claudetm.workflow.run import Run, fold
+from integration.git_server import TOKEN, GitServer, serving
+from integration.repositories import git
 from terminal import Terminal, terminal
 
 pytestmark = pytest.mark.e2e
@@ -116,6 +119,53 @@ def test_killed_in_the_middle_it_is_carried_on_to_the_same_end(person: Terminal,
     subjects = person.git("log", "--format=%s", f"main..{run.kept.ref}").splitlines()
     assert subjects == ["Test that a stranger is greeted", "Greet a stranger"]
     assert [e["data"]["score"] for e in person.events() if e["type"].startswith("Audit")] == [40, 95]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
+    with serving(tmp_path_factory.mktemp("hosted")) as host:
+        yield host
+
+
+def at_github(person: Terminal, server: GitServer, token: str) -> Path:
+    """Let the repository be one of a GitHub server on this machine; return what it is there."""
+    name = person.here.parent.name
+    there = server.create("acme", name, person.here)
+    person.git("remote", "add", "origin", server.address("acme", name))
+    person.extra |= {
+        "CLAUDETM_GITHUB_API_URL": f"{server.url}/api/v3",
+        "GH_TOKEN": token,
+        "GH_ENTERPRISE_TOKEN": token,
+    }
+    return there
+
+
+def test_a_pushed_branch_is_at_the_remote_and_the_target_stays_where_it_was(
+    person: Terminal, server: GitServer
+) -> None:
+    there = at_github(person, server, TOKEN)
+    before = git(there, "rev-parse", "main")
+    ended = drive(person, task="greet", commit=True, push=True, settings={"session.audit": False})
+    assert ended.returncode == 0, ended.stderr
+    kept = run_of(person).kept
+    assert kept is not None
+    assert (kept.branch, kept.pushed) == ("claudetm/task/greet", True)
+    assert git(there, "rev-parse", "claudetm/task/greet") == kept.commit
+    assert git(there, "rev-parse", "main") == before
+    assert "the work is kept on claudetm/task/greet and pushed" in ended.stdout
+    assert TOKEN not in (person.state / "journal.jsonl").read_text()
+
+
+@pytest.mark.parametrize(("token", "why"), [("", "there is no token for"), ("ghp_reader", ""), ("ghp_unknown", "")])
+def test_a_push_that_nobody_is_let_in_for_is_refused_at_the_start(
+    person: Terminal, server: GitServer, token: str, why: str
+) -> None:
+    at_github(person, server, token)
+    refused = drive(person, task="greet", commit=True, push=True)
+    assert refused.returncode == 1
+    assert why in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
+    assert not person.state.exists()
 
 
 def test_work_that_stays_below_the_threshold_is_kept_and_said_to_be_insufficient(person: Terminal) -> None:

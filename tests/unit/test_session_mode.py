@@ -23,7 +23,7 @@ from claudetm.workflow.stages import Phase, Stage
 from world import Killed, World, answered, change_of, play, work
 
 BRANCH: Final = "claudetm/task/t1"
-ON_A_BRANCH: Final = {"keep": {"branch": BRANCH, "remote": {}}}
+ON_A_BRANCH: Final[dict[str, Any]] = {"keep": {"branch": BRANCH, "remote": {}}}
 POLICY: Final = Policy(poll_seconds=30.0, verify=False, audit_rounds=3, audit_threshold=80)
 
 
