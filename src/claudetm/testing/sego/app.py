@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -66,10 +67,10 @@ def _items(path: str, api: _Api, kind: str) -> list[Route]:
     """Return the reading and the moving of one kind of thing."""
 
     async def read(request: Request) -> Response:
-        return JSONResponse(_there(getattr(api.sandbox, kind), request.path_params["id"]))
+        return JSONResponse(_there(getattr(api.sandbox, kind), _id(request)))
 
     async def move(request: Request) -> Response:
-        item = _there(getattr(api.sandbox, kind), request.path_params["id"])
+        item = _there(getattr(api.sandbox, kind), _id(request))
         body = await _body(request)
         for name in ("status", "expectedStatus"):
             if body.get(name, "BACKLOG" if name != "status" else None) not in {*_STATUSES[kind], "BACKLOG"}:
@@ -91,7 +92,8 @@ class _Door:
         self._sandbox.asked.append((request.method, request.url.path, request.headers.get("last-event-id", "")))
         given = request.headers.get("authorization", "")
         if compare_digest(given.encode(), f"Bearer {self._sandbox.key}".encode()):
-            await self._app(scope, receive, send)
+            # The path as it was sent: an id may hold a slash.
+            await self._app({**scope, "path": scope["raw_path"].decode()}, receive, send)
         else:
             await _error(401, "the key is not known")(scope, receive, send)
 
@@ -143,10 +145,10 @@ class _Api:
         return _page(request, "projects", list(self.sandbox.projects.values()))
 
     async def project(self, request: Request) -> Response:
-        return JSONResponse(_there(self.sandbox.projects, request.path_params["id"]))
+        return JSONResponse(_there(self.sandbox.projects, _id(request)))
 
     async def auto_task(self, request: Request) -> Response:
-        project = _there(self.sandbox.projects, request.path_params["id"])
+        project = _there(self.sandbox.projects, _id(request))
         body = await _body(request)
         threshold = body.get("threshold", project["autoTask"]["threshold"])
         if not isinstance(body.get("enabled"), bool) or not _share(threshold):
@@ -167,22 +169,22 @@ class _Api:
         return _page(request, "conversations", self._of_project(request, self.sandbox.conversations))
 
     def _of_project(self, request: Request, items: dict[str, Item]) -> list[Item]:
-        project = _there(self.sandbox.projects, request.path_params["id"])
+        project = _there(self.sandbox.projects, _id(request))
         return _of_status(request, [i for i in items.values() if i["projectId"] == project["id"]])
 
     async def list_comments(self, request: Request) -> Response:
-        return _page(request, "comments", _there(self.sandbox.comments, request.path_params["id"]))
+        return _page(request, "comments", _there(self.sandbox.comments, _id(request)))
 
     async def list_messages(self, request: Request) -> Response:
-        return _page(request, "messages", _there(self.sandbox.messages, request.path_params["id"]))
+        return _page(request, "messages", _there(self.sandbox.messages, _id(request)))
 
     async def comment(self, request: Request) -> Response:
-        task = _there(self.sandbox.tasks, request.path_params["id"])
+        task = _there(self.sandbox.tasks, _id(request))
         text = _text(await _body(request))
         return self._once(request, lambda: self.sandbox.add_comment(task["id"], text, "claudetm"))
 
     async def tell_progress(self, request: Request) -> Response:
-        task = _there(self.sandbox.tasks, request.path_params["id"])
+        task = _there(self.sandbox.tasks, _id(request))
         body = await _body(request)
         if task["status"] != "IN_PROGRESS":
             raise Moved
@@ -190,13 +192,13 @@ class _Api:
         return Response(status_code=204)
 
     async def analysis(self, request: Request) -> Response:
-        asked = _there(self.sandbox.requests, request.path_params["id"])
+        asked = _there(self.sandbox.requests, _id(request))
         body = await _body(request)
         _text(body)
         return self._once(request, lambda: self.sandbox.analyse(asked, body))
 
     async def reply(self, request: Request) -> Response:
-        talk = _there(self.sandbox.conversations, request.path_params["id"])
+        talk = _there(self.sandbox.conversations, _id(request))
         body = await _body(request)
         _text(body)
         if body.get("replyTo") not in {m["id"] for m in self.sandbox.messages[talk["id"]]}:
@@ -206,7 +208,7 @@ class _Api:
     def _once(self, request: Request, make: Callable[[], Item]) -> Response:
         key = request.headers.get("idempotency-key", "")
         known = (request.url.path, key)
-        if not key or known not in self.sandbox.done:
+        if not key or not self.sandbox.knows_repeats or known not in self.sandbox.done:
             made = (201, make())
             if key:
                 self.sandbox.done[known] = made
@@ -215,7 +217,7 @@ class _Api:
         return JSONResponse(item, status)
 
     async def stream(self, request: Request) -> Response:
-        project = _there(self.sandbox.projects, request.path_params["id"])
+        project = _there(self.sandbox.projects, _id(request))
         last = request.headers.get("last-event-id", "")
         begin = int(last) if last.isdecimal() else len(self.sandbox.events)
         return StreamingResponse(self._events(project["id"], begin), media_type="text/event-stream")
@@ -246,6 +248,10 @@ class _Api:
         came = woken.is_set()
         woken.clear()
         return came
+
+
+def _id(request: Request) -> str:
+    return unquote(request.path_params["id"])
 
 
 def _there(items: dict[str, Any], id_: str) -> Any:

@@ -20,11 +20,12 @@ class Moved(Exception):  # noqa: N818 - a fact about what was asked to be moved
 
 @dataclass
 class Sandbox:
-    """One server. `keeps_claims` and `checks_status` make it one that knows less of what is assumed."""
+    """One server. What it keeps, checks and knows can be less than what is assumed."""
 
     key: str = "sandbox"
     keeps_claims: bool = True  # whether `claimedBy` is a field there
     checks_status: bool = True  # whether `expectedStatus` is minded
+    knows_repeats: bool = True  # whether `Idempotency-Key` is minded
     heartbeat: float = 15.0  # seconds between two comments in a stream
     projects: dict[str, Item] = field(default_factory=dict)
     tasks: dict[str, Item] = field(default_factory=dict)
@@ -67,7 +68,7 @@ class Sandbox:
     def add_comment(self, task: str, text: str, author: str = "you") -> Item:
         """Comment on a task."""
         comment = {
-            "id": f"{task}-{len(self.comments[task]) + 1}",
+            "id": f"k{sum(map(len, self.comments.values())) + 1}",
             "text": text,
             "author": {"id": author, "name": author},
             "createdAt": self.now(),

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from claudetm.adapters.sources.sego.claims import CONVERSATION, REQUEST, TASK, Claims, marked, marker
 from claudetm.adapters.sources.sego.client import Answer, Client, Missing
 from claudetm.adapters.sources.sego.shapes import IN_REVIEW, Message, Person
-from claudetm.ports.source import Job, Result, Status
+from claudetm.ports.source import Job, Result, Status, slug
 from claudetm.redact import redact
 
 LONGEST: Final = 20_000  # characters of what is posted
@@ -35,7 +35,7 @@ class Reports:
         if not await self._told(task, about):
             text = f"{words(result)}\n\n{marker('result', about, result.status)}"
             path = self._client.path("comments", task=task)
-            await self._client.post(path, {"text": text}, f"claudetm-{job.id}-{about}")
+            await self._client.post(path, {"text": text}, f"claudetm-{slug(job.id)}-{about}")
         await self._claims.end(TASK, task, IN_REVIEW)
 
     async def request(self, job: Job, result: Result) -> None:
@@ -46,7 +46,7 @@ class Reports:
         path = self._client.path("analysis", request=str(job.handle["id"]))
         done = result.status is Status.COMPLETED
         text = (answer_of(result) if done else "") or words(result)
-        await self._client.post(path, _answer(result, text), f"claudetm-{job.id}-{result.completed!r}")
+        await self._client.post(path, _answer(result, text), f"claudetm-{slug(job.id)}-{result.completed!r}")
 
     async def conversation(self, job: Job, result: Result) -> None:
         """Post the reply, once; the client reads nothing of what went wrong."""
@@ -56,7 +56,7 @@ class Reports:
         failed = result.status is not Status.COMPLETED
         text = UNANSWERED if failed else answer_of(result) or UNANSWERED
         body = {**_answer(result, text), "replyTo": message}
-        await self._client.post(self._client.path("messages", conversation=talk), body, f"claudetm-{job.id}")
+        await self._client.post(self._client.path("messages", conversation=talk), body, f"claudetm-{slug(job.id)}")
 
     async def messages(self, talk: str) -> list[Message]:
         """Return the messages of a conversation, in order; what cannot be read is left out."""

@@ -48,7 +48,8 @@ def paths_of(changed: Mapping[str, str]) -> Paths:
         if name not in usual:
             raise ConfigError(f"Sego has no path {name!r}; there are {', '.join(usual)}")
         needed = re.findall(r"\{\w*\}", usual[name])
-        if not re.fullmatch(r"/[^\s?#]*", path) or sorted(re.findall(r"\{\w*\}", path)) != needed:
+        plain, there = re.sub(r"\{\w*\}", "", path), re.findall(r"\{\w*\}", path)
+        if not re.fullmatch(r"/(?!/)[^\s?#{}]*", plain) or sorted(there) != needed:
             raise ConfigError(f"The path {name} of Sego is {path!r}; write it like {usual[name]}")
     return Paths(**changed)
 

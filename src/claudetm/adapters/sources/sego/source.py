@@ -110,13 +110,14 @@ class SegoSource:
         """Return why what waits is not taken, None where it is."""
         match free.held:
             case Task() as task:
+                if why := self._listing.why_not(task, await self._project(task.project_id)):
+                    return Gone(why)
                 text = jobs.task_text(task)
                 if not text.strip():
                     return Refused("it has neither a title nor a description")
-                if (size := len(text.encode())) > jobs.LONGEST_TEXT:
-                    return Refused(f"its text has {size} bytes; {jobs.LONGEST_TEXT} is the most")
-                why = self._listing.why_not(task, await self._project(task.project_id))
-                return Gone(why) if why else None
+                size = len(text.encode())
+                wrong = f"its text has {size} bytes; {jobs.LONGEST_TEXT} is the most"
+                return Refused(wrong) if size > jobs.LONGEST_TEXT else None
             case Conversation(last_message_id=last) if last != ref.message:
                 return Gone("it is answered, or a later message has come")
             case _:
