@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import resource
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -189,6 +190,30 @@ def test_a_mistake_is_listed_with_its_line_and_the_task_is_taken_once_that_is_me
     place.clock.time += 1
     assert why(source) == {"task-a": ""}
     assert claim(source, "task-a").settings == {"limits.cost_usd": 5.0}
+
+
+def test_a_monitor_says_once_what_is_wrong_and_again_when_that_changes(place: Place) -> None:
+    path = place.put("task-a.md", "---\nbugdet: 5\n---\nDo it")
+    place.put("task-b.md", "")
+    place.put("task-c.md", "---\nrepository: other\n---\nDo it")
+    place.put("task-d.md")
+    source = place.source()
+
+    async def hinted() -> None:
+        for text in ("---\nbudget: none\n---\nDo it", "Do it"):
+            await source.hint()  # as task-d can be taken
+            await source.hint()
+            path.write_text(text)
+            place.clock.time += 1
+        await source.hint()
+        await source.close()
+
+    asyncio.run(hinted())
+    assert place.notices == [
+        "task-a.md:2: there is no key `bugdet`; did you mean `budget`?; it is taken once that is mended.",
+        f"task-c.md:2: the repository {place.root}/other is no folder; it is taken once that is mended.",
+        "task-a.md:2: `budget` must be an amount in US dollars above 0, not 'none'; it is taken once that is mended.",
+    ]
 
 
 def test_the_text_is_read_at_the_claim(place: Place) -> None:
@@ -374,7 +399,7 @@ def test_an_empty_file_is_awaited_for_a_minute_then_refused_and_never_lost(place
     place.clock.time = time.time()
     path = place.put("task-a.md", "")
     source = place.source()
-    assert why(source) == {"task-a": "task-a.md: it is empty, so far"}
+    assert why(source) == {"task-a": "task-a.md: it is still being written"}
     place.clock.time += 61
     assert why(source) == {"task-a": "task-a.md: it is empty: write what to do"}
     path.write_text("Do it")
@@ -520,7 +545,7 @@ def test_claims_that_killed_monitors_left_of_what_is_over_are_removed(place: Pla
     (place.tasks / ".claims" / "task-half.lock").write_text("{")
     dead(one)
     place.end("task-a")
-    listed(place.source("two"))
+    asyncio.run(place.source("two").claim("task-c"))
     assert [path.name for path in (place.tasks / ".claims").iterdir()] == ["task-b.lock"]
 
 
@@ -539,17 +564,27 @@ def test_a_claim_that_another_file_system_cannot_lock_is_refused_at_once(place: 
 
 
 def test_a_folder_of_claims_that_leads_elsewhere_is_refused(place: Place) -> None:
+    place.put("task-a.md")
     (place.tasks / ".claims").symlink_to(place.root)
     with pytest.raises(SourceRefused, match="is no folder, and claims on tasks are kept there"):
-        listed(place.source())
+        claim(place.source(), "task-a")
 
 
 # --- the folder ------------------------------------------------------------------------------------------------
 
 
+def test_to_list_changes_nothing(place: Place) -> None:
+    place.put("task-a.md")
+    assert why(place.source()) == {"task-a": ""}
+    assert [path.name for path in place.tasks.iterdir()] == ["task-a.md"]
+    shutil.rmtree(place.tasks)
+    assert listed(place.source()) == []
+    assert not place.tasks.exists()
+
+
 def test_a_folder_that_is_not_there_is_made(place: Place) -> None:
     place.tasks.rmdir()
-    assert listed(place.source()) == []
+    assert asyncio.run(place.source().claim("task-a")) == Gone(f"{place.tasks}/task-a.md is not there any more")
     assert place.tasks.is_dir()
     assert place.notices == []
 
@@ -559,11 +594,12 @@ def test_a_folder_that_is_removed_is_made_again_and_that_is_said(place: Place) -
     source = place.source()
     job = claim(source, "task-a")
     place.tasks.rename(place.root / "old")
+    assert asyncio.run(source.keep(job))
+    assert place.notices == [f"{place.tasks} was removed or replaced: the folder that is there now is watched."]
     listed(source)
     place.clock.time += 1
     assert listed(source) == []
-    assert place.notices == [f"{place.tasks} was removed or replaced: the folder that is there now is watched."]
-    assert asyncio.run(source.keep(job))
+    assert isinstance(asyncio.run(place.source("two").claim("task-a")), Gone)
     place.put("task-b.md")
     assert [o.id for o in listed(source)] == ["task-b"]
     asyncio.run(source.finish(job, Result("task-a", Status.COMPLETED, 0, 0, 0, 1, Output())))
@@ -572,7 +608,7 @@ def test_a_folder_that_is_removed_is_made_again_and_that_is_said(place: Place) -
 def test_a_folder_that_can_be_none_is_refused(place: Place) -> None:
     place.tasks.rmdir()
     place.tasks.write_text("")
-    with pytest.raises(SourceRefused, match="cannot be used for tasks: File exists; mend that"):
+    with pytest.raises(SourceRefused, match="cannot be used for tasks: Not a directory; mend that"):
         listed(place.source())
 
 

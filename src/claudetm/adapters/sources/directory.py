@@ -56,6 +56,8 @@ class DirectorySource:
         self._woken = asyncio.Event()
         self._watching: Watching | NotWatching | None = None
         self._said: set[str] = set()
+        self._amiss: set[str] = set()  # what is wrong with files, at the last look
+        self._told: set[str] = set()  # the same, as it was said
 
     @property
     def name(self) -> str:
@@ -63,7 +65,7 @@ class DirectorySource:
         return NAME
 
     async def list(self) -> Sequence[Offer]:
-        """Return what has no result, in the order in which it came."""
+        """Return what has no result, in the order in which it came. Changes nothing."""
         offers = self._look()
         self._offered = _takeable(offers)
         return offers
@@ -103,11 +105,14 @@ class DirectorySource:
             self._claims.release(job.id)
 
     async def hint(self) -> None:
-        """Return when something can be taken that could not be at the last `list`."""
+        """Return when something can be taken that could not be at the last `list`; say what has to be mended."""
         while True:
             with suppress(SourceBusy, SourceRefused):  # the sweep says it
+                with self._asked():
+                    self._prepare()
                 offers = self._look()
                 self._watch()
+                self._say_amiss()
                 if not _takeable(offers) <= self._offered:
                     return
             await self._wait()
@@ -121,8 +126,16 @@ class DirectorySource:
 
     def _look(self) -> Sequence[Offer]:
         with self._asked():
-            self._prepare()
-            return [self._offer(waiting) for waiting in self._folder.look()]
+            found = self._folder.look()
+            offers = [self._offer(waiting) for waiting in found]
+        self._amiss = {o.why_not for w, o in zip(found, offers, strict=True) if o.why_not and w.settled}
+        return offers
+
+    def _say_amiss(self) -> None:
+        """Say of each file once what is wrong with it, and again where that is something else."""
+        for why in sorted(self._amiss - self._told):
+            self._notice(f"{why}; it is taken once that is mended.")
+        self._told = self._amiss
 
     def _offer(self, waiting: Waiting) -> Offer:
         match waiting.state:

@@ -22,7 +22,7 @@ PATTERN: Final = "task-*.md"
 QUIET_SECONDS: Final = 0.3  # without a change, before a file that nobody has open is whole
 UNSURE_SECONDS: Final = 2.0  # the same where the kernel cannot tell whether somebody has it open
 LOST_SECONDS: Final = 0.5  # for which a file is away while an editor puts the new one in its place
-EMPTY_SECONDS: Final = 60.0  # after which an empty file is no longer called one that is being written
+EMPTY_SECONDS: Final = 60.0  # after which an empty file is no longer one that is being written
 LISTING_SECONDS: Final = 60.0
 GRAIN_SECONDS: Final = 2.0  # by which the coarsest of file systems stamps a folder
 WRITTEN: Final = "it is still being written"
@@ -195,7 +195,7 @@ class TaskFolder:
                 waiting.lost = None
                 if found != waiting.found or not waiting.since <= now:
                     waiting.found, waiting.since, waiting.state = found, now, Unsettled()
-                if anew or not waiting.settled or not found.size:
+                if anew or not waiting.settled:
                     return self._read(waiting, found, now)
         return True
 
@@ -204,7 +204,8 @@ class TaskFolder:
         quiet = max(now - waiting.since, now - found.changed)
         waiting.state = Unsettled()
         if not found.size:
-            waiting.state = Flaw("it is empty, so far" if quiet < EMPTY_SECONDS else "it is empty: write what to do")
+            if quiet >= EMPTY_SECONDS:
+                waiting.state = Flaw("it is empty: write what to do")
         elif quiet >= self._settings.quiet:
             match read(found):
                 case Absent():
