@@ -194,7 +194,6 @@ def test_a_mistake_is_listed_with_its_line_and_the_task_is_taken_once_that_is_me
 
 def test_a_monitor_says_once_what_is_wrong_and_again_when_that_changes(place: Place) -> None:
     path = place.put("task-a.md", "---\nbugdet: 5\n---\nDo it")
-    place.put("task-b.md", "")
     place.put("task-c.md", "---\nrepository: other\n---\nDo it")
     place.put("task-d.md")
     source = place.source()

@@ -98,6 +98,7 @@ def test_the_text_stays_as_it_was_written() -> None:
         (front("model: sonet"), 2, "`model` must be a model (perhaps sonnet), not 'sonet'"),
         (front('model: "-x"'), 2, "`model` must be a name that does not begin with a dash"),
         (front("budget: 0"), 2, "`budget` must be an amount in US dollars above 0, not '0'"),
+        (front("budget: none"), 2, "`budget` must be an amount in US dollars above 0, not 'none'"),
         (front("budget: .nan"), 2, "`budget` must be an amount in US dollars above 0"),
         (front("timeout: never"), 2, "`timeout` must be a duration above 0, as in 90s, 30m, 2h"),
         (front("auto_commit: perhaps"), 2, "`auto_commit` must be true or false, not 'perhaps'"),
@@ -151,10 +152,13 @@ def test_a_title_is_the_first_line_that_says_anything(text: str, title: str) -> 
     assert heading(text) == title
 
 
+VALUES = st.sampled_from(
+    ["none", "null", "~", "true", "no", "0", "-1", "1e999", ".inf", "$5", "2h", "high", "opus", "[]"]
+)
 LINES = st.lists(
     st.one_of(
         st.text(max_size=30),
-        st.tuples(st.sampled_from([*KEYS, "modle"]), st.text(max_size=12)).map(": ".join),
+        st.tuples(st.sampled_from([*KEYS, "modle"]), st.one_of(st.text(max_size=12), VALUES)).map(": ".join),
         st.sampled_from(
             ["---", "...", "- a", "? b", "{", "[", "&a *a", "!!x", "<<: *a", "%YAML 9", "# x", "|", "'", "\t"]
         ),

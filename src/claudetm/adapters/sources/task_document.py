@@ -126,7 +126,10 @@ def _expected(error: ConfigError) -> str:
 
 
 def _budget(value: str) -> float:
-    return float(_setting("limits.cost_usd", value))
+    amount = _setting("limits.cost_usd", value)
+    if amount is None:  # no limit is what a configuration says, not who adds a task
+        raise _Not("an amount in US dollars above 0")
+    return float(amount)
 
 
 def _timeout(value: str) -> str:
