@@ -18,7 +18,7 @@ from claudetm.ports.source import Claimed, Gone, Offer, Refused, Status, Taken, 
 
 _SAID: Final = 100  # oddities that are named; a hostile place has no end of them
 _TURN: Final = 20  # records between two turns of the others
-GATHER_SECONDS: Final = 0.2  # after a hint, so that what comes in one burst is found in one sweep
+GATHER_SECONDS: Final = 0.05  # after a hint, so that what comes in one burst is found in one sweep
 
 
 @dataclass(slots=True)
