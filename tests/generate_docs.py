@@ -14,6 +14,7 @@ from claudetm.intake import transitions as queue
 from claudetm.workflow.transitions import CHANGE, RUN, Table, diagram
 from commands_reference import exit_codes, reference
 from configuration_reference import settings
+from monitor_reference import options
 from sego_reference import sego_api, sego_paths
 
 DOCS: Final = Path(__file__).parent.parent / "docs"
@@ -44,6 +45,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "commands": reference,
     "exit-codes": exit_codes,
     "settings": settings,
+    "monitor-options": options,
     "sego-api": sego_api,
     "sego-paths": sego_paths,
 }

@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import shlex
+import shutil
 import stat
 import subprocess
 import time
@@ -460,8 +461,10 @@ def test_two_folders_have_two_services_by_name(person: Terminal) -> None:
     named = person("monitor", "service", "install", "--yes", "--working-dir", "other", "--name", "two")
     assert named.returncode == 0, named
     assert unit(person, "claudetm-monitor-two").exists()
+    assert person("monitor", "service", "start", "--name", "two").returncode == 0
+    assert person("monitor", "service", "stop", "--name", "two").returncode == 0
+    assert person("monitor", "service", "restart", "--name", "two").returncode == 0
     for verb in ("start", "stop", "restart"):
-        assert person("monitor", "service", verb, "--name", "two").returncode == 0
         assert f"[{verb}] [claudetm-monitor-two.service]" in told(person)
     assert person("monitor", "service", "status", "--name", "two").returncode == 0
     assert person("monitor", "service", "logs", "--name", "two").returncode == 0
@@ -502,6 +505,33 @@ def test_uninstall_removes_what_install_made(person: Terminal) -> None:
     assert "[disable] [--now] [claudetm-monitor.service]" in told(person)
 
 
+def test_a_unit_of_the_machine_is_written_for_root_and_removed(person: Terminal) -> None:
+    """In a namespace where /etc is this test's alone."""
+    works = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/etc/systemd", "true"]
+    if os.geteuid() != 0 or not shutil.which("bwrap") or subprocess.run(works, check=False).returncode:
+        pytest.skip("bubblewrap does not work here, or not as root")
+    etc = person.here.parent / "etc"
+    (etc / "systemd").mkdir(parents=True)
+    (etc / "claudetm").mkdir()
+    own = ["bwrap", "--dev-bind", "/", "/", "--tmpfs", "/etc/systemd", "--bind", str(etc / "systemd"), "/etc/systemd"]
+    if not Path("/etc/claudetm").exists():
+        own += ["--tmpfs", "/etc", "--ro-bind", "/etc/passwd", "/etc/passwd", "--bind", str(etc / "systemd")]
+        own += ["/etc/systemd"]
+    own += ["--bind", str(etc / "claudetm"), "/etc/claudetm"]
+    done = person("monitor", "service", "install", "--system", "--yes", "--start", wrap=own)
+    assert done.returncode == 0, done
+    unit_file, kept = etc / "systemd/system/claudetm-monitor.service", etc / "claudetm/claudetm-monitor.env"
+    assert (stat.S_IMODE(unit_file.stat().st_mode), stat.S_IMODE(kept.stat().st_mode)) == (0o644, 0o600)
+    assert "enable-linger" not in told(person)
+    assert person("monitor", "service", "uninstall", "--system", "--yes", wrap=own).returncode == 0
+    assert (unit_file.exists(), kept.exists()) == (False, False)
+
+
+def test_lingering_alone_can_be_asked_for(person: Terminal) -> None:
+    assert person("monitor", "service", "install", "--yes", "--linger").returncode == 0
+    assert "loginctl [enable-linger]" in told(person)
+
+
 def test_a_dry_run_shows_the_unit_and_writes_nothing(person: Terminal) -> None:
     before = bytes_of(person.here, person.home)
     done = person("monitor", "service", "install", "--dry-run")
@@ -518,8 +548,13 @@ def test_a_unit_of_the_machine_says_whose_it_is(person: Terminal) -> None:
     assert f"\nUser={owner}" in person(*install).stdout
     assert "There is no user nobody-here" in person(*install, "--user", "nobody-here").stderr
     assert "--user is for --system" in person("monitor", "service", "install", "--user", "root").stderr
-    for verb in ("uninstall", "start", "stop", "restart", "status", "logs"):
-        person("monitor", "service", verb, "--system", "--name", "not-there")
+    absent = ("--name", "not-there")
+    assert "is not installed" in person("monitor", "service", "uninstall", "--system", *absent).stderr
+    assert "is not installed" in person("monitor", "service", "start", "--system", *absent).stderr
+    assert "is not installed" in person("monitor", "service", "stop", "--system", *absent).stderr
+    assert "is not installed" in person("monitor", "service", "restart", "--system", *absent).stderr
+    assert "is not installed" in person("monitor", "service", "logs", "--system", *absent).stderr
+    assert person("monitor", "service", "status", "--system", *absent).returncode == 0
     assert "systemctl [--no-ask-password] [show]" in told(person)  # and not that of a user
     assert "[--user] [--no-ask-password]" not in told(person)
 
