@@ -11,6 +11,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -468,3 +469,18 @@ def test_a_file_that_is_mapped_for_writing_is_still_written(place: Place) -> Non
     assert isinstance(task_file.read(found), Unsettled)
     mapped.close()
     assert task_file.read(found) == Content(b"Do it", certain=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="takes two users")
+def test_a_file_of_another_user_is_awaited_by_time_alone() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder))
+        for path in (place.root, place.tasks, place.results):
+            path.chmod(0o777)
+        (place.tasks / "task-a.md").write_text("Do it")
+        began = time.monotonic()
+        nobody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+        with ended(alone(place, "", 'await source.hint()\n    print("hint", flush=True)', *nobody)) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "hint\n"
+        assert time.monotonic() - began >= 2.0
