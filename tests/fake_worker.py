@@ -19,7 +19,7 @@ from claudetm.adapters.store.journal import FileJournal
 from claudetm.adapters.store.lock import acquire, inherited
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.engine.commit import Writer
-from claudetm.plan.model import Plan
+from claudetm.plan.model import Change, Plan, Task
 from claudetm.ports.dispatch import TOLD_TO_END
 from claudetm.ports.source import Note
 from claudetm.workflow import events as e
@@ -63,7 +63,7 @@ def play(move: str, handover: Handover, note: Notes) -> None:
                 except Stopped:
                     say(e.RunPaused(TOLD_TO_END))
             case "further":
-                say(e.PlanDrafted(Plan()))
+                say(e.PlanDrafted(Plan((Change("c1", "A change", (Task("c1.t1", "A step"),)),))))
                 os.kill(os.getpid(), signal.SIGKILL)
             case "done":
                 say(e.NothingToDo(Plan()), e.GoalVerified("0" * 40, "nothing to land"))

@@ -105,7 +105,7 @@ class Handover:
                 return _order(data)
             except FileNotFoundError:
                 return None
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise JournalError(f"{path} cannot be read: {error}; remove it to begin the task anew") from error
 
     def give(self, order: Order) -> None:
@@ -114,7 +114,7 @@ class Handover:
 
     def ended(self) -> Ended | None:
         """Return the last worker's last words; None where it left none that can be read."""
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             data = json.loads((self.state.root / OUTCOME).read_bytes())
             return Ended(Ending(data["ending"]), str(data["error"]), int(data["seq"]), data.get("until"))
         return None
