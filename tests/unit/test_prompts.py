@@ -399,7 +399,7 @@ def test_a_system_prompt_keeps_its_budget(prompts: Prompts, template: str) -> No
 @pytest.mark.parametrize("name", sorted(worst()))
 def test_a_first_turn_keeps_its_budget_at_the_worst_input(prompts: Prompts, name: str) -> None:
     text = prompts.user(worst()[name])
-    assert len(text.encode()) <= (160_000 if name in {"session", "auditor", "analyst"} else 100_000)
+    assert len(text.encode()) <= (170_000 if name in {"session", "auditor", "analyst"} else 100_000)
     assert "cut here; the whole: goal.txt" in text
 
 
@@ -441,6 +441,28 @@ def test_a_cut_never_breaks_a_character(text: str, most: int) -> None:
     for cut in (bounds.head(text, most, "w"), bounds.ends(text, most, "w")):
         assert cut == text or "the whole: w]" in cut
         cut.encode()
+
+
+def test_a_long_text_that_came_along_gets_what_short_ones_leave() -> None:
+    assert bounds.shares([10, 1000, 20, 1000], 230) == [10, 100, 20, 100]
+    assert bounds.shares([10, 20], 100) == [10, 20]
+    assert bounds.shares([], 100) == []
+
+
+@given(st.lists(st.integers(0, 5000), max_size=40), st.integers(0, 20_000))
+def test_shares_are_never_more_than_there_is(sizes: list[int], most: int) -> None:
+    given_ = bounds.shares(sizes, most)
+    assert sum(given_) <= most
+    assert all(g <= s for g, s in zip(given_, sizes, strict=True))
+    assert given_ == sizes or sum(given_) > most - max(len(sizes), 1)
+
+
+def test_a_clients_request_comes_whole_among_many_remarks(prompts: Prompts) -> None:
+    request = "I would like the export to have my own columns. " * 300
+    came = (*(Material(f"Remark {n}", "Agreed.") for n in range(30)), Material("The request", request))
+    told = prompts.user(AnalystBrief(**COMMON, title="", commit=HEAD, material=came))
+    assert request.strip() in told
+    assert "cut here" not in told
 
 
 def test_what_a_list_leaves_out_is_counted() -> None:

@@ -11,7 +11,8 @@ GOAL: Final = 8_000
 ASKED: Final = 65_536  # a task or a question that is worked whole: all that one may have
 TOLD: Final = 40_000  # what was asked to be told
 REPORT: Final = 16_000
-MATERIAL: Final = 12_000  # all that came with it
+MATERIAL: Final = 12_000  # all that came with a goal
+CAME_WITH: Final = 32_000  # with a task or a question, whose substance it may be
 ISSUE: Final = 8_000
 TASK: Final = 4_000
 LEARNINGS: Final = 4_000
@@ -26,6 +27,15 @@ TREE: Final = 12_000
 PLAN: Final = 12_000
 LIST: Final = 3_000  # commits, paths, criteria, findings
 NOTE: Final = 2_000  # how the last session ended, one side's intent
+
+
+def shares(sizes: Sequence[int], most: int) -> list[int]:
+    """Return how much of `most` each text gets: what a short one leaves is the long ones'."""
+    given = [0] * len(sizes)
+    for left, at in zip(range(len(sizes), 0, -1), sorted(range(len(sizes)), key=sizes.__getitem__), strict=True):
+        given[at] = min(sizes[at], most // left)
+        most -= given[at]
+    return given
 
 
 def head(text: str, most: int, whole: str) -> str:

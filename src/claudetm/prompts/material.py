@@ -37,6 +37,7 @@ from claudetm.workflow.run import Audit
 
 _GOAL_FILE: Final = "goal.txt in the state directory"
 _PLAN_FILE: Final = "plan.md in the state directory"
+_JOURNAL: Final = "journal.jsonl in the state directory"
 _LOGS: Final = "logs/ in the state directory"
 
 
@@ -88,13 +89,12 @@ def _common(brief: Brief) -> dict[str, Any]:
 
 
 def _material(brief: Brief) -> list[str]:
-    """Return what came with the goal, each text behind a fence of its own."""
-    shown = brief.material[: bounds.SHOWN]
-    share = bounds.MATERIAL // max(len(shown), 1)
-    return [
-        fence(brief.run, f"material {n}", bounds.head(clear(f"{m.title}\n\n{m.text}"[: 4 * share]), share, _LOGS))
-        for n, m in enumerate(shown, 1)
-    ]
+    """Return what came with the goal, each text behind a fence of its own; a whole task's may be longer."""
+    most = bounds.CAME_WITH if isinstance(brief, (SessionBrief, AuditorBrief, AnalystBrief)) else bounds.MATERIAL
+    texts = [clear(f"{m.title}\n\n{m.text}"[: 4 * most]) for m in brief.material[: bounds.SHOWN]]
+    shares = bounds.shares([len(t.encode()) for t in texts], most)
+    shown = [bounds.head(text, share, _JOURNAL) for text, share in zip(texts, shares, strict=True)]
+    return [fence(brief.run, f"material {n}", text) for n, text in enumerate(shown, 1)]
 
 
 def _special(brief: Brief) -> dict[str, Any]:
