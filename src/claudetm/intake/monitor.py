@@ -31,6 +31,7 @@ from claudetm.ports.store import Inbox, Journal, Views
 TICK_SECONDS: Final = 1.0  # how long a command may lie, or a due job wait, before it is noticed
 _FIRST_SECONDS: Final = 5.0  # for every source to list what there is before the first claim
 _CLOSE_SECONDS: Final = 5.0
+_VIEW_SECONDS: Final = 1.05  # a little more than the files allow, which would keep what comes too early
 
 
 class Ending(StrEnum):
@@ -93,6 +94,7 @@ class Monitor:
         self._wake = asyncio.Event()
         self._shown = False
         self._show_at = 0.0
+        self._told: object = None  # what the view says besides the queue
         self._stops = 0
         self._cut = float("inf")  # when workers are told to stop, by the loop's time
         self._give_up_at = float("inf")  # when they are no longer waited for
@@ -355,11 +357,12 @@ class Monitor:
     def _show(self, *, alive: bool = True) -> None:
         """Write the view where something has changed, at most once a second."""
         now = self.ports.clock.now()
-        if alive and (self._shown or now < self._show_at):
-            return
         notes: dict[str, Note] = {p.entry.id: p.note for p in self._places.values() if p.note is not None}
         troubles = {a.name: a.refused or a.trouble for a in self._askings.values()}
+        told = (notes, troubles)
+        if alive and (now < self._show_at or (self._shown and told == self._told)):
+            return
         state = view.queue_state(self.writer.queue, notes, troubles, now, alive=alive)
         with suppress(StoreError, LockLost):  # a view that cannot be written costs the view
             self.ports.views.write(view.NAME, view.text(state))
-        self._shown, self._show_at = True, now + 1.0
+        self._shown, self._show_at, self._told = True, now + _VIEW_SECONDS, told
