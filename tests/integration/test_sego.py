@@ -383,6 +383,24 @@ async def test_what_a_person_moved_elsewhere_stays_there_and_is_reported(world: 
     assert await world.reported(job.id) == [Status.COMPLETED]
 
 
+async def test_a_comment_names_what_was_made_and_no_path_of_this_machine(world: SegoWorld) -> None:
+    job = await claimed(world.source(), await _task(world))
+    made = (
+        {"kind": "snapshot", "name": "refs/claudetm/r1/snapshots/c1-1"},
+        {"kind": "log", "name": "/home/ada/log.txt"},
+        {"kind": "pull_request", "name": "#7", "url": "https://forge.example/7"},
+    )
+    result = result_of(job)
+    await world.source().finish(job, replace(result, output=replace(result.output, artifacts=made, score=93)))
+    assert world.sandbox.comments["1"][0]["text"].split("\n\n")[:-1] == [
+        "It is done.",
+        "- snapshot: refs/claudetm/r1/snapshots/c1-1\n- pull_request: https://forge.example/7",
+        "`claudetm monitor apply sego-1` brings it into the checkout.",
+        "Audit: 93 of 100.",
+        "Cost: $0.25",
+    ]
+
+
 async def test_a_comment_holds_neither_key_nor_more_than_a_web_app_can_show(world: SegoWorld) -> None:
     job = await claimed(world.source(), await _task(world))
     long = replace(result_of(job).output, summary=f"The key is sk-ant-{'a' * 20}. " + "x" * 50_000)

@@ -114,7 +114,7 @@ class Sandbox:
         """Keep the analysis of a client request. Raises Moved where there is one."""
         if request["analysis"] is not None:
             raise Moved
-        request |= {"analysis": answer, "status": "ANALYSED"}
+        request |= {"analysis": answer, "status": "ANALYSED", "updatedAt": self.now()}
         return request
 
     def reply(self, conversation: str, answer: Mapping[str, Any]) -> Item:

@@ -49,7 +49,13 @@ def job_id(*parts: str) -> str:
 
 def title_of(held: Held) -> str:
     """Return what a table shows of it."""
-    return clean(str(getattr(held, "title", "")) or str(getattr(held, "description", "")))[:_TITLE]
+    match held:
+        case Task(title=title, description=text) | ClientRequest(title=title, text=text):
+            return clean(title or text)[:_TITLE]
+        case Conversation(title=title):
+            return clean(title)[:_TITLE] or "a conversation"
+        case _:
+            return ""
 
 
 def task_text(task: Task) -> str:

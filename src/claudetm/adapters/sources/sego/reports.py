@@ -101,8 +101,10 @@ def words(result: Result) -> str:
     if result.status is not Status.COMPLETED:
         parts.append(f"**claudetm could not do this.** {result.error}")
     parts.append(output.summary or output.raw)
-    made = [f"- {a.get('kind', '')}: {a.get('url') or a.get('name', '')}" for a in output.artifacts]
-    parts.append("\n".join(made))
+    made = [a for a in output.artifacts if a.get("kind") != "log"]  # a path of this machine
+    parts.append("\n".join(f"- {a.get('kind', '')}: {a.get('url') or a.get('name', '')}" for a in made))
+    if any(a.get("kind") == "snapshot" for a in made):
+        parts.append(f"`claudetm monitor apply {result.job}` brings it into the checkout.")
     if output.score is not None:
         parts.append(f"Audit: {output.score} of 100. {output.notes}".strip())
     if output.cost_usd:
