@@ -14,7 +14,7 @@ from claudetm.adapters.forge.github.reviews import marked
 from claudetm.adapters.sources.github.claims import EXPIRY, Sign, Standing, State, sign_of, standing
 from claudetm.adapters.sources.github.tasks import Attempt, attempt
 from claudetm.adapters.sources.github.wording import MOST, Wording
-from claudetm.bootstrap.github_source import Ground, look, refuse_unfit
+from claudetm.bootstrap.github_source import Ground, look, refuse_label, refuse_unfit
 from claudetm.errors import ConfigError
 from claudetm.ports.source import Note, Output, Result, Status, refuse_name
 from claudetm.stages.description import harmless
@@ -129,6 +129,11 @@ def test_what_others_wrote_is_quoted_and_does_nothing(body: str) -> None:
     assert all(line.startswith("> ") for line in body.splitlines() if "```" in line)
 
 
+def test_a_path_of_the_monitors_machine_is_not_published() -> None:
+    log = {"kind": "log", "name": "/home/ada/widgets/worker.txt"}
+    assert "/home/ada" not in WORDING.ended(SIGN, result(Output("Done.", artifacts=(log,))))
+
+
 def test_addresses_that_are_none_are_not_linked() -> None:
     pull = {"kind": "pull_request", "name": "#9", "url": "javascript:alert(1)"}
     assert "javascript" not in WORDING.ended(SIGN, result(Output("Done.", artifacts=(pull,))))
@@ -188,6 +193,13 @@ def test_a_repository_with_issues_that_may_be_written_to_will_do() -> None:
 def test_what_can_never_be_a_source_is_refused_at_once(asked: Asked, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         refuse_unfit(found(asked), TOKEN)
+
+
+@pytest.mark.parametrize("label", ["a,b", "x" * 51, "claudetm: working"])
+def test_a_label_that_cannot_make_a_task_is_refused(label: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be"):
+        refuse_label(label)
+    refuse_label("claudetm")
 
 
 def test_of_a_public_repository_the_smaller_scope_will_do() -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from claudetm.ports.clock import Clock
 
 _INSTALLATION: Final = "ghs_"  # such a token's rights are its own, and nothing tells them
+_LONGEST_LABEL: Final = 50  # characters, at GitHub
+_OWN: Final = "claudetm: "
 _SCOPES: Final = frozenset({"repo", "public_repo"})
 
 
@@ -75,6 +77,15 @@ def issues_at(user: UserRepository, resolved: Resolved, mode: Mode) -> Hosted:
             "origin ADDRESS, set github.api_url for a server of your own, or take github out of monitor.source"
         )
     return found
+
+
+def refuse_label(label: str) -> None:
+    """Raise ConfigError for a label that issues cannot be listed by, or that says how a task ended."""
+    if "," in label or len(label) > _LONGEST_LABEL or label.startswith(_OWN):
+        raise ConfigError(
+            f"monitor.label cannot be {label}: a label has no comma and at most {_LONGEST_LABEL} characters, and "
+            f"those that begin with “{_OWN}” say how a task stands"
+        )
 
 
 def look(client: Asked, token: Token, place: Hosted, label: str) -> Ground:
@@ -141,6 +152,7 @@ def github_source(
     from claudetm.adapters.sources.github.source import GithubIssues
     from claudetm.stages.description import harmless
 
+    refuse_label(settings.label)
     place = issues_at(user, resolved, settings.mode)
     token = token_again(place)
     try:

@@ -22,6 +22,7 @@ _LONG: Final = 20_000  # bytes of a summary or an error
 _SHORT: Final = 2_000  # of a note
 _NAME: Final = 100  # characters of a name
 _ARTIFACTS: Final = 50
+_LOCAL: Final = "log"  # its name is a path of the monitor's machine
 _ADDRESS: Final = re.compile(r"https?://[^\s<>()\[\]`\"'|]{1,300}")
 Harmless = Callable[[str], str]
 """Makes words that would call somebody or close an issue harmless."""
@@ -66,7 +67,7 @@ class Wording:
             sign,
             f"**claudetm: {'done' if good else 'failed'}** ({_who(sign)}).",
             " · ".join(filter(None, (score, _cost(output.cost_usd)))),
-            "\n".join(_artifact(a) for a in output.artifacts[:_ARTIFACTS]),
+            "\n".join(_artifact(a) for a in output.artifacts[:_ARTIFACTS] if a.get("kind") != _LOCAL),
             self._quote(result.error, _LONG),
             self._quote(output.summary, _LONG),
             f"What the audit notes:\n\n{self._quote(output.notes, _LONG // 2)}" if output.notes.strip() else "",
