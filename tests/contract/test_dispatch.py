@@ -20,13 +20,68 @@ from claudetm.adapters.store.journal import FileJournal
 from claudetm.adapters.store.lock import acquire
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.engine.commit import Writer
-from claudetm.ports.dispatch import Dispatch
-from claudetm.ports.source import Job
+from claudetm.ports.dispatch import AwaitsPerson, Died, Dispatch, Done, Failed, Stopped, TryAgain, WorkOutcome
+from claudetm.ports.source import Job, Note, Output
 from claudetm.testing.dispatch_conformance import DispatchConformance, DispatchWorld
+from claudetm.testing.memory_dispatch import MemoryDispatch, Working
 from claudetm.workflow.events import RunResumed
 from claudetm.workflow.run import Run
 
 pytestmark = pytest.mark.anyio
+
+
+NOTE = Note("working", "it is at work")
+MEMORY: dict[str, WorkOutcome] = {
+    "done": Done(Output("did it", run="r1")),
+    "failed": Failed("it is blocked", "claudetm resume"),
+    "awaits": AwaitsPerson("the plan awaits your approval", "claudetm resume"),
+    "busy": TryAgain("the forge is busy", 5.0),
+}
+
+
+class MemoryWorld:
+    def __init__(self) -> None:
+        self.plays: dict[str, list[str]] = {}
+        self.ends: dict[str, asyncio.Future[WorkOutcome]] = {}
+        self.made = MemoryDispatch(self.play)
+
+    async def play(self, working: Working) -> WorkOutcome:
+        working.note(NOTE)
+        move = self.plays[working.job.id].pop(0)
+        if move != "hangs":
+            return MEMORY[move]
+        end = self.ends[working.job.id] = asyncio.get_running_loop().create_future()
+        stop = asyncio.ensure_future(working.stop.wait())
+        await asyncio.wait([end, stop], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        return end.result() if end.done() else Stopped()
+
+    def dispatch(self) -> Dispatch:
+        return self.made
+
+    def job(self, name: str = "a") -> Job:
+        return Job(name, "memory", "Do it.")
+
+    def script(self, job: Job, *plays: str) -> None:
+        self.plays[job.id] = list(plays)
+
+    def begun(self, job: Job) -> int:
+        return self.made.began.count(job.id)
+
+    async def running(self, job: Job) -> None:
+        while job.id not in self.ends:  # noqa: ASYNC110 - it takes a turn or two of the loop
+            await asyncio.sleep(0)
+
+    async def go_on(self, job: Job) -> None:
+        self.ends[job.id].set_result(MEMORY["done"])
+
+    async def kill(self, job: Job) -> None:
+        self.ends[job.id].set_result(Died("killed by signal 9 (SIGKILL)"))
+        while job.id in self.made.living:  # noqa: ASYNC110 - the same
+            await asyncio.sleep(0)
+
+    async def carry_on(self, job: Job) -> None:
+        self.made.answer(job.id)
 
 
 class ProcessWorld:
@@ -84,9 +139,11 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(params=["processes"])
+@pytest.fixture(params=["memory", "processes"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[DispatchWorld]:
     match request.param:
+        case "memory":
+            yield MemoryWorld()
         case "processes":
             yield ProcessWorld(tmp_path.resolve())
         case other:

@@ -23,9 +23,11 @@ class Working:
     attempt: int
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     tell: list[Callable[[Note], None]] = field(default_factory=list)
+    last: Note | None = None  # for whoever finds it at work
 
     def note(self, note: Note) -> None:
         """Tell whoever listens."""
+        self.last = note
         for told in self.tell:
             told(note)
 
@@ -48,6 +50,7 @@ class MemoryDispatch:
         self.most = 0  # workers at a time
         self._workers: dict[str, tuple[Working, asyncio.Task[WorkOutcome]]] = {}
         self._outcomes: dict[str, WorkOutcome] = {}
+        self._untold: dict[str, Died] = {}
 
     @property
     def living(self) -> list[str]:
@@ -59,18 +62,24 @@ class MemoryDispatch:
         await asyncio.sleep(0)
         if (outcome := self._outcomes.get(job.id)) is not None:
             return outcome
+        if (death := self._untold.pop(job.id, None)) is not None:
+            return death
         working, task = self._workers.get(job.id) or (None, None)
         if working is None or task is None:
             if stop.is_set():
                 return Stopped()
             working, task = self._begin(job)
+        if working.last is not None:
+            told(working.last)
         working.tell.append(told)
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
             if stop.is_set():
                 working.stop.set()
-            return await asyncio.shield(task)
+            outcome = await asyncio.shield(task)
+            self._untold.pop(job.id, None)
+            return outcome
         finally:
             stopping.cancel()
             working.tell.remove(told)
@@ -89,6 +98,8 @@ class MemoryDispatch:
         id_ = working.job.id
         if not isinstance(outcome, Died | TryAgain | Stopped):
             self._outcomes[id_] = outcome
+        if isinstance(outcome, Died):
+            self._untold[id_] = outcome
         self.ended.append(id_)
         del self._workers[id_]
         return outcome
@@ -109,5 +120,6 @@ class MemoryDispatch:
             del self._outcomes[job.id]
 
     async def forget(self, job: Job) -> None:
-        """Take note of it."""
+        """Take note of it; the next `work` begins anew."""
+        self._outcomes.pop(job.id, None)
         self.forgotten.append(job.id)
