@@ -297,9 +297,8 @@ class Monitor:
             await asking.ask(asking.source.finish(job, result))
         except UNASKABLE:
             return False
-        if entry.status is Status.COMPLETED:
-            with suppress(ClaudetmError):
-                await self.ports.dispatch.forget(job)
+        with suppress(ClaudetmError):  # what cannot be removed now is in nobody's way
+            await self.ports.dispatch.forget(job)
         self._attendant.ours.discard(entry.id)
         await self.writer.append(e.JobReported(entry.id))
         return True
