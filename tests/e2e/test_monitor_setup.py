@@ -9,6 +9,7 @@ import re
 import select
 import shlex
 import shutil
+import socket
 import stat
 import subprocess
 import time
@@ -525,6 +526,26 @@ def test_a_unit_of_the_machine_is_written_for_root_and_removed(person: Terminal)
     assert "enable-linger" not in told(person)
     assert person("monitor", "service", "uninstall", "--system", "--yes", wrap=own).returncode == 0
     assert (unit_file.exists(), kept.exists()) == (False, False)
+
+
+def test_the_monitor_tells_its_manager_that_it_is_ready_lives_and_ends(person: Terminal) -> None:
+    person("monitor", "init", "--yes")
+    address = str(person.home / "notify")
+    person.extra |= {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(40)
+        process = person.begin(
+            "monitor", "--source", "directory", "--poll", "1", "--no-update-check", "--rehearse", "demo"
+        )
+        said = [manager.recv(4096).decode()]
+        while "WATCHDOG=1" not in said:
+            said.append(manager.recv(4096).decode())
+        process.terminate()
+        while not said[-1].startswith("STOPPING=1"):
+            said.append(manager.recv(4096).decode())
+    assert process.wait() in {0, 2}  # both are no failure to the unit
+    assert any(word.startswith("READY=1") for word in said)
 
 
 def test_lingering_alone_can_be_asked_for(person: Terminal) -> None:

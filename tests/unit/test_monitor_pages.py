@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
-from claudetm.adapters.service.described import Service
+from claudetm.adapters.service.described import MARGIN_SECONDS, Service
 from claudetm.adapters.service.systemd import Systemd
 from claudetm.adapters.store.results import result_data
+from claudetm.config import resolve
 from claudetm.intake.queue import Queue
 from claudetm.intake.view import queue_state
 from claudetm.ports.source import Job, Result, Status
@@ -102,7 +103,8 @@ def test_the_composition_names_what_there_is() -> None:
         "SEGO_PROJECT_ID",
     }
     assert set(monitor["environment"]) == kept  # names alone: their values are the caller's
-    assert int(monitor["stop_grace_period"].removesuffix("s")) > 60
+    asked_for = int(monitor["stop_grace_period"].removesuffix("s"))
+    assert asked_for >= resolve()["monitor.grace"] + MARGIN_SECONDS
 
 
 def test_what_a_container_is_built_from_holds_no_secret_and_no_rubbish() -> None:

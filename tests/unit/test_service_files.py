@@ -8,6 +8,7 @@ import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -225,3 +226,49 @@ def test_a_watch_on_another_process_is_not_ours() -> None:
     tell = notifier({"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "10", "WATCHDOG_PID": "1"})
     assert tell.seconds is None
     tell.ready()  # nobody listens there, and nothing is raised
+
+
+LAUNCHCTL = """#!/bin/sh
+here="$(dirname "$0")"; echo "$*" >> "$here/told.txt"
+case "$1" in
+  print) [ "$2" = "${2%/claudetm-monitor}" ] && exit 0
+     [ -e "$here/loaded" ] || { echo "Could not find service" >&2; exit 113; }
+     printf 'gui/0/claudetm-monitor = {\\n\\tpath = %s\\n\\tstate = running\\n' "$(cat "$here/loaded")"
+     printf '\\truns = 3\\n\\tpid = 4711\\n\\tlast exit code = 1\\n}\\n' ;;
+  bootstrap) echo "$3" > "$here/loaded" ;;
+  bootout) rm "$here/loaded" ;;
+esac
+"""
+
+
+def test_launchd_is_told_to_take_it_in_and_out_and_says_how_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "launchctl").write_text(LAUNCHCTL)
+    (tmp_path / "launchctl").chmod(0o755)
+    steps = """
+from pathlib import Path
+from claudetm.adapters.service.described import Service
+from claudetm.adapters.service.launchd import Launchd
+manager = Launchd("claudetm-monitor", pause=lambda seconds: None)
+manager.refuse_absent()
+assert manager.described() is None
+assert manager.standing().pid == 0 and not manager.standing().installed
+manager.file.parent.mkdir(parents=True)
+manager.file.write_text(manager.text(Service("claudetm-monitor", ("/bin/true",), Path.home(), Path("/v"), 60.0)))
+assert manager.works_in() == Path.home()
+manager.taken_up()
+manager.restart()
+assert manager.described() == manager.file
+standing = manager.standing()
+assert (standing.pid, standing.restarts, standing.detail) == (4711, 2, "last exit code 1"), standing
+manager.start()
+manager.stop()
+manager.stop()
+manager.start()
+manager.forgotten()
+assert manager.logs(5, follow=True) == ["tail", "-n", "5", "-F", str(Path.home() / "logs/service.log")]
+"""
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", steps], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = [line.split()[0] for line in (tmp_path / "told.txt").read_text().splitlines() if "print" not in line]
+    assert told == ["enable", "bootstrap", "bootout", "bootstrap", "bootout"]

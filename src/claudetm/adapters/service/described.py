@@ -12,8 +12,8 @@ from typing import Final, Protocol
 from claudetm.errors import ServiceError, UsageError
 
 NAME: Final = "claudetm-monitor"
-MARGIN_SECONDS: Final = 60
-"""How much longer than the monitor's own grace a stop may take, before the manager kills what is left."""
+MARGIN_SECONDS: Final = 120
+"""What a stop may take beyond the monitor's grace: workers are stopped, their work is kept. Then all is killed."""
 _SECONDS: Final = 30.0  # for a manager's command that waits for nothing
 OURS: Final = "claudetm monitor service"
 """Stands in whatever is written for a service; a file without it is somebody else's."""
