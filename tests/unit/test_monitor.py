@@ -125,7 +125,7 @@ def test_a_failed_job_says_why_and_the_next_command() -> None:
         assert world.errors == {"a": "The checks fail. Next: claudetm --task a resume"}
         assert world.results_of("a") == ["failed"]
         assert world.results.kept["a"].output.cost_usd == 2.0
-        assert world.dispatch.forgotten == []  # a retry goes on where it stands
+        assert world.dispatch.forgotten == ["a"]
 
     run(main())
 
@@ -473,7 +473,7 @@ def test_a_busy_source_is_waited_for_said_once_and_others_go_on() -> None:
         world.place.add("a")
         running = started(monitor := world.monitor(more=(MemorySource(other, "one", "other"),)))
         await until(lambda: "a" in world.results.kept, 100)
-        assert world.state["sources"]["other"] == "The place in memory is busy."
+        await until(lambda: world.state["sources"]["other"] == "The place in memory is busy.", 10)
         await until(lambda: "from-other" in world.results.kept)
         assert world.clock.now() >= other.busy_until
         assert len([s for s in world.said if "is busy" in s]) == 1

@@ -83,5 +83,8 @@ class Dispatch(Protocol):
         ...
 
     async def forget(self, job: Job) -> None:
-        """Remove what working a finished job has left outside the user's repository. Idempotent."""
+        """Take note that a job's result is reported: what is left outside the user's repository is removed.
+
+        What can be carried on is kept for a `retry`. Idempotent.
+        """
         ...
