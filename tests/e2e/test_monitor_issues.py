@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from github_double.double import Double
-from github_double.state import Level
+from github_double.state import Level, Protection
 from terminal import Terminal
 
 pytestmark = pytest.mark.e2e
@@ -32,17 +32,64 @@ sessions:
       - answer: {score: 93, notes: Hello it is., findings: [], examined: [hello.txt]}
 """
 
+GOAL = """
+name: solve
+about: an issue asks for a file
+sessions:
+  - role: planner
+    subject: plan
+    contains: [Please greet loudly]
+    turns:
+      - answer:
+          outcome: planned
+          summary: One file.
+          changes:
+            - id: c1
+              title: Greet loudly
+              why: The issue asks for it.
+              depends_on: []
+              paths: [loud.py]
+              tasks:
+                - title: Add loud.py
+                  what: loud.py greets.
+                  files: [loud.py]
+                  acceptance: [loud.py is there]
+                  check: test -e loud.py
+                  complexity: quick
+          criteria: [{text: loud.py is there., command: test -e loud.py}]
+          assumptions: []
+          evidence: ['README.md: there is no loud.py']
+  - role: worker
+    subject: c1.t1
+    turns:
+      - use:
+          - Bash:
+              command: |
+                echo 'LOUD = 1' > loud.py
+                git add -- loud.py
+                git commit -q -m 'Greet loudly'
+      - answer:
+          outcome: done
+          summary: Done.
+          checks: [{command: test -e loud.py, exit_code: 0}]
+          evidence: [{path: loud.py, line: 1}]
+          remaining: []
+          learnings: []
+          follow_ups: []
+          blocker: null
+"""
+
 
 class AtGithub(Terminal):
     """Octo in a clone of acme/widgets, which lives on a GitHub beside this test."""
 
     github: Double
 
-    @property
-    def scenario(self) -> str:
+    def played(self, scenario: str) -> tuple[str, ...]:
+        """Return the options by which a scenario is played."""
         path = self.home / "issue.yaml"
-        path.write_text(SESSION)
-        return str(path)
+        path.write_text(scenario, encoding="utf-8")
+        return "--rehearse", str(path), "--no-update-check"
 
     def task(self, title: str, body: str, login: str = "ada") -> int:
         number = self.github.open_issue(title, body, login)
@@ -79,8 +126,7 @@ def test_a_dry_run_shows_which_issues_would_be_taken_and_why_not_the_rest_and_wr
 
 def test_an_issue_is_worked_in_a_session_and_says_how_it_ended(octo: AtGithub) -> None:
     number = octo.task("Greet", "Say hello")
-    played = ("--mode", "session", "--rehearse", octo.scenario, "--no-update-check")
-    ended = octo("monitor", "--source", "github", "--once", *played)
+    ended = octo("monitor", "--source", "github", "--once", "--mode", "session", *octo.played(SESSION))
     assert ended.returncode == 0, ended
     result = json.loads((octo.here / "results" / f"issue-{number}.json").read_bytes())
     assert result["status"] == "completed"
@@ -89,6 +135,24 @@ def test_an_issue_is_worked_in_a_session_and_says_how_it_ended(octo: AtGithub) -
     for part in (result["worker_output"]["summary"], "93 of 100", "Hello it is."):
         assert part in comment.body
     assert octo.github.issue(number).labels == ["claudetm: done"]
+
+
+def test_an_issue_is_worked_as_a_goal_whose_last_merge_closes_it(octo: AtGithub) -> None:
+    octo.github.add_workflow("test", {"test": "true"})
+    octo.github.protect(Protection(contexts=("test",)))
+    octo.extra["CLAUDETM_FORGE"] = "github"  # a rehearsal goes there only where that is asked for
+    number = octo.task("Please greet loudly", "People do not hear us.")
+    ended = octo("monitor", "--source", "github", "--once", *octo.played(GOAL))
+    assert ended.returncode == 0, ended
+    [pull] = octo.github.pulls()
+    assert pull.merged
+    assert octo.github.issue(number).state == "closed"
+    (comment,) = octo.github.comments(number)
+    assert f"/acme/widgets/pull/{pull.number}" in comment.body
+    assert octo.github.issue(number).labels == ["claudetm: done"]
+    begun = json.loads((octo.state / "tasks" / f"issue-{number}" / "journal.jsonl").read_text().splitlines()[0])
+    assert "People do not hear us." in begun["data"]["goal"]
+    assert "claudetm is" not in begun["data"]["goal"]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +174,6 @@ def test_what_can_never_work_is_one_sentence(octo: AtGithub, wrong: str, sentenc
             octo.extra["GH_TOKEN"] = "ghp_refused"
         case _:
             octo.extra["CLAUDETM_FORGE"] = "local"
-    ended = octo("monitor", "--source", "github", "--once", "--no-update-check", "--rehearse", octo.scenario)
+    ended = octo("monitor", "--source", "github", "--once", *octo.played(SESSION))
     assert ended.returncode == 1, ended
     assert sentence in " ".join(ended.stderr.split())
