@@ -109,9 +109,12 @@ def test_another_folders_settings_are_used_where_it_is_named(person: Terminal) -
         dotenv = other / ".env"
         dotenv.write_text("".join(f"{name}={value}\n" for name, value in variables.items()), encoding="utf-8")
         dotenv.chmod(0o600)
-        for verb in ("enable", "disable"):
-            ended = person("monitor", "sego", verb, "--working-dir", str(other))
-            assert (ended.returncode, "project Greetings" in ended.stdout) == (0, True), ended
+        off = person("monitor", "sego", "disable", "--working-dir", str(other))
+        on = person("monitor", "sego", "enable", "--working-dir", str(other))
+        assert [e.stdout.partition(":")[0].strip() for e in (off, on)] == [
+            "Auto-task is off in project Greetings.",
+            "Auto-task is on in project Greetings",
+        ]
         assert person("monitor", "sego", "enable").returncode == 1
 
 

@@ -401,6 +401,15 @@ async def test_a_comment_names_what_was_made_and_no_path_of_this_machine(world: 
     ]
 
 
+async def test_a_result_that_sego_has_no_place_for_is_told_here(world: SegoWorld) -> None:
+    job = await claimed(world.source(), await _task(world))
+    world.serving.faults.append(Fault(".*/comments", times=99, status=404))
+    await world.source().finish(job, result_of(job))
+    path = "/api/mcp/tasks/1/comments"
+    assert world.notices == [f"Sego has nothing at {path}, so the result of sego-1 is told here alone"]
+    assert world.sandbox.tasks["1"]["status"] == "IN_REVIEW"
+
+
 async def test_a_comment_holds_neither_key_nor_more_than_a_web_app_can_show(world: SegoWorld) -> None:
     job = await claimed(world.source(), await _task(world))
     long = replace(result_of(job).output, summary=f"The key is sk-ant-{'a' * 20}. " + "x" * 50_000)

@@ -5,12 +5,14 @@ A failed task goes to IN_REVIEW as well, with the reason: in BACKLOG it would qu
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from claudetm.adapters.sources.sego.claims import CONVERSATION, REQUEST, TASK, Claims, marked, marker
 from claudetm.adapters.sources.sego.client import Answer, Client, Missing
+from claudetm.adapters.sources.sego.refusals import clean
 from claudetm.adapters.sources.sego.shapes import IN_REVIEW, Message, Person
 from claudetm.ports.source import Job, Result, Status, slug
 from claudetm.redact import redact
@@ -22,9 +24,10 @@ UNANSWERED: Final = "This could not be answered automatically. Somebody of the p
 class Reports:
     """Reports results. Every call may raise SourceBusy and SourceRefused, and may be made again."""
 
-    def __init__(self, client: Client, claims: Claims) -> None:
-        """Take what asks the server, and what knows the claims."""
+    def __init__(self, client: Client, claims: Claims, notice: Callable[[str], None]) -> None:
+        """Take what asks the server, what knows the claims, and who hears of what cannot be posted."""
         self._client = client
+        self._notice = notice
         self._claims = claims
         self._me: Person | None = None
 
@@ -35,7 +38,7 @@ class Reports:
         if not await self._told(task, about):
             text = f"{words(result)}\n\n{marker('result', about, result.status)}"
             path = self._client.path("comments", task=task)
-            await self._client.post(path, {"text": text}, f"claudetm-{slug(job.id)}-{about}")
+            await self._post(job, path, {"text": text}, f"-{about}")
         await self._claims.end(TASK, task, IN_REVIEW)
 
     async def request(self, job: Job, result: Result) -> None:
@@ -46,7 +49,7 @@ class Reports:
         path = self._client.path("analysis", request=str(job.handle["id"]))
         done = result.status is Status.COMPLETED
         text = (answer_of(result) if done else "") or words(result)
-        await self._client.post(path, _answer(result, text), f"claudetm-{slug(job.id)}-{result.completed!r}")
+        await self._post(job, path, _answer(result, text), f"-{result.completed!r}")
 
     async def conversation(self, job: Job, result: Result) -> None:
         """Post the reply, once; the client reads nothing of what went wrong."""
@@ -56,7 +59,11 @@ class Reports:
         failed = result.status is not Status.COMPLETED
         text = UNANSWERED if failed else answer_of(result) or UNANSWERED
         body = {**_answer(result, text), "replyTo": message}
-        await self._client.post(self._client.path("messages", conversation=talk), body, f"claudetm-{slug(job.id)}")
+        await self._post(job, self._client.path("messages", conversation=talk), body)
+
+    async def _post(self, job: Job, path: str, body: Mapping[str, Any], of: str = "") -> None:
+        if isinstance(await self._client.post(path, body, f"claudetm-{slug(job.id)}{of}"), Missing):
+            self._notice(f"Sego has nothing at {clean(path)}, so the result of {job.id} is told here alone")
 
     async def messages(self, talk: str) -> list[Message]:
         """Return the messages of a conversation, in order; what cannot be read is left out."""

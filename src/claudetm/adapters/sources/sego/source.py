@@ -39,7 +39,6 @@ from claudetm.ports.source import (
     Refused,
     Result,
     SourceBusy,
-    SourceRefused,
     Taken,
 )
 
@@ -56,11 +55,10 @@ class SegoSource:
         self._client = Client(settings, clock)
         self._claims = Claims(self._client, self._once)
         self._listing = Listing(self._client, self._claims, self._once)
-        self._reports = Reports(self._client, self._claims)
+        self._reports = Reports(self._client, self._claims, self._once)
         self._telling = Telling(self._client, self._once)
         self._woken = asyncio.Event()
         self._stream: asyncio.Task[None] | None = None
-        self._refusal: SourceRefused | None = None
         self._kept: dict[str, float] = {}  # when a claim was last seen to be ours
 
     @property
@@ -196,26 +194,18 @@ class SegoSource:
             await asyncio.Event().wait()
         if self._stream is None:
             stream = Stream(self._client, self._woken.set, self._once)
-            self._stream = asyncio.create_task(self._streamed(stream), name="sego-events")
+            self._stream = asyncio.create_task(stream.run(), name="sego-events")
+            self._stream.add_done_callback(lambda _: self._woken.set())
         await self._woken.wait()
         self._woken.clear()
-        if self._refusal is not None:
-            refusal, self._refusal = self._refusal, None
-            raise refusal
-
-    async def _streamed(self, stream: Stream) -> None:
-        try:
-            await stream.run()
-        except SourceRefused as refused:
-            self._refusal = refused
-            self._woken.set()
+        if self._stream.done() and not self._stream.cancelled():
+            self._stream.result()
 
     async def close(self) -> None:
         """End the stream and close the connections."""
         if self._stream is not None:
             self._stream.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._stream
+            await asyncio.gather(self._stream, return_exceptions=True)
         await self._client.close()
 
 
