@@ -180,7 +180,10 @@ class Source(Protocol):
         ...
 
     async def keep(self, job: Job) -> bool:
-        """Show that the claim is alive, as often as the source wants; False where another has taken it over."""
+        """Show that the claim is alive, as often as the source wants.
+
+        False where another has taken it over, or a person has taken it back there: it is not ours any more.
+        """
         ...
 
     async def progress(self, job: Job, note: Note) -> None:
