@@ -176,11 +176,13 @@ def _explained(run: Run, subject: Subject, looked: Looked | None, driver: Drivin
 
 def _of_run(run: Run, looked: Looked | None, driver: Driving) -> Explanation:
     from claudetm.cli.pulls import Awaits
+    from claudetm.workflow.stages import Mode
 
     told = Explanation(run.id, run.goal, _standing(run, driver), run.since)
     policy = run.policy
     told.most_sessions, told.most_cost = policy.sessions, policy.cost_usd
-    told.used = [("verification rounds", run.verify_rounds, policy.verify_rounds)]
+    if run.mode is Mode.GOAL:
+        told.used = [("verification rounds", run.verify_rounds, policy.verify_rounds)]
     if run.halt is not None:
         told.waits = [Awaits(run.halt.reason, run.halt.next)]
     elif not run.finished:

@@ -164,7 +164,7 @@ _WORDS: Final[Mapping[str, Callable[[Run, Mapping[str, Any]], str]]] = {
     "ChangeBlocked": lambda _, d: f"blocked: {d['reason']}",
     "ChangeDropped": lambda _, d: f"dropped: {d['reason']}",
     "CommandRefused": lambda _, d: f"{d['name']} refused: {d['reason']}",
-    "VerificationStarted": lambda _, d: f"verifying at {d['commit'][:10]}",
+    "VerificationStarted": lambda run, d: f"verifying at {d['commit'][:10]}" if run.mode is Mode.GOAL else "",
     "CriterionChecked": _criterion,
     "CriteriaFailed": lambda _, d: f"criteria fail: {', '.join(d['criteria'])}",
     "PlanExtended": lambda _, d: f"{_count(len(d['changes']), 'change')} more, for what does not hold",

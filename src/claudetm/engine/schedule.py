@@ -15,7 +15,7 @@ from claudetm.workflow.limits import Blocked, Go, Wait, may_start
 from claudetm.workflow.observe import Act, observe
 from claudetm.workflow.pull_request import PullRequest
 from claudetm.workflow.run import ChangeState, Run
-from claudetm.workflow.stages import Phase, Stage
+from claudetm.workflow.stages import Mode, Phase, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,8 @@ def _work(run: Run, pulls: Mapping[int, PullRequest], waits: Mapping[str, Wait],
                 found.append(wait)
             case Go() | Blocked():
                 return Perform(first)
+    if run.settled and run.mode is Mode.SESSION and run.kept is None:
+        return Emit(e.RunCancelled("the work was dropped"))
     if run.settled:
         return Emit(e.VerificationStarted(base or run.tip))
     return _soonest(found)
