@@ -97,6 +97,8 @@ async def honest(world: GithubRun, request: SessionRequest) -> SessionReport:
             ids = [c.id for c in world.context.run.plan.criteria if c.id in request.prompt]
             held = [{"criterion_id": i, "verdict": "holds", "evidence": ["README.md:1"], "missing": ""} for i in ids]
             return answered({"results": held})
+        case Role.AUDITOR | Role.ANALYST:
+            raise AssertionError("a goal has neither")
 
 
 class GithubRun(GitHubForgeWorld):
