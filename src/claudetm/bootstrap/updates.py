@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -48,7 +49,7 @@ def ask_in_background(now: float | None = None) -> bool:
         return False
     try:
         _write(path, {**_stamp(path), "checked": now})  # so that one that fails is not asked at each start
-        subprocess.Popen(
+        asking = subprocess.Popen(
             [sys.executable, "-m", "claudetm.bootstrap.updates"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -59,6 +60,7 @@ def ask_in_background(now: float | None = None) -> bool:
         )
     except OSError:
         return False
+    threading.Thread(target=asking.wait, daemon=True).start()  # or it would stay behind as a zombie
     return True
 
 
