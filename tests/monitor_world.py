@@ -83,11 +83,11 @@ class MonitorWorld:
         return {id_: r.error for id_, r in self.results.kept.items()}
 
 
-async def until(holds: Callable[[], object], seconds: float = 100_000.0) -> None:
-    """Let time pass until something holds."""
+async def until(holds: Callable[[], object], seconds: float = 100_000.0, step: float = 0.5) -> None:
+    """Let time pass until something holds, looked at every `step` seconds."""
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110 - time is virtual: what holds is looked for, not told
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(step)
 
 
 async def stopped(monitor: Monitor, running: asyncio.Task[Ended]) -> Ended:

@@ -217,7 +217,7 @@ def test_what_could_not_begin_for_a_day_has_failed() -> None:
         world.tick = 30.0
         world.place.add("a")
         running = started(monitor := world.monitor())
-        await until(lambda: "a" in world.results.kept, 200_000)
+        await until(lambda: "a" in world.results.kept, 200_000, step=60)
         assert world.clock.now() - world.clock.began >= 86_400
         assert "It could not begin for 24 hours; the last reason was: No account is logged in." in world.errors["a"]
         assert "claudetm monitor retry a" in world.errors["a"]
@@ -232,7 +232,7 @@ def test_a_wait_of_more_than_a_day_is_waited_for() -> None:
         world.tick = 30.0
         world.place.add("a")
         running = started(monitor := world.monitor())
-        await until(lambda: "a" in world.results.kept, 200_000)
+        await until(lambda: "a" in world.results.kept, 200_000, step=60)
         assert world.results_of("a") == ["completed"]
         await stopped(monitor, running)
 
