@@ -156,7 +156,7 @@ def _options(
 ) -> None:
     """Give it a goal; come back to merged, verified pull requests, with proof."""
     if task:
-        from claudetm.cli.state import choose
+        from claudetm.cli.chosen import choose
 
         choose(task, context.invoked_subcommand or "")
 
@@ -215,16 +215,17 @@ def _interrupted() -> int:
     """Say so. Only a command that drives leaves something to carry on."""
     if sys.argv[1:2] and (command_in(sys.argv[1:]) not in DRIVING or "--merge-only" in sys.argv):
         return _tell("interrupted")
-    from claudetm.cli.state import aimed
+    from claudetm.cli.chosen import aimed
 
     print(f"claudetm: {aimed('interrupted; `claudetm resume` carries on')}", file=sys.stderr)
     return ExitCode.STOPPED
 
 
 def _tell(sentence: str) -> int:
+    from claudetm.cli.chosen import aimed
     from claudetm.redact import printable
 
-    print(f"claudetm: {' '.join(printable(sentence).split())}", file=sys.stderr)
+    print(f"claudetm: {' '.join(printable(aimed(sentence)).split())}", file=sys.stderr)
     return ExitCode.FAILED
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from claudetm.cli.chosen import aimed
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -65,7 +67,7 @@ def approve() -> None:
     state = find()
     _refuse_no_proposal(load(state), "approve")
     print(f"plan approve: {send(state, 'approve', {})}")
-    print("next: claudetm resume")
+    print(aimed("next: claudetm resume"))
 
 
 @app.command()
@@ -78,7 +80,7 @@ def reject(why: str = typer.Argument(help="What is wrong with the plan; the plan
     state = find()
     _refuse_no_proposal(load(state), "reject")
     print(f"plan reject: {send(state, 'reject', {'reason': reason})}")
-    print("next: claudetm resume")
+    print(aimed("next: claudetm resume"))
 
 
 def _refuse_closed(run: Run) -> None:
@@ -247,7 +249,7 @@ def _hand_in(state: StateDirectory, run: Run, plan: Plan, based_on: int, kept: s
     for line in _differences(now, plan):
         print(line)
     if now.halt is not None:
-        print("next: claudetm resume")
+        print(aimed("next: claudetm resume"))
     return told == "done"
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from claudetm.cli.chosen import aimed
 from claudetm.errors import ClaudetmError, UsageError
 from claudetm.redact import printable, redact
 from claudetm.workflow.limits import Wait
@@ -261,7 +262,7 @@ def one_line(text: str) -> str:
 def tell(text: str, indent: int = 0, hang: int = 0) -> None:
     """Print a text in at most 80 columns, its own lines kept; all but the first are set in by `hang` more."""
     width = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
-    for n, line in enumerate(clean(text).split("\n")):
+    for n, line in enumerate(clean(aimed(text)).split("\n")):
         first = " " * (indent if n == 0 else indent + hang)
         rest = " " * (indent + hang)
         wrapped = textwrap.wrap(line, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)

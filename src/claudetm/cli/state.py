@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from claudetm.adapters.store.directory import NAME, FileInbox, StateDirectory
 from claudetm.adapters.store.journal import FileJournal
+from claudetm.cli import chosen
 from claudetm.errors import JournalError, UsageError
 from claudetm.workflow.run import Run, UnreadableRecord
 
@@ -18,36 +19,14 @@ _STEP_SECONDS: Final = 0.05
 _WIDTH: Final = 80  # columns
 
 
-_chosen: list[str] = []
-"""The task of the monitor whose run is looked at; empty for the user's own run."""
-
-
-def choose(task: str, command: str) -> None:
-    """Let the commands look at the run of a monitor's task. UsageError for one that looks at no run."""
-    from claudetm.adapters.dispatch.hints import TASKED
-
-    if command not in TASKED:
-        raise UsageError(f"--task goes with a command that looks at a run: {', '.join(TASKED)}")
-    _chosen[:] = [task]
-
-
-def aimed(text: str) -> str:
-    """Return a text with the commands that it names as they have to be typed for the run that is looked at."""
-    if not _chosen:
-        return text
-    from claudetm.adapters.dispatch.hints import for_task
-
-    return for_task(text, _chosen[0])
-
-
 def of_task() -> StateDirectory | None:
     """Return the state directory of the task that was chosen, None for none. UsageError where it is not here."""
-    return find() if _chosen else None
+    return find() if chosen.task() else None
 
 
 def task_state(task: str) -> StateDirectory:
     """Return the state directory of a monitor's task in this repository. UsageError without one."""
-    _chosen[:] = [task]
+    chosen.look_at(task)
     return find()
 
 
@@ -68,14 +47,14 @@ def find(*, foreign: bool = False) -> StateDirectory:
     for folder in (start, *start.parents):
         if (folder / NAME).is_dir():
             found = StateDirectory(folder / NAME)
-            if _chosen:
-                return _task(found, _chosen[0])
+            if name := chosen.task():
+                return _task(found, name)
             if not foreign:
                 found.refuse_foreign()
             return found
         if (folder / ".git").exists():
             break
-    if _chosen:
+    if chosen.task():
         raise UsageError(f"No task of the monitor has been worked in {start}; `claudetm monitor tasks` lists them")
     raise UsageError(f'There is no run in {start}: `claudetm start "goal"` begins one')
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from claudetm.cli.chosen import aimed
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -96,7 +98,7 @@ def _going_on(run: Run, pid: int, present: Wait | None) -> list[Text]:
 
     now = time.time()
     sessions = list(run.open_sessions.values()) if pid else []
-    lines = [cut(f"now: {at_work(run, s, now)}; claudetm logs --session {s.id[:8]}") for s in sessions]
+    lines = [cut(f"now: {at_work(run, s, now)}; {aimed('claudetm logs')} --session {s.id[:8]}") for s in sessions]
     return [*lines, *_texts(*(waiting(w, now) for w in waits(run, now, present))), *held_lines(run)]
 
 
@@ -116,11 +118,11 @@ def _ends(run: Run, pid: int) -> list[Text]:
         lines += [Text(redact(printable(line))) for line in ["", *said.splitlines(), ""]]
     if run.halt is not None:
         lines.append(Text.assemble((str(run.halt.kind), "bold"), f": {_one_line(run.halt.reason, 400)}"))
-        lines += _texts(f"next: {_one_line(run.halt.next, 400)}")
+        lines += _texts(f"next: {_one_line(aimed(run.halt.next), 400)}")
     elif run.landing_next:
         lines += _texts(f"next: {_one_line(run.landing_next, 400)}")
     elif not pid and not run.finished:
-        lines += _texts("next: claudetm resume")
+        lines += _texts(aimed("next: claudetm resume"))
     return lines
 
 

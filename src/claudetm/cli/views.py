@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, TextIO
 
+from claudetm.cli.chosen import aimed
 from claudetm.cli.exit_codes import ExitCode
 from claudetm.cli.output import say
-from claudetm.cli.state import aimed
 from claudetm.cli.words import DETAILS, doing, spoken, told
 from claudetm.engine.loop import Ending
 from claudetm.ports.agent import Progress
