@@ -12,6 +12,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -149,6 +150,9 @@ def test_a_file_that_is_dropped_is_taken_worked_and_reported(person: Terminal) -
     status = person("monitor", "status").stdout
     assert re.search(r"^monitor: running \(process \d+ .*\) in .*", status)
     assert "ended: 2 completed, 0 failed" in status
+    again = person("monitor", "retry", "task-0001")
+    assert (again.returncode, again.stdout) == (0, "task-0001: it goes on\n"), again
+    wait_for(lambda: result(person).get("retry_count") == 1, "the result anew")
     assert stopped(monitor) == 0
     assert "stopping: ended by SIGTERM" in person.output()
     assert about(person, "status")["running"] is False
@@ -254,6 +258,23 @@ def test_a_stop_lets_what_runs_finish_and_a_second_one_keeps_it_for_the_next_sta
     assert not result(person, "task-0002")
     assert queue(person)[-1] == "JobGivenBack task-0002"
     assert [row["position"] for row in about(person, "queue")] == [1]
+
+
+def test_the_service_manager_is_told_that_it_is_ready_alive_and_stopping(person: Terminal) -> None:
+    address = person.home / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(address))
+        manager.settimeout(30)
+        person.extra |= {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "2000000"}
+        monitor = person.begin("monitor", *SESSIONS)
+        assert manager.recv(4096) == b"READY=1\nSTATUS=tasks from directory"
+        for _ in range(3):
+            assert manager.recv(4096) == b"WATCHDOG=1"
+        monitor.send_signal(signal.SIGTERM)
+        said = [manager.recv(4096)]
+        while not said[-1].startswith(b"STOPPING=1"):
+            said.append(manager.recv(4096))
+    assert monitor.wait(60) == 0
 
 
 def test_what_is_wrong_is_one_sentence_and_nothing_is_made(person: Terminal) -> None:
