@@ -207,8 +207,8 @@ def test_the_wizard_takes_no_key_but_one_that_the_server_takes_and_shows_none(pe
     answers = [
         ("Where do tasks come from?", "sego\n"),
         ("Where does Sego PM answer?", f"{sego.url}\n"),
-        ("API key: ", "sk-wrong\n"),
-        ("API key: ", f"{sego.key}\n"),
+        ("\r\nAPI key: ", "sk-wrong\n"),
+        ("\r\nAPI key: ", f"{sego.key}\n"),
         ("Which project?", "7\n"),
         ("Which project?", "2\n"),
     ]
@@ -374,12 +374,25 @@ def test_a_service_is_installed_started_and_told_of_without_its_secrets(person: 
     for secret in (SECRET, "ghp_hidden"):
         assert secret not in done.stdout + done.stderr + told(person) + unit(person).read_text()
     assert f"WorkingDirectory={person.here}" in unit(person).read_text()
-    assert re.search(r'^ExecStart="/.*/python[\d.]*" -m claudetm monitor$', unit(person).read_text(), re.MULTILINE)
+    assert re.search(r'^ExecStart="/.*/python[\d.]*" -P -m claudetm monitor$', unit(person).read_text(), re.MULTILINE)
     order = ["daemon-reload", "[enable] [claudetm-monitor.service]", "enable-linger", "[restart]"]
     assert sorted(order, key=told(person).index) == order
     script = '. "$0"; printf %s "$ANTHROPIC_API_KEY"'
     read = subprocess.run(["sh", "-c", script, variables(person)], capture_output=True, text=True, check=True)
     assert read.stdout == SECRET
+
+
+def test_the_service_imports_nothing_that_lies_where_it_works(person: Terminal) -> None:
+    for module in ("claudetm", "typer", "json"):
+        (person.here / f"{module}.py").write_text("raise SystemExit('imported from the repository')\n")
+    assert person("monitor", "service", "install", "--yes").returncode == 0
+    line = next(x for x in unit(person).read_text().splitlines() if x.startswith("ExecStart="))
+    words = shlex.split(line.removeprefix("ExecStart="))
+    environment = {**person.environment, "GH_TOKEN": "ghp_hidden"}  # which it takes out, by calling itself anew
+    done = subprocess.run(
+        [*words, "--help"], cwd=person.here, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "Usage: claudetm monitor" in done.stdout) == (0, True), done
 
 
 def test_options_of_the_monitor_go_along_and_wrong_ones_do_not(person: Terminal) -> None:

@@ -50,7 +50,6 @@ _UNIT: Final = """\
 # Written by `{ours} install`; `{ours} uninstall` removes it.
 [Unit]
 Description=claudetm monitor in {described}
-Documentation=man:systemd.service(5)
 {after}StartLimitIntervalSec=900
 StartLimitBurst=5
 

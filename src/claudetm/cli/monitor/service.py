@@ -196,8 +196,8 @@ def offered(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def program(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the command line of the service."""
-    return (sys.executable, "-m", "claudetm", "monitor", *arguments)
+    """Return the command line of the service. -P: nothing that lies where it works is imported."""
+    return (sys.executable, "-P", "-m", "claudetm", "monitor", *arguments)
 
 
 def described_service(manager: Manager, folder: Path, arguments: tuple[str, ...], grace: float, user: str) -> Service:
