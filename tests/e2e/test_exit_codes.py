@@ -126,7 +126,19 @@ def broken(person: Terminal) -> int:
     return ended.returncode
 
 
+def monitored(person: Terminal) -> int:
+    monitor = person.begin("monitor", "--rehearse", "demo", "--no-update-check")
+    wait_for((person.here / "state" / "monitor.json").exists, "the monitor")
+    monitor.send_signal(signal.SIGTERM)
+    once = called("monitor", "--once", "--rehearse", "demo", "--no-update-check")
+    return monitor.wait(60) or once(person)
+
+
 CASES: dict[str, Case] = {
+    "`claudetm monitor` was stopped; with `--once`, what was there is done, well or not": monitored,
+    "a source of `claudetm monitor` lets nobody in, or with `--once` could not be asked": called(
+        "monitor", "--once", "--rehearse", "demo", "--api-key", "nobody-s-key", "--api-url", "http://127.0.0.1:9"
+    ),
     "the run is verified": driven(),
     "what was asked for is shown or done, in any phase of the run": shown,
     "the run is blocked": blocked,

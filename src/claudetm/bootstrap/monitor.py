@@ -191,8 +191,8 @@ async def run(
         clock=clock,
     )
     monitor = Monitor(ports, policy(settings, once=once), told.notice, notifier.alive)
-    write_down(settings)
     with _signals(monitor, told, notifier):
+        write_down(settings)
         notifier.ready(f"tasks from {', '.join(settings.sources)}")
         try:
             return await monitor.run()

@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
 WHEN: Final[Mapping[str, ExitCode]] = {
     "the run is verified": ExitCode.SUCCESS,
     "what was asked for is shown or done, in any phase of the run": ExitCode.SUCCESS,
+    "`claudetm monitor` was stopped; with `--once`, what was there is done, well or not": ExitCode.SUCCESS,
+    "a source of `claudetm monitor` lets nobody in, or with `--once` could not be asked": ExitCode.FAILED,
     "the run is blocked": ExitCode.FAILED,
     "the run was cancelled": ExitCode.FAILED,
     "a known error, in one sentence": ExitCode.FAILED,
