@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
-from terminal import Terminal, terminal, wait_for
+from terminal import SCENARIOS, Terminal, terminal, wait_for
 
 pytestmark = pytest.mark.e2e
 
@@ -134,3 +135,36 @@ def test_what_is_missing_or_wrong_is_said_in_a_sentence_each(person: Terminal) -
             assert sentence in ended.stderr
             assert "wrong-key" not in ended.stderr
         assert at(person, variables)("monitor", "sego", "enable", "--threshold", "1.1").returncode == 1
+
+
+PLAYED = ("--source", "sego", "--no-update-check", "--rehearse", str(SCENARIOS / "session.yaml"))
+
+
+def results(variables: dict[str, str], task: str) -> list[str]:
+    """Return the comments on a task that report a result."""
+    listed: Any = get(variables, f"/api/mcp/tasks/{task}/comments")["comments"]
+    return [c["text"] for c in listed if "<!-- claudetm:result" in c["text"]]
+
+
+@pytest.mark.timeout(180)
+def test_a_monitor_that_is_killed_carries_on_and_a_task_tried_again_is_reported_again(person: Terminal) -> None:
+    with sandbox(person, "--port", "0") as variables:
+        there = at(person, variables)
+        killed = there.begin("monitor", *PLAYED)
+        wait_for(lambda: get(variables, "/api/mcp/tasks/1")["status"] == "IN_PROGRESS", "the claim")
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        assert get(variables, "/api/mcp/tasks/1")["status"] == "IN_PROGRESS"
+        ended = there("monitor", "--once", *PLAYED)
+        assert ended.returncode == 0, ended
+        assert get(variables, "/api/mcp/tasks/1")["status"] == "IN_REVIEW"
+        assert len(results(variables, "1")) == 1
+        again = there("monitor", "retry", "sego-1")
+        assert again.returncode == 0, again
+        running = there.begin("monitor", *PLAYED)
+        wait_for(lambda: len(results(variables, "1")) == 2, "the second result")
+        wait_for(lambda: get(variables, "/api/mcp/tasks/1")["status"] == "IN_REVIEW", "its review")
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 0
+        messages: Any = get(variables, "/api/mcp/conversations/c1/messages")["messages"]
+        assert [m["role"] for m in messages] == ["client", "assistant"]

@@ -11,6 +11,7 @@ import pytest
 
 from claudetm.adapters.sources.sego.client import Client
 from claudetm.adapters.sources.sego.events import LARGEST_EVENT, Stream
+from claudetm.adapters.sources.sego.source import SegoSource
 from claudetm.ports.source import SourceRefused
 from claudetm.testing.memory import FakeClock
 from claudetm.testing.sego.faults import Fault, Silent
@@ -266,6 +267,16 @@ async def test_without_a_project_or_with_no_sse_nothing_is_listened_to() -> None
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(world.source().hint(), 0.05)
             assert world.sandbox.asked == []
+
+
+async def test_what_is_opened_again_is_hinted_at_without_a_stream_too() -> None:
+    async with sego_world(stream=False) as world:
+        world.sandbox.add_task(PROJECT, "1", status="IN_REVIEW")
+        source = world.source()
+        assert isinstance(source, SegoSource)
+        await source.reopen("sego-1")
+        await asyncio.wait_for(source.hint(), _PATIENCE)
+        assert await eligible(source) == ["sego-1"]
 
 
 async def test_closing_ends_the_stream(world: SegoWorld) -> None:

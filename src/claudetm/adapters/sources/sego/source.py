@@ -183,22 +183,21 @@ class SegoSource:
         ref = await self._ref(job)
         if ref is not None and ref.kind in _ENDED:
             await self._claims.reopen(ref.kind, ref.id, _ENDED[ref.kind])
+            self._woken.set()  # it waits now
 
     def _forget(self, job: Job) -> None:
         self._kept.pop(job.id, None)
         self._telling.forget(job.id)
 
     async def hint(self) -> None:
-        """Return when the stream says that something came. Raises SourceRefused once where it refuses the key."""
-        if not (self._settings.stream and self._settings.project):
-            await asyncio.Event().wait()
-        if self._stream is None:
+        """Return when something may wait. Raises SourceRefused once, where the stream refuses the key."""
+        if self._stream is None and self._settings.stream and self._settings.project:
             stream = Stream(self._client, self._woken.set, self._once)
             self._stream = asyncio.create_task(stream.run(), name="sego-events")
             self._stream.add_done_callback(lambda _: self._woken.set())
         await self._woken.wait()
         self._woken.clear()
-        if self._stream.done() and not self._stream.cancelled():
+        if self._stream is not None and self._stream.done() and not self._stream.cancelled():
             self._stream.result()
 
     async def close(self) -> None:
