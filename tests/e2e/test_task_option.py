@@ -107,6 +107,19 @@ def test_what_cannot_be_is_said_in_a_sentence(person: Terminal) -> None:
     assert "has begun no run yet" in person("--task", TASK, "status").stderr
 
 
+def test_a_task_s_damaged_journal_is_mended_and_no_other(person: Terminal) -> None:
+    lines = task(person).journal.read_bytes().splitlines(keepends=True)
+    task(person).journal.write_bytes(lines[0] + b"spoilt\n" + lines[2])
+    before = (person.state / "journal.jsonl").read_bytes()
+    refused = person("--task", TASK, "status")
+    assert f"claudetm --task '{TASK}' doctor --repair keeps a copy" in refused.stderr
+    assert "journal" not in {f["name"] for f in json.loads(person("doctor", "--json").stdout) if f["state"] != "ok"}
+    mended = json.loads(person("--task", TASK, "doctor", "--repair", "--json").stdout)
+    assert "repaired: 1 events" in next(f["found"] for f in mended if f["name"] == "journal")
+    assert person("--task", TASK, "status").returncode == 0
+    assert (person.state / "journal.jsonl").read_bytes() == before
+
+
 def test_cleaning_one_leaves_the_other(person: Terminal) -> None:
     done = person("clean", "--force")
     assert done.returncode == 0, done

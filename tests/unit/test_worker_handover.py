@@ -239,8 +239,8 @@ def test_what_each_worker_brings_takes_a_run_no_further(handover: Handover) -> N
 
 def test_every_command_that_looks_at_a_run_takes_a_task_and_is_one() -> None:
     assert set(TASKED) < set(COMMANDS)
-    assert for_task("claudetm start, claudetm resume; `claudetm doctor`", "a") == (
-        "claudetm start, claudetm --task a resume; `claudetm doctor`"
+    assert for_task("claudetm start, claudetm resume; `claudetm config`", "a") == (
+        "claudetm start, claudetm --task a resume; `claudetm config`"
     )
     assert for_task("claudetm resumes", "a") == "claudetm resumes"
 

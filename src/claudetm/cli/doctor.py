@@ -23,11 +23,12 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="Print the findings as a list of objects."),
 ) -> None:
     """Look for what stands in the way of a run, and say what helps. Exit code 1 when something fails."""
-    from claudetm.cli.state import here
+    from claudetm.cli.state import here, of_task
     from claudetm.doctor import State, examine
 
     found = []
-    for finding in examine(here(), mend=repair):
+    task = of_task()
+    for finding in examine(here(), mend=repair, task=task.root if task else None):
         found.append(finding)
         if not as_json:
             print(_lines(finding), flush=True)

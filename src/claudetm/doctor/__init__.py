@@ -20,9 +20,12 @@ from claudetm.redact import printable, redact
 __all__ = ["CHECKS", "Finding", "State", "examine"]
 
 
-def examine(where: Path, *, mend: bool = False) -> Iterator[Finding]:
-    """Yield what each check finds, as it is found. What a check runs into is its failure, never an exception."""
-    place = Place(where, mend)
+def examine(where: Path, *, mend: bool = False, task: Path | None = None) -> Iterator[Finding]:
+    """Yield what each check finds, as it is found. What a check runs into is its failure, never an exception.
+
+    `task` is the state directory of a monitor's task that is examined in place of the user's own.
+    """
+    place = Place(where, mend, task)
     for name, check in CHECKS.items():
         try:
             for finding in check(place):

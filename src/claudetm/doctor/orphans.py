@@ -77,8 +77,8 @@ def _runs(place: Place) -> set[str]:
 
 def _states(place: Place) -> list[StateDirectory]:
     """Return where this repository's runs have their records: its own one, and those of the monitor's tasks."""
-    state = place.state
-    return [state, *state.tasks()] if state is not None and state.root.is_dir() else []
+    own = StateDirectory(place.state.shared) if place.state is not None else None
+    return [own, *own.tasks()] if own is not None and own.root.is_dir() else []
 
 
 def _drives(process: psutil.Process) -> bool:

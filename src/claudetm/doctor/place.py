@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """What is examined: the folder that the command was called in; `mend` is what `--repair` asks for."""
+    """What is examined: the folder that the command was called in; `mend` is what `--repair` asks for.
+
+    `task` is a state directory that is looked at in place of the repository's own, that of a monitor's task.
+    """
 
     where: Path
     mend: bool = False
+    task: Path | None = None
 
     @cached_property
     def root(self) -> Path | None:
@@ -42,6 +46,8 @@ class Place:
     @cached_property
     def state(self) -> StateDirectory | None:
         """The state directory, where there is one."""
+        if self.task is not None:
+            return StateDirectory(self.task)
         if self.root is None or not os.path.lexists(self.root / NAME):
             return None
         return StateDirectory(self.root / NAME)

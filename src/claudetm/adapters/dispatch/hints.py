@@ -22,6 +22,7 @@ TASKED: Final = (
     "say",
     "undo",
     "clean",
+    "doctor",
 )
 """The commands that look at a run, and with `--task` at that of a task."""
 
