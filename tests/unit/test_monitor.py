@@ -13,7 +13,7 @@ from claudetm.intake.monitor import Ending
 from claudetm.intake.policy import MonitorPolicy
 from claudetm.intake.writer import QueueWriter
 from claudetm.ports.dispatch import AwaitsPerson, Died, Done, Failed, Stopped, TryAgain, WorkOutcome
-from claudetm.ports.source import Job, Lane, Note, Output, Status
+from claudetm.ports.source import ClaimOutcome, Job, Lane, Note, Output, Status
 from claudetm.ports.store import Command
 from claudetm.testing.memory import MemoryJournal
 from claudetm.testing.memory_dispatch import Working
@@ -395,6 +395,64 @@ def test_a_claim_that_is_lost_stops_its_worker_and_nothing_is_reported() -> None
         assert world.queue().jobs["a"].status is Status.QUEUED
         assert world.place.items["a"].holder == "other"
         await stopped(monitor, running)
+
+    run(main())
+
+
+def test_what_was_done_after_the_claim_was_lost_is_not_reported() -> None:
+    async def script(working: Working) -> WorkOutcome:
+        await working.stop.wait()
+        return DONE
+
+    async def main() -> None:
+        world = MonitorWorld(script)
+        world.place.add("a")
+        running = started(monitor := world.monitor())
+        await until(lambda: world.dispatch.living)
+        world.place.items["a"].holder, world.place.items["a"].kept = "other", world.clock.now()
+        await until(lambda: not world.dispatch.living, 100)
+        await asyncio.sleep(60)
+        assert world.results.kept == {}
+        assert world.results_of("a") == []
+        await stopped(monitor, running)
+
+    run(main())
+
+
+def test_what_is_withdrawn_leaves_the_queue_while_another_is_worked() -> None:
+    async def main() -> None:
+        world = MonitorWorld(_long)
+        world.place.add("a")
+        world.place.add("b")
+        running = started(monitor := world.monitor())
+        await until(lambda: world.queue().size == 1)
+        world.place.items["b"].gone = True
+        world.place.wake()
+        await asyncio.sleep(5)
+        assert world.dispatch.living == ["a"]
+        assert list(world.queue().jobs) == ["a"]
+        await stopped(monitor, running)
+
+    run(main())
+
+
+def test_what_is_claimed_in_the_moment_of_a_stop_is_given_back_and_not_begun() -> None:
+    class Slow(MemorySource):
+        async def claim(self, job: str) -> ClaimOutcome:
+            await asyncio.sleep(5)
+            return await super().claim(job)
+
+    async def main() -> None:
+        world = outcomes(DONE)
+        place = MemoryPlace(world.clock)
+        place.add("a")
+        running = started(monitor := world.monitor(more=(Slow(place, "one", "slow"),)))
+        await until(lambda: world.queue().size)
+        await asyncio.sleep(1)
+        await stopped(monitor, running)
+        assert world.dispatch.began == []
+        assert place.items["a"].given_back == ["The monitor stops; the work so far is kept."]
+        assert place.items["a"].holder == ""
 
     run(main())
 
