@@ -88,7 +88,7 @@ def talk(
         os.chdir(person.here)
         os.execve(CLAUDETM, [str(CLAUDETM), *arguments], {**person.environment, **extra, "TERM": "dumb"})
     seen, left, until = "", list(answers), time.monotonic() + 45
-    said_from = 0
+    said_from, typed, at = 0, "", 0.0
     while time.monotonic() < until:
         if select.select([terminal_end], [], [], 0.2)[0]:
             try:
@@ -96,8 +96,11 @@ def talk(
             except OSError:
                 break
         if left and left[0][0] in seen[said_from:]:
-            said_from = len(seen)
-            os.write(terminal_end, left.pop(0)[1].encode())
+            said_from, typed, at = len(seen), left.pop(0)[1], time.monotonic()
+            os.write(terminal_end, typed.encode())
+        elif typed == "\x03" and time.monotonic() > at + 1:  # between the prompt and the read Python loses one
+            os.write(terminal_end, typed.encode())
+            at = time.monotonic()
     os.close(terminal_end)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert not left, f"never asked {left[0][0]!r}: {seen}"
@@ -598,7 +601,7 @@ def test_a_unit_of_the_machine_says_whose_it_is(person: Terminal) -> None:
 
 def examined(person: Terminal, **extra: str) -> dict[str, tuple[str, str]]:
     """Return how each check of the monitor came out, and what it found and advises."""
-    ended = person("doctor", "--json", **extra)
+    ended = person("doctor", "--json", said=None, **extra)
     assert ended.stderr == ""
     ours = ("monitor", "Sego", ".env", "file events", "linger")
     found = [f for f in json.loads(ended.stdout) if f["name"].startswith(ours)]
