@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from claudetm.cli.options import AS_JSON, LOG_FORMAT, LOG_LEVEL, REACH
+from claudetm.cli.options import (
+    AS_JSON,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    MAX_COST,
+    MAX_SESSIONS,
+    MAX_TURNS,
+    MODEL,
+    SANDBOX,
+    TIMEOUT,
+    TRUST,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,32 +31,18 @@ def command(
     merge_only: bool = typer.Option(
         False, "--merge-only", help="Merge it as it is, or say all that is against that; no session, no waiting."
     ),
-    model: str = typer.Option(
-        None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
-    ),
+    model: str = MODEL,
     no_checks: bool = typer.Option(False, "--no-checks", help="Merge although no check ever reports."),
     auto_merge: bool = typer.Option(
         None, "--auto-merge/--no-auto-merge", help="Merge what is green and reviewed; a stranger's only if asked."
     ),
     review: bool = typer.Option(None, "--review/--no-review", help="Let a fresh session review it."),
-    max_sessions: int = typer.Option(
-        None, "-n", "--max-sessions", help="Stop before the next session after so many."
-    ),
-    max_cost: float = typer.Option(None, "--max-cost", help="Budget of the run in US dollars."),
-    max_turns: int = typer.Option(None, "--max-turns", help="Turns of one session."),
-    timeout: str = typer.Option(None, "--timeout", help="Time for one session: minutes, or 90s, 30m, 2h."),
-    sandbox: str = typer.Option(
-        None,
-        "--sandbox",
-        help="auto, on or off: run agents and commands under bubblewrap.",
-        rich_help_panel=REACH,
-    ),
-    trust: bool = typer.Option(
-        None,
-        "--trust-project-settings",
-        help="Load the repository's own .claude settings, hooks and servers.",
-        rich_help_panel=REACH,
-    ),
+    max_sessions: int = MAX_SESSIONS,
+    max_cost: float = MAX_COST,
+    max_turns: int = MAX_TURNS,
+    timeout: str = TIMEOUT,
+    sandbox: str = SANDBOX,
+    trust: bool = TRUST,
     rehearse: str = typer.Option("", "--rehearse", help="Play a scenario with a scripted model: no key."),
     log_level: str = LOG_LEVEL,
     log_format: str = LOG_FORMAT,

@@ -19,3 +19,22 @@ AS_JSON: Final[Any] = typer.Option(
     help="The same as --log-format json: on standard output a JSON object a line (type, seq, time, change, text,"
     ' data), the last one of type "ended" with ending, exit_code and next.',
 )
+
+MODEL: Final[Any] = typer.Option(
+    None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
+)
+MAX_SESSIONS: Final[Any] = typer.Option(
+    None, "-n", "--max-sessions", help="Stop before the next session after so many."
+)
+MAX_COST: Final[Any] = typer.Option(None, "--max-cost", help="Budget of the run in US dollars.")
+MAX_TURNS: Final[Any] = typer.Option(None, "--max-turns", help="Turns of one session.")
+TIMEOUT: Final[Any] = typer.Option(None, "--timeout", help="Time for one session: minutes, or 90s, 30m, 2h.")
+SANDBOX: Final[Any] = typer.Option(
+    None, "--sandbox", help="auto, on or off: run agents and commands under bubblewrap.", rich_help_panel=REACH
+)
+TRUST: Final[Any] = typer.Option(
+    None,
+    "--trust-project-settings",
+    help="Load the repository's own .claude settings, hooks and servers.",
+    rich_help_panel=REACH,
+)

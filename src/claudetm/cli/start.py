@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from claudetm.cli.options import AS_JSON, LOG_FORMAT, LOG_LEVEL, REACH
+from claudetm.cli.options import (
+    AS_JSON,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    MAX_COST,
+    MAX_SESSIONS,
+    MAX_TURNS,
+    MODEL,
+    SANDBOX,
+    TIMEOUT,
+    TRUST,
+)
 
 if TYPE_CHECKING:
     from claudetm.bootstrap.opening import Wish
@@ -28,9 +39,7 @@ def command(
         show_default=False,
     ),
     base: str = typer.Option(None, "--base", help="The branch to land on (the default one)."),
-    model: str = typer.Option(
-        None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id, for all work."
-    ),
+    model: str = MODEL,
     forge: str = typer.Option(None, "--forge", help="Where pull requests live: auto, local or github."),
     check: list[str] = typer.Option(
         [], "--check", help="A command that every merge must pass; on GitHub, that agents run (repeatable)."
@@ -45,24 +54,12 @@ def command(
     ),
     max_prs: int = typer.Option(None, "--max-prs", help="Plan at most so many pull requests, fixes included."),
     pause_on_pr: bool = typer.Option(None, "--pause-on-pr", help="Stop whenever a pull request has been opened."),
-    max_sessions: int = typer.Option(
-        None, "-n", "--max-sessions", help="Stop before the next session after so many."
-    ),
-    max_cost: float = typer.Option(None, "--max-cost", help="Budget of the run in US dollars."),
-    max_turns: int = typer.Option(None, "--max-turns", help="Turns of one session."),
-    timeout: str = typer.Option(None, "--timeout", help="Time for one session: minutes, or 90s, 30m, 2h."),
-    sandbox: str = typer.Option(
-        None,
-        "--sandbox",
-        help="auto, on or off: run agents and commands under bubblewrap.",
-        rich_help_panel=REACH,
-    ),
-    trust: bool = typer.Option(
-        None,
-        "--trust-project-settings",
-        help="Load the repository's own .claude settings, hooks and servers.",
-        rich_help_panel=REACH,
-    ),
+    max_sessions: int = MAX_SESSIONS,
+    max_cost: float = MAX_COST,
+    max_turns: int = MAX_TURNS,
+    timeout: str = TIMEOUT,
+    sandbox: str = SANDBOX,
+    trust: bool = TRUST,
     dry_run: bool = typer.Option(
         False, "--dry-run", help="Only plan: show the plan and what would be done; no branch, no pull request."
     ),
