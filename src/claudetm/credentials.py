@@ -5,7 +5,6 @@ Children inherit nothing either: the values cross one exec through a pipe and li
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -35,6 +34,8 @@ def withdraw() -> None:
     `/proc/PID/environ` shows what a process was started with, so removing them from `os.environ` is not enough.
     """
     if pipe := os.environ.pop(_PIPE, ""):
+        import json  # here, as most commands need none of it
+
         with suppress(OSError, ValueError), os.fdopen(int(pipe)) as stream:  # a stranger's value is no credential
             _held.update(json.load(stream))
         return
@@ -48,6 +49,8 @@ def withdraw() -> None:
 
 def _filled(found: Mapping[str, str]) -> int:
     """Return a pipe's end, for a child to inherit, that the credentials can be read from."""
+    import json
+
     reader, writer = os.pipe()
     os.write(writer, json.dumps(found).encode())
     os.close(writer)

@@ -286,3 +286,13 @@ def test_nothing_heavy_is_loaded_to_look(command: str, places: Places) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.stderr, bool(done.stdout)) == ("[]\n", True)
+
+
+def test_the_list_of_commands_loads_the_command_line_alone() -> None:
+    script = (
+        "import sys\nfrom claudetm.cli.app import run\nsys.argv = ['claudetm', '--help']\n"
+        "try: run()\nfinally: print(sorted({m.split('.')[1] for m in sys.modules if m.startswith('claudetm.')}),"
+        " file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stderr, "monitor" in done.stdout) == ("['cli', 'errors']\n", True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Final
 
 import typer
@@ -17,8 +16,6 @@ app = typer.Typer(invoke_without_command=True)
 app.callback()(callback)
 
 for _name in SUBCOMMANDS:
-    if find_spec(f"{__name__}.{_name}") is None:
-        continue
     _module = import_module(f"{__name__}.{_name}")
     if hasattr(_module, "app"):
         app.add_typer(_module.app, name=_name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from claudetm.cli.monitor.look import WORKING_DIR
+from claudetm.cli.monitor.options import WORKING_DIR
 
 if TYPE_CHECKING:
     from claudetm.adapters.sources.task_document import Document

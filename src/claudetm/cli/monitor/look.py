@@ -13,15 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import typer
-
 from claudetm.adapters.store.lock import Holder, holder
 from claudetm.bootstrap.monitor_places import Places, find_places
 from claudetm.intake.queue import Queue, fold
 
-WORKING_DIR: Final[Any] = typer.Option(None, "--working-dir", help="Where the monitor works (here).")
-NAME: Final[Any] = typer.Option("", "--name", help="Of a second monitor in the same folder.")
-AS_JSON: Final[Any] = typer.Option(False, "--json", help="Print as JSON.")
 _LARGEST: Final = 64 << 20  # bytes of a result
 
 

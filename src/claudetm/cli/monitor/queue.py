@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from claudetm.cli.monitor.look import AS_JSON, NAME, WORKING_DIR
+from claudetm.cli.monitor.options import AS_JSON, NAME, WORKING_DIR
 
 
 def command(working_dir: Path = WORKING_DIR, name: str = NAME, as_json: bool = AS_JSON) -> None:

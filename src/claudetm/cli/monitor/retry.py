@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from claudetm.cli.monitor.look import AS_JSON, NAME, WORKING_DIR
+from claudetm.cli.monitor.options import AS_JSON, NAME, WORKING_DIR
 
 if TYPE_CHECKING:
     from claudetm.bootstrap.monitor_places import Places

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from claudetm.bootstrap.service import manager_of, variables_file
 from claudetm.cli.monitor.setup import ask_yes, at_a_terminal
 
 if TYPE_CHECKING:
@@ -48,6 +47,7 @@ def install(
     as_json: bool = typer.Option(False, "--json", help="Print what was done as an object."),
 ) -> None:
     """Install the monitor as a service, and start it: at your login, or with --system when the machine starts."""
+    from claudetm.bootstrap.service import manager_of
     from claudetm.cli.monitor.service_install import Asked, Wish, installed
 
     wish = Wish(working_dir, tuple(arguments or ()), user, start, dry_run, linger)
@@ -60,6 +60,8 @@ def install(
 @app.command("uninstall")
 def uninstall(system: bool = _SYSTEM, name: str = _NAME, yes: bool = _YES) -> None:
     """Stop the service, and remove what install has made."""
+    from claudetm.bootstrap.service import variables_file
+
     manager = _installed(name, system=system)
     manager.forgotten()
     manager.file.unlink(missing_ok=True)
@@ -106,6 +108,8 @@ def status(
     as_json: bool = typer.Option(False, "--json", help="Print as JSON."),
 ) -> None:
     """Say whether the service runs, what it does, and what is amiss."""
+    from claudetm.bootstrap.service import manager_of
+
     manager = manager_of(name, system=system)
     manager.refuse_absent()
     data = standing(manager, system=system)
@@ -140,6 +144,7 @@ def logs(
 def standing(manager: Manager, *, system: bool) -> dict[str, Any]:
     """Return how a service stands, as JSON values; `variables` are names alone."""
     from claudetm.adapters.service.environment_file import read
+    from claudetm.bootstrap.service import variables_file
 
     found = manager.standing()
     return {
@@ -159,6 +164,7 @@ def standing(manager: Manager, *, system: bool) -> dict[str, Any]:
 
 def _installed(name: str, *, system: bool) -> Manager:
     """Return the manager of a service of ours that is installed. Raises ClaudetmError."""
+    from claudetm.bootstrap.service import manager_of
     from claudetm.errors import UsageError
 
     manager = manager_of(name, system=system)
@@ -203,6 +209,7 @@ def program(arguments: tuple[str, ...]) -> tuple[str, ...]:
 def described_service(manager: Manager, folder: Path, arguments: tuple[str, ...], grace: float, user: str) -> Service:
     """Return what is to run."""
     from claudetm.adapters.service.described import Service
+    from claudetm.bootstrap.service import variables_file
 
     variables = variables_file(manager.file.stem, system=bool(user))
     return Service(manager.file.stem, program(arguments), folder, variables, grace, user)

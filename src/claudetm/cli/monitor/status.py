@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from claudetm.cli.monitor.look import AS_JSON, NAME, WORKING_DIR
+from claudetm.cli.monitor.options import AS_JSON, NAME, WORKING_DIR
 
 if TYPE_CHECKING:
     from claudetm.cli.monitor.look import Monitor
