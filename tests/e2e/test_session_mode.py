@@ -14,7 +14,7 @@ import pytest
 from claudetm.adapters.store.journal import FileJournal
 from claudetm.workflow.run import Run, fold
 from integration.git_server import TOKEN, GitServer, serving
-from integration.repositories import git
+from integration.repositories import commit, git
 from terminal import Terminal, terminal
 
 pytestmark = pytest.mark.e2e
@@ -144,9 +144,13 @@ def test_a_pushed_branch_is_at_the_remote_and_the_target_stays_where_it_was(
     person: Terminal, server: GitServer
 ) -> None:
     there = at_github(person, server, TOKEN)
-    before = git(there, "rev-parse", "main")
-    ended = drive(person, task="greet", commit=True, push=True, settings={"session.audit": False})
+    git(person.here.parent, "clone", "-q", str(there), "colleague")
+    before = commit(person.here.parent / "colleague", {"theirs.txt": "theirs\n"})
+    git(person.here.parent / "colleague", "push", "-q", "origin", "HEAD:main")
+    settings = {"session.audit": False, "forge": "github"}
+    ended = drive(person, task="greet", commit=True, push=True, settings=settings)
     assert ended.returncode == 0, ended.stderr
+    assert run_of(person).base == before, "it begins at what the remote has, though nobody has fetched it here"
     kept = run_of(person).kept
     assert kept is not None
     assert (kept.branch, kept.pushed) == ("claudetm/task/greet", True)

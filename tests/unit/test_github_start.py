@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from claudetm.adapters.forge.github.access import Token
-from claudetm.adapters.forge.github.facts import Facts, facts
+from claudetm.adapters.forge.github.facts import facts
 from claudetm.adapters.forge.github.place import Hosted
 from claudetm.adapters.forge.github.workflows import checks_pulls
 from claudetm.adapters.git.user_repository import UserRepository, inspect
@@ -569,10 +569,6 @@ def person(tmp_path: Path) -> Terminal:
     return terminal(tmp_path)
 
 
-def ground_at(base: str) -> Ground:
-    return Ground(PLACE, Facts(), "main", base, "", TOKEN)
-
-
 def commit(person: Terminal) -> str:
     person.git("commit", "-q", "--allow-empty", "-m", "More")
     return person.git("rev-parse", "HEAD").strip()
@@ -582,21 +578,21 @@ def test_commits_that_github_lacks_are_counted_and_a_branch_that_is_behind_is_fi
     first = person.git("rev-parse", "HEAD").strip()
     second, third = commit(person), commit(person)
     user = inspect(person.here)
-    assert unpushed(user, ground_at(third)) == ""
-    assert unpushed(user, ground_at(second)) == (
+    assert unpushed(user, "main", third) == ""
+    assert unpushed(user, "main", second) == (
         "1 commit of main is not on GitHub, so it is no part of the run: push first if that is not meant"
     )
-    assert unpushed(user, ground_at(first)).startswith("2 commits of main are not on GitHub, so they are")
+    assert unpushed(user, "main", first).startswith("2 commits of main are not on GitHub, so they are")
     person.git("reset", "-q", "--hard", first)
-    assert unpushed(inspect(person.here), ground_at(third)) == ""
+    assert unpushed(inspect(person.here), "main", third) == ""
 
 
 def test_where_the_tip_is_not_known_here_what_was_fetched_last_decides(person: Terminal) -> None:
     first = person.git("rev-parse", "HEAD").strip()
     commit(person)
-    assert unpushed(inspect(person.here), ground_at("f" * 40)) == ""  # nothing is known
+    assert unpushed(inspect(person.here), "main", "f" * 40) == ""  # nothing is known
     person.git("update-ref", "refs/remotes/origin/main", first)
-    assert unpushed(inspect(person.here), ground_at("f" * 40)).startswith("1 commit of main is")
+    assert unpushed(inspect(person.here), "main", "f" * 40).startswith("1 commit of main is")
 
 
 # --- which workflows check a pull request -----------------------------------------------------------------------

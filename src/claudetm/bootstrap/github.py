@@ -203,7 +203,7 @@ def explored(place: Hosted | None, wanted: Wanted, user: UserRepository, notice:
         why = str(error).partition(": it ")[0].rstrip(".")
         other = ", or pass --forge local" if movable else ""
         raise ForgeError(f"{why}: call the same again once that is over{other}") from error
-    for sentence in filter(None, (unpushed(user, ground), ground.warning, shortened(ground))):
+    for sentence in filter(None, (unpushed(user, ground.target, ground.base), ground.warning, shortened(ground))):
         notice(sentence)
     return ground
 
@@ -438,20 +438,20 @@ def awaited(found: Policy, approvals: int) -> str:
     return "none required" + ("; it merges once green" if found.auto_merge else "")
 
 
-def unpushed(user: UserRepository, ground: Ground) -> str:
-    """Return what to say of commits of the local target branch that GitHub lacks, or ""."""
-    git, local = user.refs.git, user.refs.find(f"refs/heads/{ground.target}")
-    if local is None or local.commit == ground.base:
+def unpushed(user: UserRepository, target: str, base: str) -> str:
+    """Return what to say of commits of the local target branch that GitHub, where it is at `base`, lacks, or ""."""
+    git, local = user.refs.git, user.refs.find(f"refs/heads/{target}")
+    if local is None or local.commit == base:
         return ""
-    known = _has(user, ground.base)
-    tracked = [name for name in user.refs.list("refs/remotes") if name.endswith(f"/{ground.target}")]
+    known = _has(user, base)
+    tracked = [name for name in user.refs.list("refs/remotes") if name.endswith(f"/{target}")]
     if not known and not tracked:
         return ""
-    exclude = [ground.base] if known else tracked
+    exclude = [base] if known else tracked
     count = int(git.text("rev-list", "--count", local.commit, "--not", *exclude).strip())
     if not count:
         return ""
-    many = f"{count} commits of {ground.target} are" if count > 1 else f"1 commit of {ground.target} is"
+    many = f"{count} commits of {target} are" if count > 1 else f"1 commit of {target} is"
     them = "they are" if count > 1 else "it is"
     return f"{many} not on GitHub, so {them} no part of the run: push first if that is not meant"
 

@@ -19,6 +19,7 @@ from claudetm.workflow.run import Keep, Material
 from claudetm.workflow.stages import Mode
 
 if TYPE_CHECKING:
+    from claudetm.adapters.forge.github.place import Hosted
     from claudetm.adapters.git.remote import Remote
 
 BRANCHES: Final = "claudetm/task/"
@@ -104,14 +105,12 @@ def _refuse_taken(branch: str, user: UserRepository) -> None:
         )
 
 
-def _remote(resolved: Resolved, user: UserRepository) -> Mapping[str, str]:
-    """Return where it is pushed to; whether that lets us in is tried, and nothing moves."""
+def place_of(resolved: Resolved, user: UserRepository) -> Hosted | None:
+    """Return where on GitHub the repository is, None where it is not. Nothing is asked over the network."""
     from claudetm.adapters.forge.github.access import ssh_host
-    from claudetm.adapters.forge.github.place import hosted, hosted_to_data
-    from claudetm.adapters.git.remote import address
-    from claudetm.bootstrap import github
+    from claudetm.adapters.forge.github.place import hosted
 
-    place = hosted(
+    return hosted(
         user.remotes,
         user.push_urls,
         resolved["github.api_url"],
@@ -119,7 +118,15 @@ def _remote(resolved: Resolved, user: UserRepository) -> Mapping[str, str]:
         lambda alias: ssh_host(alias, os.environ),
         any_host=resolved["forge"] == "github",
     )
-    if place is not None:
+
+
+def _remote(resolved: Resolved, user: UserRepository) -> Mapping[str, str]:
+    """Return where it is pushed to; whether that lets us in is tried, and nothing moves."""
+    from claudetm.adapters.forge.github.place import hosted_to_data
+    from claudetm.adapters.git.remote import address
+    from claudetm.bootstrap import github
+
+    if (place := place_of(resolved, user)) is not None:
         github.token_of(place)
         found = hosted_to_data(place)
     else:

@@ -26,6 +26,7 @@ from claudetm.adapters.store.lock import Lock, LockHeld, acquire, holder
 from claudetm.bootstrap import github, modes
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.configuration import configuration
+from claudetm.bootstrap.newest import newest
 from claudetm.bootstrap.texts import check_goal, check_text
 from claudetm.config import KEYS, Resolved, policy
 from claudetm.engine.commit import Writer
@@ -107,8 +108,10 @@ def begin(wish: Wish, where: Path, notice: Notice, state: StateDirectory | None 
     resolved = configuration(user.root, wish.settings)
     if (target := resolved["git.target_branch"]) and not wish.base and target != user.target:
         user = inspect(where, target)
-    said = [*user.notes, *resolved.notes, *resolved.ignored]
-    mode = wish.mode
+    mode, told = wish.mode, list[str]()
+    if mode is not Mode.GOAL:
+        user = newest(resolved, user, told.append, rehearsed=bool(wish.rehearsal), pushes=wish.push)
+    said = [*user.notes, *resolved.notes, *resolved.ignored, *told]
     place = None
     if mode is Mode.GOAL:
         place = github.forge_used(resolved, user, said.append, rehearsed=bool(wish.rehearsal))

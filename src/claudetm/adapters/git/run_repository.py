@@ -661,7 +661,7 @@ class RunRepository:
         return await _in_thread(self._land, commit, target)
 
     def _land(self, commit: str, target: str) -> Landed | NotLanded:
-        with held(self.folder / "landing") as landing, _one_at_a_time(self.folder.parent):
+        with held(self.folder / "landing") as landing, one_at_a_time(self.folder.parent):
             return self._land_now(commit, target, landing)
 
     def _land_now(self, commit: str, target: str, landing: Landing) -> Landed | NotLanded:
@@ -716,8 +716,11 @@ def _held(file: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Wait until no other run of the same repository lands: a checkout that moves looks like one with changes."""
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until no other run does the same with a folder.
+
+    Of those that land in a repository: a checkout that moves looks like one with changes.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):  # some network disks lock no folders
