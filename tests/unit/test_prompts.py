@@ -44,6 +44,7 @@ from claudetm.prompts.briefs import (
     WorkerBrief,
 )
 from claudetm.prompts.fence import REMOVED, SECRET, clear, fence
+from claudetm.prompts.material import values
 from claudetm.prompts.render import TEMPLATES, Prompts
 from claudetm.workflow.pull_request import Comment, Thread
 from claudetm.workflow.run import Audit, Material
@@ -685,6 +686,16 @@ def test_a_file_of_the_same_name_replaces_a_template(tmp_path: Path) -> None:
     prompts = override(tmp_path, "{{ task }}", "worker.user.md.j2")
     assert prompts.user(CASES["worker-first"]).startswith("**c1.t1: Write the rows")
     assert prompts.user(CASES["confirm"]) == Prompts().user(CASES["confirm"])
+
+
+@pytest.mark.parametrize("name", ["_context.user.md.j2", "_asked.user.md.j2"])
+def test_what_came_with_a_goal_is_not_lost_by_a_file_that_does_not_know_of_it(tmp_path: Path, name: str) -> None:
+    prompts = override(tmp_path, "Subject: {{ subject }}\nWorking directory: {{ cwd }}\n", name)
+    for case, brief in CASES.items():
+        if brief.material:
+            shown, blocks = prompts.user(brief), values(brief)["material"]
+            assert [shown.count(block) for block in blocks] == [1] * len(blocks), case
+    assert any(brief.material for brief in CASES.values())
 
 
 def test_a_replaced_part_reaches_every_template_that_includes_it(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SUFFIX: Final = ".md.j2"
+_CAME_WITH: Final = f"_came_with.user{SUFFIX}"
 
 
 class Prompts:
@@ -39,8 +40,15 @@ class Prompts:
         return self._render(f"{name}.system{SUFFIX}", {"project": instructions(project_instructions)})
 
     def user(self, brief: Brief) -> str:
-        """Return the first turn: goal, item, git state, fenced material, and last what is asked."""
-        return self._render(f"{brief.template}.user{SUFFIX}", values(brief))
+        """Return the first turn: goal, item, git state, fenced material, and last what is asked.
+
+        What came with the goal is added where an override leaves it out: one made before there was such a thing does.
+        """
+        shown = values(brief)
+        text = self._render(f"{brief.template}.user{SUFFIX}", shown)
+        if left_out := [block for block in shown["material"] if block.partition("\n")[0] not in text]:
+            text += "\n" + self._render(_CAME_WITH, {"material": left_out})
+        return text
 
     def check(self) -> None:
         """Compile every override. What only shows when rendered is found by then."""
