@@ -122,6 +122,7 @@ async def test_a_branch_that_is_checked_out_is_not_moved_under_anybody(bench: Be
     refused = await bench.driver().keep_branch(BRANCH, head)
     assert isinstance(refused, PushRefused)
     assert "is checked out in" in refused.reason
+    assert refused.remedy == f"switch to another branch in {bench.user}"
 
 
 async def test_no_branch_but_ours_can_be_kept_on(bench: Bench) -> None:

@@ -281,6 +281,18 @@ def test_a_branch_with_somebody_elses_commits_is_left_alone_and_named() -> None:
     assert world.repository.branches[BRANCH] == world.run.kept.commit
 
 
+def test_a_branch_that_is_checked_out_is_waited_for_with_what_lets_it_go_on() -> None:
+    world = session(90, **ON_A_BRANCH)
+    world.repository.branches[BRANCH] = world.repository.first
+    world.repository.checked_out[BRANCH] = "/home/ada/it"
+    assert play(world) is Ending.BLOCKED
+    hold = world.run.changes["c1"].hold
+    assert hold is not None
+    assert hold.next == "switch to another branch in /home/ada/it, then claudetm resume"
+    world.repository.checked_out.clear()
+    assert play(world) is Ending.VERIFIED
+
+
 def test_a_budget_that_is_spent_stops_before_the_next_session_and_goes_on_with_more() -> None:
     world = session(90, policy=replace(POLICY, cost_usd=0.5))
     assert play(world) is Ending.PAUSED

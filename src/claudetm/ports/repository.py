@@ -77,6 +77,7 @@ class PushRefused:
 
     at: str  # the commit it stands at, or ""
     reason: str
+    remedy: str = ""  # what a person can do, where that follows from the reason
 
 
 @dataclass(frozen=True, slots=True)

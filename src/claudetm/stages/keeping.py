@@ -36,13 +36,14 @@ def _refused(change: ChangeState, branch: str, what: str, outcome: Pushed | Push
     match outcome:
         case Pushed():
             return None
-        case PushRefused(at, reason):
+        case PushRefused(at, reason, remedy):
             where = f" (it is at {at[:10]})" if at else ""
             there = " at the remote" if what == "pushed" else ""
+            away = f"rename or delete {branch}{there}" if at else "see to that"
             return ChangeBlocked(
                 change.id,
                 f"the work could not be {what} on {branch}{where}: {reason}",
-                f"rename or delete {branch}{there}, then claudetm resume",
+                f"{remedy or away}, then claudetm resume",
             )
         case _:
             assert_never(outcome)

@@ -150,6 +150,7 @@ class MemoryRepository:
         self.worktrees: dict[str, Worktree] = {}
         self.branches: dict[str, str] = {}
         self.pushed: dict[str, str] = {}  # branch -> what was pushed last
+        self.checked_out: dict[str, str] = {}  # branch -> the worktree of the user's that has it
         self.snapshots: dict[str, str] = {}
         self.refusal = ""  # why nothing can be taken out of worktrees, when the test says so
         self.faults = faults
@@ -300,6 +301,9 @@ class MemoryRepository:
         at = self.branches.get(branch, "")
         if at and at not in self.ancestors(commit):
             return PushRefused(at, "the branch has commits that are not ours")
+        if branch in self.checked_out:
+            where = self.checked_out[branch]
+            return PushRefused(at, f"{branch} is checked out in {where}", f"switch to another branch in {where}")
         self.faults(f"before:branch:{branch}")
         self.branches[branch] = commit
         self.faults(f"after:branch:{branch}")

@@ -586,7 +586,10 @@ class RunRepository:
         if at.commit and not self.room.contains(commit, self._ensure(at.commit)):
             return PushRefused(at.commit, f"{branch} has commits that are not ours")
         if at.worktree:
-            return PushRefused(at.commit, f"{branch} is checked out in {at.worktree}: switch to another branch there")
+            remedy = f"switch to another branch in {at.worktree}"
+            return PushRefused(
+                at.commit, f"{branch} is checked out in {at.worktree}: switch to another there", remedy
+            )
         return None
 
     def _publish(self, ref: str, commit: str, old: str) -> bool:
