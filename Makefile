@@ -24,7 +24,7 @@ test-live: $(VENV)/.developed ## Test the GitHub forge in CLAUDETM_LIVE_REPOSITO
 	@PYTHONPATH=tests $(BIN)/python -m live.place
 	@$(BIN)/pytest -v -rs -m live tests/live
 
-mutate: $(VENV)/.developed ## Break the GitHub forge in one place at a time: the suite must notice each
+mutate: $(VENV)/.developed ## Break GitHub forge and monitor in one place at a time: the suite must notice each
 	@$(BIN)/python tests/mutations/run.py
 
 bench: $(VENV)/.developed ## Measure, as ratios within one run

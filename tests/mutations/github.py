@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mutations.run import Mutation
+from mutations.run import of
 
 _FORGE: Final = "adapters/forge"
 _CHECKS: Final = "unit/test_github_checks.py::"
@@ -24,12 +24,7 @@ _GIT: Final = "integration/test_git_remote.py::"
 _EVERY_FORGE: Final = "contract/test_forge.py::TestForge::"
 
 
-def _of(file: str, *mutations: tuple[str, str, str, str]) -> tuple[Mutation, ...]:
-    """Return the mutations of a file: name, what is replaced, by what, and the tests, with spaces between."""
-    return tuple(Mutation(name, file, old, new, tuple(tests.split())) for name, old, new, tests in mutations)
-
-
-_FIELDS: Final = _of(
+_FIELDS: Final = of(
     f"{_FORGE}/github/fields.py",
     (
         "the head is read from the base",
@@ -117,7 +112,7 @@ _FIELDS: Final = _of(
     ),
 )
 
-_SAID: Final = _of(
+_SAID: Final = of(
     f"{_FORGE}/github/reviews.py",
     (
         "whose marker it is is not compared",
@@ -236,7 +231,7 @@ _SAID: Final = _of(
     ),
 )
 
-_VERDICTS: Final = _of(
+_VERDICTS: Final = of(
     f"{_FORGE}/github/checks.py",
     (
         "skipped never passes",
@@ -375,7 +370,7 @@ _VERDICTS: Final = _of(
     ),
 )
 
-_LOOKS: Final = _of(
+_LOOKS: Final = of(
     f"{_FORGE}/github/reading.py",
     (
         "only the first page of checks is read",
@@ -541,7 +536,7 @@ _LOOKS: Final = _of(
     ),
 )
 
-_WHO: Final = _of(
+_WHO: Final = of(
     f"{_FORGE}/github/people.py",
     (
         "who may only read is listened to",
@@ -575,7 +570,7 @@ _WHO: Final = _of(
     ),
 )
 
-_TRANSPORT: Final = _of(
+_TRANSPORT: Final = of(
     f"{_FORGE}/github/client.py",
     (
         "only the first page is read",
@@ -675,7 +670,7 @@ _TRANSPORT: Final = _of(
     ),
 )
 
-_LIMITS: Final = _of(
+_LIMITS: Final = of(
     f"{_FORGE}/github/limits.py",
     (
         "the reserve is used up",
@@ -709,7 +704,7 @@ _LIMITS: Final = _of(
     ),
 )
 
-_REFUSALS: Final = _of(
+_REFUSALS: Final = of(
     f"{_FORGE}/github/refusals.py",
     (
         "403 is none",
@@ -725,7 +720,7 @@ _REFUSALS: Final = _of(
     ),
 )
 
-_ONCE: Final = _of(
+_ONCE: Final = of(
     f"{_FORGE}/github/once.py",
     (
         "a lost write is sent again",
@@ -750,7 +745,7 @@ _ONCE: Final = _of(
     ),
 )
 
-_OPENING: Final = _of(
+_OPENING: Final = of(
     f"{_FORGE}/github/opening.py",
     (
         "any pull request that a look lists is ours",
@@ -810,7 +805,7 @@ _OPENING: Final = _of(
     ),
 )
 
-_NOTES: Final = _of(
+_NOTES: Final = of(
     f"{_FORGE}/github/notes.py",
     (
         "a thread is resolved before the reply",
@@ -877,7 +872,7 @@ _NOTES: Final = _of(
     ),
 )
 
-_MERGE: Final = _of(
+_MERGE: Final = of(
     f"{_FORGE}/github/merge.py",
     (
         "the sha is not sent",
@@ -995,7 +990,7 @@ _MERGE: Final = _of(
     ),
 )
 
-_LOOP: Final = _of(
+_LOOP: Final = of(
     f"{_FORGE}/github/forge.py",
     (
         "auto-merge is left on after a push",
@@ -1077,7 +1072,7 @@ _LOOP: Final = _of(
     ),
 )
 
-_RUNS: Final = _of(
+_RUNS: Final = of(
     f"{_FORGE}/github/runs.py",
     (
         "a run of another head is run again",
@@ -1117,7 +1112,7 @@ _RUNS: Final = _of(
     ),
 )
 
-_PUSHES: Final = _of(
+_PUSHES: Final = of(
     f"{_FORGE}/github/pushes.py",
     (
         "every account's push is taken",
@@ -1146,7 +1141,7 @@ _PUSHES: Final = _of(
 )
 
 _BEFORE: Final = (
-    *_of(
+    *of(
         f"{_FORGE}/github/facts.py",
         (
             "who may not push may",
@@ -1179,7 +1174,7 @@ _BEFORE: Final = (
             f"{_START}test_what_gates_a_merge_is_said",
         ),
     ),
-    *_of(
+    *of(
         f"{_FORGE}/github/workflows.py",
         (
             "a workflow checks every branch",
@@ -1188,7 +1183,7 @@ _BEFORE: Final = (
             f"{_START}test_a_workflow_is_a_check_where_its_triggers_let_our_branches_through",
         ),
     ),
-    *_of(
+    *of(
         f"{_FORGE}/github/place.py",
         (
             "a pull request of another repository is ours",
@@ -1205,7 +1200,7 @@ _BEFORE: Final = (
     ),
 )
 
-_WAITING: Final = _of(
+_WAITING: Final = of(
     "workflow/observe.py",
     (
         "zero checks are green",
@@ -1222,7 +1217,7 @@ _WAITING: Final = _of(
 )
 
 _REST: Final = (
-    *_of(
+    *of(
         f"{_FORGE}/github/logs.py",
         (
             "a job's log is asked for by its run",
@@ -1249,7 +1244,7 @@ _REST: Final = (
             f"{_MOMENTS}test_a_log_that_may_not_be_read_is_not_said_to_be_gone",
         ),
     ),
-    *_of(
+    *of(
         f"{_FORGE}/github/look.py",
         (
             "head and base change places",
@@ -1270,7 +1265,7 @@ _REST: Final = (
             f"{_LOOK}test_a_lost_answer_is_looked_up_and_a_refusal_is_told",
         ),
     ),
-    *_of(
+    *of(
         f"{_FORGE}/github/access.py",
         (
             "github.com's token goes to every server",
@@ -1279,7 +1274,7 @@ _REST: Final = (
             "unit/test_github_access.py::test_the_variables_of_a_host_go_in_their_order",
         ),
     ),
-    *_of(
+    *of(
         f"{_FORGE}/github/pace.py",
         (
             "looks may use the whole quota",
@@ -1288,7 +1283,7 @@ _REST: Final = (
             f"{_LIFE}test_an_hour_of_looks_takes_a_fifth_of_the_quota_at_most",
         ),
     ),
-    *_of(
+    *of(
         f"{_FORGE}/github/file.py",
         (
             "a log comes from where it is not encrypted",
@@ -1300,7 +1295,7 @@ _REST: Final = (
 )
 
 _NETWORK: Final = (
-    *_of(
+    *of(
         "adapters/git/remote.py",
         (
             "a push is forced",
@@ -1372,7 +1367,7 @@ _NETWORK: Final = (
             f"{_GIT}test_a_commit_that_only_the_fork_has_is_brought_in",
         ),
     ),
-    *_of(
+    *of(
         "adapters/git/remote_answers.py",
         (
             "a network that fails is an error for good",

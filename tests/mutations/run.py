@@ -1,4 +1,4 @@
-"""Break the GitHub forge in one place at a time, and see that the suite notices. Run by `make mutate`.
+"""Break GitHub forge and monitor in one place at a time, and see that the suite notices. Run by `make mutate`.
 
 Each mutation is applied to a copy of the sources; the tests that are named for it must fail there, and pass where
 nothing is broken. One that survives is printed, and the exit code is 1. That each still applies, and that its tests
@@ -46,6 +46,11 @@ class Mutation:
         return text.replace(self.old, self.new)
 
 
+def of(file: str, *mutations: tuple[str, str, str, str]) -> tuple[Mutation, ...]:
+    """Return the mutations of a file: name, what is replaced, by what, and the tests, with spaces between."""
+    return tuple(Mutation(name, file, old, new, tuple(tests.split())) for name, old, new, tests in mutations)
+
+
 def survives(mutation: Mutation, sources: Path) -> tuple[bool, str]:
     """Return whether the tests pass although the code is wrong, and what they say."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
@@ -72,10 +77,10 @@ def _passes(tests: Sequence[str], sources: Path, name: str) -> tuple[bool, str]:
 
 def main() -> int:
     """Try every mutation, or those whose names hold all the words that are said; return the exit code."""
-    from mutations.github import MUTATIONS
+    from mutations import github, monitor
 
     words = [word for word in sys.argv[1:] if word != "-v"]
-    wanted = [m for m in MUTATIONS if all(word in m.name for word in words)]
+    wanted = [m for m in (*github.MUTATIONS, *monitor.MUTATIONS) if all(word in m.name for word in words)]
     if not wanted:
         print(f"No mutation's name holds {' and '.join(words)}.", file=sys.stderr)
         return 1

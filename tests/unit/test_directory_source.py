@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from claudetm.adapters.sources.directory import DirectorySource
-from claudetm.adapters.sources.task_claims import Claims
+from claudetm.adapters.sources.task_claims import Claims, Held
 from claudetm.adapters.sources.task_document import Document, Flaw, parse
 from claudetm.adapters.sources.task_file import LARGEST, Absent, Found, Unsettled, find, read
 from claudetm.adapters.sources.task_folder import DirectorySettings, TaskFolder
@@ -121,6 +121,17 @@ def test_what_is_new_goes_by_its_time_then_by_its_name(place: Place) -> None:
     assert [o.id for o in listed(source)] == ["task-z", "task-a", "task-b"]
     place.put("task-old.md", age=9000)  # moved into place with an old time: it came last all the same
     assert [o.id for o in listed(source)] == ["task-z", "task-a", "task-b", "task-old"]
+
+
+def test_what_a_listing_missed_among_what_came_with_it_keeps_its_place(place: Place) -> None:
+    """A listing that goes on while files come may find a later one only; what is old when it comes is new."""
+    folder = place.folder()
+    place.put("task-later.md")
+    folder.look()
+    place.put("task-moved-here.md", age=10)
+    place.put("task-missed.md", age=1)
+    place.clock.time += 1
+    assert [w.id for w in folder.look()] == ["task-missed", "task-later", "task-moved-here"]
 
 
 def test_a_task_that_is_edited_keeps_its_place(place: Place) -> None:
@@ -481,6 +492,37 @@ def deaths(source: DirectorySource) -> int:
     outcome = asyncio.run(source.claim("task-a"))
     assert isinstance(outcome, Claimed)
     return outcome.deaths
+
+
+def test_a_claim_that_ends_while_another_takes_it_is_no_claim_of_both(place: Place) -> None:
+    """Whoever locks a file that has just been removed holds nothing: the next one would make another."""
+    first, third = (Claims(place.tasks, name, place.clock.now) for name in ("first", "third"))
+    first.prepare()
+    assert first.take("task-a") == Held()
+    ends = [first.release]
+
+    def after_it_ended(descriptor: int, how: int) -> None:
+        if ends:
+            ends.pop()("task-a")
+        fcntl.flock(descriptor, how)
+
+    second = Claims(place.tasks, "second", place.clock.now, after_it_ended)
+    assert second.take("task-a") == Held()
+    assert isinstance(third.take("task-a"), Taken)
+    second.release("task-a")
+
+
+def test_what_ended_while_its_claim_was_taken_is_gone(place: Place) -> None:
+    place.put("task-a.md")
+    source = place.source()
+
+    def after_it_ended(descriptor: int, how: int) -> None:
+        place.end("task-a")
+        fcntl.flock(descriptor, how)
+
+    source._claims._flock = after_it_ended
+    assert asyncio.run(source.claim("task-a")) == Gone(f"{place.results}/task-a.json is there already")
+    assert list((place.tasks / ".claims").iterdir()) == []
 
 
 def test_what_a_job_has_cost_other_monitors_is_counted(place: Place) -> None:

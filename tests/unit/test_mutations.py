@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from mutations.github import MUTATIONS
+from mutations import github, monitor
 from mutations.run import ROOT, SOURCES, Mutation
+
+MUTATIONS = (*github.MUTATIONS, *monitor.MUTATIONS)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.name)
@@ -24,7 +25,7 @@ def test_the_tests_that_are_named_are_there() -> None:
 
 
 def test_there_are_enough_of_them_and_each_is_another() -> None:
-    assert len(MUTATIONS) >= 20
+    assert min(len(github.MUTATIONS), len(monitor.MUTATIONS)) >= 20
     assert [name for name, times in Counter(m.name for m in MUTATIONS).items() if times > 1] == []
     places = Counter((m.file, m.old, m.new) for m in MUTATIONS)
     assert [place for place, times in places.items() if times > 1] == []
@@ -33,5 +34,5 @@ def test_there_are_enough_of_them_and_each_is_another() -> None:
 def _where(test: str) -> str:
     """Return the text that a test's function stands in."""
     path, *inside = test.split("::")
-    conformance = Path(SOURCES, "testing", "forge_conformance.py")
-    return (conformance if inside[0] == "TestForge" else ROOT / "tests" / path).read_text(encoding="utf-8")
+    suites = {f"Test{what}": SOURCES / "testing" / f"{what.lower()}_conformance.py" for what in ("Forge", "Source")}
+    return suites.get(inside[0], ROOT / "tests" / path).read_text(encoding="utf-8")

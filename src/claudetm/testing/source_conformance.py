@@ -320,8 +320,8 @@ class SourceConformance:
         await world.source("one").give_back(job, "The monitor stops.")
         others = await claimed(world.source("two"), id_)
         await world.source("one").give_back(job, "The monitor stops.")
-        assert await world.source("two").keep(others)
         assert isinstance(await world.source("one").claim(id_), Taken)
+        assert await world.source("two").keep(others)
 
     async def test_what_is_given_back_can_be_claimed_again_by_the_same(self, world: SourceWorld) -> None:
         """A stop is followed by a start."""
