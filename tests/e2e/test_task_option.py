@@ -107,6 +107,21 @@ def test_what_cannot_be_is_said_in_a_sentence(person: Terminal) -> None:
     assert "has begun no run yet" in person("--task", TASK, "status").stderr
 
 
+def test_a_task_of_another_repository_is_found_where_the_monitor_runs(person: Terminal, tmp_path: Path) -> None:
+    place = tmp_path / "srv"
+    (place / "results").mkdir(parents=True)
+    person.here = person.here.rename(place / "repo")
+    (place / "results" / f"{TASK}.json").write_text(json.dumps({"task_id": TASK, "repository": "repo"}))
+    person.here = place
+    assert "awaits your approval" in told(person, "status")
+    assert told(person, "say", "Mind the tests") == "say: done\n"
+    assert "was not worked in one session" in person("monitor", "apply", TASK).stderr
+    assert "There are no snapshots" in told(person, "undo")
+    for words in (("--task", "other", "status"), ("monitor", "apply", "other")):
+        assert "call it where the monitor runs, or in the task's repository" in person(*words).stderr
+    assert person("--task", TASK, "clean", "-f").returncode == 0
+
+
 def test_a_task_s_damaged_journal_is_mended_and_no_other(person: Terminal) -> None:
     lines = task(person).journal.read_bytes().splitlines(keepends=True)
     task(person).journal.write_bytes(lines[0] + b"spoilt\n" + lines[2])

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from claudetm.adapters.dispatch.place import state_of
 from claudetm.adapters.store.journal import encode
 from claudetm.bootstrap import updates
 from claudetm.bootstrap.monitor_places import Places, find_places
@@ -23,6 +24,8 @@ from claudetm.cli.monitor.log import open_log
 from claudetm.cli.monitor.look import look, result_of
 from claudetm.cli.monitor.screen import Screen, spoken
 from claudetm.cli.monitor.table import Row, duration, ended_rows, open_rows, show
+from claudetm.cli.monitor.worked_in import repository_of
+from claudetm.errors import UsageError
 from claudetm.redact import learn
 from claudetm.workflow.records import Record
 
@@ -61,8 +64,8 @@ def queued(seq: int, job: str, title: str = "") -> Record:
     return Record(seq, 1000.0 + seq, "JobQueued", ("", "queued"), {**data, "position": seq, "retries": 0})
 
 
-def claimed(seq: int, job: str) -> Record:
-    claim = {"id": job, "source": "directory", "text": "x", "mode": "session", "title": ""}
+def claimed(seq: int, job: str, **more: str) -> Record:
+    claim = {"id": job, "source": "directory", "text": "x", "mode": "session", "title": "", **more}
     data = {"job": job, "claim": claim, "deaths": 0}
     return Record(seq, 1000.0 + seq, "JobClaimed", ("queued", "running"), data)
 
@@ -92,6 +95,17 @@ def test_the_queue_is_shown_with_what_runs_first_and_positions(places: Places) -
     told = [(r.id, r.status, r.stage, r.what, r.position) for r in rows]
     assert told[0] == ("a", "running", "auditing", "it looks", 0)
     assert [(r.id, r.position) for r in rows[1:]] == [("b", 1), ("c", 2)]
+
+
+def test_results_that_are_gone_are_not_made_anew_where_tasks_have_been_worked(places: Places) -> None:
+    places.results.rmdir()
+    places.create()
+    write(places, queued(1, "task-a"))
+    places.create()
+    places.results.rmdir()
+    with pytest.raises(UsageError, match="put it back, or make an empty folder to have every task run anew"):
+        places.create()
+    assert not places.results.exists()
 
 
 def test_results_come_newest_first_and_what_is_none_is_passed_over(places: Places) -> None:
@@ -296,3 +310,31 @@ def test_the_list_of_commands_loads_the_command_line_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.stderr, "monitor" in done.stdout) == ("['cli', 'errors']\n", True)
+
+
+# --- where a task is worked ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", ["result", "queue", "named queue"])
+def test_the_repository_that_a_task_names_is_found_where_the_monitor_runs(places: Places, said: str) -> None:
+    root = places.here / "deep" / "other"
+    (root / ".git").mkdir(parents=True)
+    match said:
+        case "result":
+            ended(places, "task-1", repository="deep/other")
+        case "queue":
+            write(places, queued(1, "task-1"), claimed(2, "task-1", repository="deep/other"))
+        case _:
+            (places.state / "second").mkdir()
+            records = (queued(1, "task-1"), claimed(2, "task-1", repository="deep/other"))
+            (places.state / "second" / "queue.jsonl").write_bytes(b"".join(map(encode, records)))
+    assert repository_of("task-1") is None, "nothing has been worked there"
+    state_of(root, "task-1").root.mkdir(parents=True)
+    assert repository_of("task-1") == root
+    assert repository_of("../task-1") is None
+
+
+@pytest.mark.parametrize("said", [None, 7, "", "../elsewhere", "/", "gone", "\0"])
+def test_a_result_that_names_no_repository_below_the_monitor_leads_nowhere(places: Places, said: object) -> None:
+    ended(places, "task-1", repository=said)
+    assert repository_of("task-1") is None

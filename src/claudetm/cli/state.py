@@ -31,41 +31,67 @@ def task_state(task: str) -> StateDirectory:
 
 
 def here() -> Path:
-    """Return the working directory. UsageError when it was removed."""
+    """Return the folder that is looked at: the working directory, or the repository that a task is worked in.
+
+    That is another where the monitor that runs here says so. UsageError when the working directory was removed.
+    """
     try:
-        return Path.cwd()
+        cwd = Path.cwd()
     except FileNotFoundError:
         raise UsageError("The working directory is gone; go to one that is there") from None
+    name = chosen.task()
+    if not name or ((state := _around(cwd)) is not None and _of_task(state, name) is not None):
+        return cwd
+    from claudetm.cli.monitor.worked_in import repository_of
+
+    return repository_of(name) or cwd
 
 
 def find(*, foreign: bool = False) -> StateDirectory:
-    """Return the state directory of the repository that the working directory lies in. UsageError without one.
+    """Return the state directory of the repository that is looked at. UsageError without one.
 
     Raises StoreError for another program's, unless that is what is looked for.
     """
-    start = here()
+    start, name = here(), chosen.task()
+    found = _around(start)
+    if found is None and name:
+        raise UsageError(
+            f"No task of the monitor has been worked in {start}; call it where the monitor runs, or in the task's"
+            " repository; `claudetm monitor tasks` lists them"
+        )
+    if found is None:
+        raise UsageError(f'There is no run in {start}: `claudetm start "goal"` begins one')
+    if name:
+        return _task(found, name)
+    if not foreign:
+        found.refuse_foreign()
+    return found
+
+
+def _around(start: Path) -> StateDirectory | None:
+    """Return the state directory of the repository that a folder lies in, or None."""
     for folder in (start, *start.parents):
         if (folder / NAME).is_dir():
-            found = StateDirectory(folder / NAME)
-            if name := chosen.task():
-                return _task(found, name)
-            if not foreign:
-                found.refuse_foreign()
-            return found
+            return StateDirectory(folder / NAME)
         if (folder / ".git").exists():
             break
-    if chosen.task():
-        raise UsageError(f"No task of the monitor has been worked in {start}; `claudetm monitor tasks` lists them")
-    raise UsageError(f'There is no run in {start}: `claudetm start "goal"` begins one')
+    return None
+
+
+def _of_task(state: StateDirectory, name: str) -> StateDirectory | None:
+    """Return the state directory of a task by its name, or by that of its folder, or None."""
+    known = {found.root.name: found for found in state.tasks()}
+    return known.get(state.of_task(name).root.name) or known.get(name)
 
 
 def _task(state: StateDirectory, name: str) -> StateDirectory:
-    """Return the state directory of a task by its name, or by that of its folder. UsageError without one."""
-    known = {found.root.name: found for found in state.tasks()}
-    found = known.get(state.of_task(name).root.name) or known.get(name)
-    if found is None:
-        there = f"those here are {', '.join(map(task_name, known.values()))}" if known else "none has been here"
-        raise UsageError(f"No task {name} has been worked here, {there}; `claudetm monitor tasks` lists all")
+    if (found := _of_task(state, name)) is None:
+        known = state.tasks()
+        there = f"those here are {', '.join(map(task_name, known))}" if known else "none has been here"
+        raise UsageError(
+            f"No task {name} has been worked here, {there}; call it where the monitor runs, or in the task's"
+            " repository; `claudetm monitor tasks` lists all"
+        )
     return found
 
 
