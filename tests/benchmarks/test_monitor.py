@@ -36,7 +36,8 @@ IDLE_SECONDS = 30.0
 
 def finished(root: Path, tasks: int) -> None:
     """Leave so many finished tasks: their files, and their results."""
-    (root / "tasks").mkdir()
+    for name in ("tasks", "results"):
+        (root / name).mkdir()
     results = FileResults(root / "results")
     for n in range(tasks):
         id_ = f"task-{n:05}"

@@ -86,7 +86,8 @@ def _locked(path: Path) -> int:
 
 async def main(root: Path, poll: float) -> int:
     state = root / "state"
-    state.mkdir(exist_ok=True)
+    for folder in (state, root / "results"):
+        folder.mkdir(exist_ok=True)
     with acquire(state / "lock", "monitor") as lock:
         compact(state / "queue.jsonl", lock, survivors, COMPACT_OVER)
         clock = SystemClock()

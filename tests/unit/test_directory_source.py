@@ -190,6 +190,24 @@ def test_what_has_a_result_is_no_longer_offered_until_that_is_removed(place: Pla
     assert [o.id for o in listed(source)] == ["task-a"]
 
 
+def test_results_that_are_gone_as_a_whole_let_no_task_run_again_until_somebody_says_so(place: Place) -> None:
+    """A disk that is not there, or a slip of the hand, would cost every finished task once more."""
+    place.put("task-a.md")
+    place.put("task-b.md")
+    place.end("task-a")
+    source = place.source()
+    assert [o.id for o in listed(source)] == ["task-b"]
+    away = place.results.rename(place.root / "away")
+    for ask in (source.list, lambda: source.claim("task-a"), lambda: source.claim("task-b")):
+        with pytest.raises(SourceBusy, match="which tasks have ended cannot be told"):
+            asyncio.run(ask())
+    away.rename(place.results)
+    assert [o.id for o in listed(source)] == ["task-b"]
+    shutil.rmtree(place.results)
+    place.results.mkdir()
+    assert sorted(o.id for o in listed(source)) == ["task-a", "task-b"]
+
+
 def test_a_mistake_is_listed_with_its_line_and_the_task_is_taken_once_that_is_mended(place: Place) -> None:
     place.put("task-a.md", "---\nmode: goal\nbugdet: 5\n---\nDo it")
     source = place.source()

@@ -29,6 +29,7 @@ RESULT = Result(
 
 @pytest.fixture
 def results(tmp_path: Path) -> FileResults:
+    (tmp_path / "results").mkdir()
     return FileResults(tmp_path / "results")
 
 
@@ -72,6 +73,14 @@ def test_a_result_is_its_owners_alone_and_written_again_the_same(results: FileRe
     assert [p.name for p in results.root.iterdir()] == ["fix-it.json"]
 
 
+def test_a_folder_that_is_gone_is_not_made_anew_for_one_result(results: FileResults) -> None:
+    """In an empty one no other task would have ended."""
+    results.root.rmdir()
+    with pytest.raises(StoreError, match="is not there, and results are kept in it: put it back"):
+        results.write(RESULT, JOB)
+    assert not results.root.exists()
+
+
 def test_what_is_kept_is_read_back(results: FileResults) -> None:
     assert (results.ended("fix-it"), results.read("fix-it")) == (False, None)
     results.write(RESULT, JOB)
@@ -106,7 +115,6 @@ def test_a_result_that_is_set_aside_lets_the_task_run_again_and_is_kept(results:
 def test_a_damaged_result_is_refused_in_a_sentence_and_has_still_ended(
     results: FileResults, content: bytes, why: str
 ) -> None:
-    results.root.mkdir()
     (results.root / "fix-it.json").write_bytes(content)
     with pytest.raises(StoreError, match=why) as refused:
         results.read("fix-it")
@@ -115,7 +123,6 @@ def test_a_damaged_result_is_refused_in_a_sentence_and_has_still_ended(
 
 
 def test_a_pipe_in_place_of_a_result_is_not_waited_for(results: FileResults) -> None:
-    results.root.mkdir()
     os.mkfifo(results.root / "fix-it.json")
     with pytest.raises(StoreError, match="it is no file"):
         results.read("fix-it")
@@ -128,7 +135,6 @@ def test_a_name_that_no_task_can_have_reaches_no_file(results: FileResults, name
 
 
 def test_a_link_in_place_of_a_result_is_not_followed_when_it_is_written(results: FileResults, tmp_path: Path) -> None:
-    results.root.mkdir()
     other = tmp_path / "other"
     other.write_text("theirs")
     (results.root / "fix-it.json").symlink_to(other)

@@ -63,7 +63,15 @@ class Places:
         return self.logs / ("monitor.log" if not self.name else f"monitor-{self.name}.log")
 
     def create(self) -> None:
-        """Make what is not there yet. Raises UsageError where something else has the name, or it cannot be made."""
+        """Make what is not there yet, but no results where there were some: without them each task would run anew.
+
+        Raises UsageError for that, and where something else has the name, or it cannot be made.
+        """
+        if self.journal.exists() and not os.path.lexists(self.results):
+            raise UsageError(
+                f"{self.results} is not there, and without it which tasks have ended cannot be told: put it back, or "
+                "make an empty folder to have every task run anew"
+            )
         _make(self.tasks)
         _make(self.results)
         for private in (self.logs, *([self.state.parent] if self.name else []), self.state, self.inbox):

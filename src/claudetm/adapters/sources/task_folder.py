@@ -6,6 +6,7 @@ besides, and between that only what has not ended is looked at.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -98,11 +99,13 @@ class TaskFolder:
         self._stamp: tuple[object, ...] = ()
         self._stamp_since = 0.0
         self._listed = float("-inf")
+        self._results_seen = False
         self._batch = (0, 0)  # the last listing that found something new, and the latest time of that
 
     def look(self) -> Sequence[Waiting]:
         """Return what has not ended, in the order in which it came. Raises OSError."""
         now = self._now()
+        self._need_results()
         stamp = _stamp(self._settings.tasks), _stamp(self._settings.results)
         if stamp != self._stamp:
             self._stamp, self._stamp_since = stamp, now
@@ -133,12 +136,21 @@ class TaskFolder:
         return any(not w.settled and now - w.since < seconds for w in self._waiting.values())
 
     def ended(self, job: str) -> bool:
-        """Return whether a job has its result."""
+        """Return whether a job has its result. Raises OSError."""
+        self._need_results()
         return os.path.lexists(self._settings.result(job))
 
     def over(self, job: str) -> bool:
         """Return whether a job has ended, or its file is gone."""
         return self.ended(job) or not os.path.lexists(self._settings.tasks / f"{job}{self._settings.suffix}")
+
+    def _need_results(self) -> None:
+        """Raise FileNotFoundError where the results were there and are not: each task would seem new, and be paid."""
+        results = self._settings.results
+        if not self._results_seen:
+            self._results_seen = results.exists()
+        elif not results.exists():
+            raise FileNotFoundError(errno.ENOENT, _NO_RESULTS, str(results))
 
     def _outdated(self, now: float) -> bool:
         """Return whether the folders must be listed: changed since, or perhaps within one grain of their stamp."""
@@ -227,6 +239,12 @@ class TaskFolder:
         if waiting.lost is None or not waiting.lost <= now:
             waiting.lost = waiting.since = now
         return now - waiting.lost < LOST_SECONDS
+
+
+_NO_RESULTS: Final = (
+    "it was there, and without it which tasks have ended cannot be told; put it back, or make an empty folder to "
+    "have every task run anew"
+)
 
 
 def _names(folder: Path) -> Iterator[str]:

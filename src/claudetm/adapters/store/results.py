@@ -57,7 +57,7 @@ def _iso(seconds: float) -> str:
 
 
 class FileResults:
-    """Implements ports/results.Results in one directory, which is made with the first result."""
+    """Implements ports/results.Results in one directory, which the monitor makes at its first start."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -69,10 +69,10 @@ class FileResults:
         return self.root / f"{job}.json"
 
     def write(self, result: Result, job: Job) -> None:
-        """Keep a result, for its owner alone."""
+        """Keep a result, for its owner alone. Raises StoreError."""
         path = self.path(result.job)
-        with disk(self.root):
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.root.is_dir():  # an empty one in its place would let every task run anew
+            raise StoreError(f"{self.root} is not there, and results are kept in it: put it back.")
         text = json.dumps(result_data(result, job), ensure_ascii=False, indent=2)
         write_atomically(path, text + "\n")
 
