@@ -8,10 +8,12 @@ import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from claudetm.adapters.sources.sego.memory import Moved
 from claudetm.adapters.sources.sego.settings import paths_of
 from claudetm.adapters.sources.sego.source import SegoSource
 from claudetm.errors import ClaudetmError
@@ -29,6 +31,7 @@ from claudetm.ports.source import (
     Taken,
     refuse_name,
 )
+from claudetm.testing.memory import FakeClock
 from claudetm.testing.sego.faults import Fault, Lost
 from claudetm.testing.sego.serve import serve
 from claudetm.testing.sego.state import Sandbox
@@ -420,6 +423,114 @@ async def test_a_comment_holds_neither_key_nor_more_than_a_web_app_can_show(worl
     assert await world.reported(job.id) == [Status.COMPLETED]
 
 
+# --- one thing that the server does not want ------------------------------------------------------------------------
+
+
+def _one(path: str, status: int, method: str = "[A-Z]+") -> Fault:
+    location = {"location": "https://elsewhere.example/"} if 300 <= status < 400 else {}
+    return Fault(path, method, 99, status, location)
+
+
+@pytest.mark.parametrize("status", [302, 403, 413, 422, 451])
+async def test_a_task_that_may_not_be_taken_is_left_alone_for_a_while_and_others_are(
+    world: SegoWorld, status: int
+) -> None:
+    id_ = await _task(world)
+    world.sandbox.add_task(PROJECT, "2", description="Do that")
+    world.serving.faults.append(_one(".*/tasks/1", status, "PATCH"))
+    assert list(await eligible(world.source())) == [id_, "sego-2"]
+    assert isinstance(await world.source().claim(id_), Gone)
+    assert f"Sego answers {status}" in (await why_nots(world))[id_]
+    await claimed(world.source(), "sego-2")
+    world.serving.faults.clear()
+    await world.wait(601)
+    await claimed(world.source(), id_)
+
+
+@pytest.mark.parametrize(
+    ("add", "path"), [(_task, ".*/comments"), (_request, ".*/analysis"), (_conversation, ".*/messages")]
+)
+@pytest.mark.parametrize("status", [403, 413, 422])
+async def test_a_result_that_is_declined_is_told_here_and_the_monitor_goes_on(
+    world: SegoWorld, add: Any, path: str, status: int
+) -> None:
+    job = await claimed(world.source(), await add(world))
+    world.serving.faults.append(_one(path, status, "POST"))
+    await world.source().finish(job, result_of(job))
+    (notice,) = world.notices
+    assert f"Sego answers {status} (a fault) at" in notice
+    assert f"so the result of {job.id} is told here alone" in notice
+
+
+async def test_a_task_that_may_not_be_moved_on_is_told_of(world: SegoWorld) -> None:
+    job = await claimed(world.source(), await _task(world))
+    world.serving.faults.append(_one(".*/tasks/1", 422, "PATCH"))
+    await world.source().finish(job, result_of(job))
+    await world.source().give_back(job, "stop")
+    assert world.notices == ["Sego leaves task 1 in IN_PROGRESS: Sego answers 422 (a fault)"]
+    assert await world.reported(job.id) == [Status.COMPLETED]
+
+
+async def test_progress_of_one_task_that_is_declined_or_gone_is_told_of_the_others(world: SegoWorld) -> None:
+    one, two = [
+        await claimed(world.source(), f"sego-{world.sandbox.add_task(PROJECT, title='T')['id']}") for _ in "ab"
+    ]
+    world.serving.faults.append(_one(".*/1/progress", 422))
+    await world.source().progress(one, Note("working", "step"))
+    world.serving.faults.clear()
+    del world.sandbox.tasks["1"]
+    await world.source().progress(one, Note("auditing", "step"))
+    await world.source().progress(two, Note("working", "step"))
+    assert len(world.sandbox.progress["2"]) == 1
+    assert world.notices == ["Sego takes no progress of sego-1: it answers 422 (a fault)"]
+
+
+async def test_a_task_that_the_server_fails_at_again_and_again_lets_others_have_their_turn(world: SegoWorld) -> None:
+    id_ = await _task(world)
+    await eligible(world.source())
+    world.serving.faults.append(_one(".*/tasks/1", 500))
+    for _ in range(2):
+        with pytest.raises(SourceBusy):
+            await world.source().claim(id_)
+    assert isinstance(await world.source().claim(id_), Gone)
+    assert "Sego answers 500" in (await why_nots(world))[id_]
+
+
+async def test_a_server_that_fails_at_everything_costs_no_task_its_turn(world: SegoWorld) -> None:
+    id_ = await _task(world)
+    await eligible(world.source())
+    world.serving.faults.append(_one(".*", 500))
+    for _ in range(5):
+        with pytest.raises(SourceBusy):
+            await world.source().claim(id_)
+
+
+async def test_a_key_that_is_refused_everywhere_is_refused_whatever_was_asked(world: SegoWorld) -> None:
+    job = await claimed(world.source(), await _task(world))
+    world.serving.faults.append(_one(".*", 403))
+    with pytest.raises(SourceRefused, match="Sego refuses the API key"):
+        await world.source().finish(job, result_of(job))
+
+
+async def test_pages_that_lead_in_a_ring_end(world: SegoWorld) -> None:
+    ring = [Fault(TASKS, status=200, body=f'{{"tasks": [], "nextCursor": "{n % 3}"}}'.encode()) for n in range(9)]
+    world.serving.faults.extend(ring)
+    await world.source().list()
+    assert sum(f.times == 0 for f in ring) == 8  # four pages for each of the two statuses
+
+
+async def test_a_goal_takes_no_skill_along() -> None:
+    for mode, skill in ((Mode.SESSION, "task-coordination"), (Mode.GOAL, "")):
+        async with sego_world(mode=mode, skill="task-coordination") as world:
+            assert (await claimed(world.source(), await _task(world))).skill == skill
+
+
+async def test_giving_back_says_why_in_the_web_app(world: SegoWorld) -> None:
+    job = await claimed(world.source(), await _task(world))
+    await world.source().give_back(job, "The monitor stops.")
+    assert [(p["stage"], p["text"]) for p in world.sandbox.progress["1"]] == [("given back", "The monitor stops.")]
+
+
 # --- a server that knows less --------------------------------------------------------------------------------------
 
 
@@ -443,6 +554,51 @@ async def test_without_claimed_by_two_that_race_never_both_have_a_task() -> None
             id_ = f"sego-{world.sandbox.add_task(PROJECT, f't{n}', description='Do it')['id']}"
             outcomes = await asyncio.gather(*(world.source(m).claim(id_) for m in ("one", "two")))
             assert sum(isinstance(o, Claimed) for o in outcomes) <= 1, outcomes
+
+
+@pytest.mark.parametrize("add", [_task, _request, _conversation])
+async def test_without_claimed_by_what_was_moved_is_found_again_after_a_kill(add: Any, tmp_path: Path) -> None:
+    async with sego_world(Sandbox(keeps_claims=False), taken=tmp_path / "taken.json") as world:
+        id_ = await add(world)
+        world.serving.faults.append(Lost(method="PATCH"))  # killed before the answer came, and so before any comment
+        with pytest.raises(SourceBusy):
+            await world.source().claim(id_)
+        await world.die()
+        assert list(await eligible(world.source())) == [id_]
+        job = await claimed(world.source(), id_)
+        await world.die()
+        assert list(await eligible(world.source())) == [id_]
+        assert await world.source().keep(job)
+        await world.source().finish(job, result_of(job))
+        assert await why_nots(world) == {}
+        assert (tmp_path / "taken.json").read_text(encoding="utf-8") == "[]\n"
+        signed = [c for c in world.sandbox.comments.get("1", []) if "claudetm:claim" in c["text"]]
+        assert len(signed) == (add is _task)
+
+
+async def test_without_claimed_by_what_a_person_takes_back_is_theirs(tmp_path: Path) -> None:
+    async with sego_world(Sandbox(keeps_claims=False), taken=tmp_path / "taken.json") as world:
+        job = await claimed(world.source(), await _request(world))
+        world.sandbox.requests["r1"]["status"] = "OPEN"
+        assert not await world.source().keep(job)
+        world.sandbox.requests["r1"]["status"] = "IN_PROGRESS"
+        assert await world.source().claim(job.id) == Taken("somebody whom Sego does not name")
+
+
+async def test_what_cannot_be_noted_is_not_claimed(world: SegoWorld, tmp_path: Path) -> None:
+    id_ = await _task(world)
+    settings = replace(world.settings, taken=tmp_path / "none" / "taken.json")
+    source = SegoSource(settings, world.clock, world.notices.append)
+    with pytest.raises(SourceBusy, match="Nothing is claimed at Sego while that cannot be noted"):
+        await source.claim(id_)
+    await source.close()
+    assert world.sandbox.tasks["1"]["status"] == "BACKLOG"
+
+
+@pytest.mark.parametrize("said", ["", "{}", "[1]", '[["task"]]', "[" * 99_999, "\0"])
+def test_a_note_that_is_damaged_tells_nothing(tmp_path: Path, said: str) -> None:
+    (tmp_path / "taken.json").write_text(said, encoding="utf-8")
+    assert ("task", "1") not in Moved(tmp_path / "taken.json", FakeClock())
 
 
 async def test_a_monitor_learns_that_another_has_taken_its_task() -> None:
@@ -495,7 +651,7 @@ async def test_progress_that_cannot_be_told_now_is_no_error(world: SegoWorld) ->
 
 REFUSALS = [
     (Fault(status=401), SourceRefused, "Sego refuses the API key"),
-    (Fault(status=403), SourceRefused, "Sego refuses the API key"),
+    (Fault(times=2, status=403), SourceRefused, "Sego refuses the API key"),
     (Fault(f".*/projects/{PROJECT}", status=404), SourceRefused, f"Sego has no project {PROJECT} for this key"),
     (Fault(TASKS, status=404), SourceRefused, f"Sego has nothing at {TASKS}: correct SEGO_API_URL"),
     (Fault(TASKS, status=422), SourceRefused, f"Sego answers 422 at {TASKS} (a fault)"),
@@ -567,7 +723,7 @@ async def test_retry_after_is_kept_to_as_seconds_and_as_a_date(world: SegoWorld,
 async def test_the_key_is_not_sent_to_where_a_server_points(world: SegoWorld) -> None:
     async with serve(Sandbox()) as elsewhere:
         location = f"{elsewhere.url}/api/mcp/tasks?{world.settings.key}"
-        world.serving.faults.append(Fault(status=302, headers={"location": location}))
+        world.serving.faults.append(Fault(times=2, status=302, headers={"location": location}))
         error = await refusal(world)
         assert "where the API key is not sent: set SEGO_API_URL" in str(error)
         assert elsewhere.sandbox.asked == []

@@ -234,4 +234,5 @@ def at_sego(settings: MonitorSettings, monitor: str = "claudetm") -> sego.SegoSe
         stream_progress=said.stream_progress,
         conversation_only=said.conversation_only,
         paths=sego.paths_of(said.paths),
+        taken=settings.places.state / "sego_taken.json",
     )

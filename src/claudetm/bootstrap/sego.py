@@ -132,8 +132,8 @@ async def _key(client: Client) -> KeyAccepted:
         said = answer.body if isinstance(answer.body, dict) else {}
         return KeyAccepted(refusals.clean(str(said.get("name") or "")))
     # Whose the key is may be asked nowhere; that tasks can be is public.
-    if not isinstance(await client.get(client.path("tasks"), limit="1"), Answer):
-        raise refusals.nothing_there(client.path("tasks"))
+    path = client.path("tasks")
+    client.whole(path, await client.get(path, limit="1"))
     return KeyAccepted()
 
 
@@ -148,18 +148,25 @@ async def _project(client: Client, id_: str) -> ProjectSeen:
 
 async def _set_auto_task(client: Client, id_: str, *, enabled: bool, threshold: float | None) -> ProjectSeen:
     from claudetm.adapters.sources.sego import refusals
-    from claudetm.adapters.sources.sego.client import Answer
+    from claudetm.adapters.sources.sego.client import Answer, Conflict, Declined, Missing
 
     body: dict[str, Any] = {"enabled": enabled}
     body |= {"threshold": threshold} if threshold is not None else {}
-    if not isinstance(await client.patch(client.path("auto_task", project=id_), body), Answer):
-        raise refusals.no_project(id_)
+    path = client.path("auto_task", project=id_)
+    match await client.patch(path, body):
+        case Declined(status, why):
+            raise refusals.not_understood(status, path, why)
+        case Missing() | Conflict():
+            raise refusals.no_project(id_)
+        case Answer():
+            pass
     return await _project(client, id_)  # what is so now, not what was asked for
 
 
 async def _stream(client: Client) -> StreamOpens | NoStream:
     import httpx2
 
+    from claudetm.adapters.sources.sego.client import FORBIDDEN, Answer
     from claudetm.adapters.sources.sego.events import NO_STREAM
 
     path = client.path("events", project=client.settings.project)
@@ -168,6 +175,8 @@ async def _stream(client: Client) -> StreamOpens | NoStream:
             status, kind = source.response.status_code, source.response.headers.get("content-type", "")
             if status in NO_STREAM:
                 return NoStream(f"it answers {status} at {path}")
+            if status == FORBIDDEN and isinstance(await client.get(client.path("tasks"), limit="1"), Answer):
+                return NoStream(f"the key is not let at {path}")
             if not source.response.is_success:
                 await client.refuse(source.response, path)
             return StreamOpens() if "text/event-stream" in kind else NoStream(f"it answers {kind or 'nothing'}")

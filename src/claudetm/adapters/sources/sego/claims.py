@@ -1,7 +1,7 @@
 """Whose a task, a request or a conversation is: moved to IN_PROGRESS with our name, then read again.
 
-`claimedBy` says who has it. A server that does not keep that field of a task is told by a comment with a marker;
-the first claim since the last release holds.
+`claimedBy` says who has it. On a server that does not keep that field, what this monitor has noted to have moved is
+its own; of a task a comment with a marker tells it to others, too: the first claim since the last release holds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from claudetm.adapters.sources.sego.client import Answer, Client, Missing
+from claudetm.adapters.sources.sego.client import Answer, Client, Declined, Outcome
+from claudetm.adapters.sources.sego.memory import Moved
 from claudetm.adapters.sources.sego.refusals import clean
 from claudetm.adapters.sources.sego.shapes import (
     BACKLOG,
@@ -66,9 +67,10 @@ class Free:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """It is not there, or it stands where nobody takes it."""
+    """It is not there, or it stands where nobody takes it. `lasting`: asked again soon, it would be so still."""
 
     why: str
+    lasting: bool = False
 
 
 Whose = Ours | Others | Free | Over
@@ -94,18 +96,20 @@ class Claims:
         self._client = client
         self._notice = notice
         self.me = client.settings.monitor
-        self._mine: set[tuple[str, str]] = set()  # moved by this process; some servers do not say who moved them
+        self._moved = Moved(client.settings.taken, client.clock)
 
     async def read(self, kind: Kind, id_: str) -> Whose:
         """Return whose it is now."""
         path = self._client.path(kind.path, **{kind.path: id_})
         answer = await self._client.get(path)
+        if isinstance(answer, Declined):
+            return Over(_declined(answer), lasting=True)
         if not isinstance(answer, Answer):
             return Over("it is not there")
         try:
             held = kind.shape.model_validate(answer.body)
         except ValidationError as error:
-            return Over(f"what Sego says of it cannot be read: {misfit(error)}")
+            return Over(f"what Sego says of it cannot be read: {misfit(error)}", lasting=True)
         return await self.whose(kind, held)
 
     async def whose(self, kind: Kind, held: Held) -> Whose:
@@ -118,36 +122,59 @@ class Claims:
             return Ours(held) if held.claimed_by == self.me else Others(clean(held.claimed_by))
         if kind is TASK:
             return await self._by_comment(held)
-        return Ours(held) if (kind.path, held.id) in self._mine else Others("")
+        return Ours(held) if (kind.path, held.id) in self._moved else Others("")
+
+    async def keep(self, kind: Kind, id_: str) -> bool:
+        """Return whether it is ours still. What is not is forgotten: nobody else's move is taken for ours later."""
+        if isinstance(await self.read(kind, id_), Ours):
+            return True
+        self._moved.forget((kind.path, id_))
+        return False
 
     async def take(self, kind: Kind, id_: str) -> Whose:
         """Move it to IN_PROGRESS unless somebody has, and read again. Free: it was moved back in between."""
         whose = await self.read(kind, id_)
-        if not isinstance(whose, Free):
-            return whose
-        moved = await self._move(kind, id_, kind.waits, IN_PROGRESS, self.me)
-        if isinstance(moved, Answer):
-            self._mine.add((kind.path, id_))
-        now = await self.read(kind, id_)
-        if now != Others("") or kind is not TASK or not isinstance(moved, Answer):
-            return now
-        await self._comment(id_, "claudetm works on this task.", "claim")
-        return await self.read(kind, id_)
+        if isinstance(whose, Free):
+            self._moved.note((kind.path, id_))
+            moved = await self._move(kind, id_, kind.waits, IN_PROGRESS, self.me)
+            if not isinstance(moved, Answer):
+                self._moved.forget((kind.path, id_))
+            if isinstance(moved, Declined):
+                return Over(_declined(moved), lasting=True)
+            whose = await self.read(kind, id_)
+        if isinstance(whose, Ours) and kind is TASK and not whose.held.claimed_by:
+            return await self._signed(id_, whose)
+        return whose
 
-    async def release(self, kind: Kind, id_: str) -> None:
+    async def _signed(self, id_: str, ours: Ours) -> Whose:
+        """Say in a comment that a task is ours, where none does, and read again whose came first."""
+        if await self._holder(id_) == slug(self.me):
+            return ours
+        await self._comment(id_, "claudetm works on this task.", "claim")
+        return await self.read(TASK, id_)
+
+    async def release(self, kind: Kind, id_: str, why: str) -> None:
         """Let anybody take it, if it is ours."""
         whose = await self.read(kind, id_)
-        if not isinstance(whose, Ours):
-            return
-        await self._move(kind, id_, IN_PROGRESS, kind.waits, None)
-        self._mine.discard((kind.path, id_))
-        if kind is TASK and not whose.held.claimed_by:
-            await self._comment(id_, "claudetm has given this task back.", "release")
+        if isinstance(whose, Ours):
+            await self._moved_on(kind, id_, kind.waits, None)
+            if kind is TASK and not whose.held.claimed_by:
+                await self._comment(id_, f"claudetm has given this task back: {why}", "release")
+        self._moved.forget((kind.path, id_))
 
     async def end(self, kind: Kind, id_: str, status: str) -> None:
         """Move it on, if it is ours; whoever moved it elsewhere meant it."""
         if isinstance(await self.read(kind, id_), Ours):
-            await self._move(kind, id_, IN_PROGRESS, status, self.me)
+            await self._moved_on(kind, id_, status, self.me)
+        self.ended(kind, id_)
+
+    def ended(self, kind: Kind, id_: str) -> None:
+        """Take note that it is ours no more."""
+        self._moved.forget((kind.path, id_))
+
+    async def _moved_on(self, kind: Kind, id_: str, status: str, who: str | None) -> None:
+        if isinstance(said := await self._move(kind, id_, IN_PROGRESS, status, who), Declined):
+            self._notice(f"Sego leaves {kind.path} {clean(id_)} in {IN_PROGRESS}: {_declined(said)}")
 
     async def reopen(self, kind: Kind, id_: str, ended: str) -> None:
         """Let what has ended be taken anew; whoever moved it elsewhere meant it."""
@@ -159,7 +186,7 @@ class Claims:
         """Return the comments on a task, in order; what cannot be read is left out."""
         path = self._client.path("comments", task=task)
         found = await self._client.pages(path, "comments")
-        if isinstance(found, Missing):
+        if not isinstance(found, list):
             return []
         return [c for each in found if (c := self._comment_of(each)) is not None]
 
@@ -170,23 +197,33 @@ class Claims:
             self._notice(f"A comment of Sego cannot be read and is left out: {misfit(error)}")
             return None
 
-    async def _move(self, kind: Kind, id_: str, of: str, to: str, who: str | None) -> object:
+    async def _move(self, kind: Kind, id_: str, of: str, to: str, who: str | None) -> Outcome:
         path = self._client.path(kind.path, **{kind.path: id_})
         return await self._client.patch(path, {"status": to, "expectedStatus": of, "claimedBy": who})
 
     async def _by_comment(self, held: Held) -> Whose:
+        holder = await self._holder(held.id)
+        ours = holder == slug(self.me) or (not holder and (TASK.path, held.id) in self._moved)
+        return Ours(held) if ours else Others(clean(holder))
+
+    async def _holder(self, task: str) -> str:
+        """Return who claimed a task first since it was last given back or done, "" for nobody."""
         holder = ""
-        for comment in await self.comments(held.id):
+        for comment in await self.comments(task):
             word, who = marked(comment)
             if word == "claim":
                 holder = holder or who
             elif word:
                 holder = ""
-        return Ours(held) if holder == slug(self.me) else Others(clean(holder))
+        return holder
 
     async def _comment(self, id_: str, text: str, word: str) -> None:
         body = {"text": f"{text}\n\n{marker(word, slug(self.me))}"}
         await self._client.post(self._client.path("comments", task=id_), body)
+
+
+def _declined(said: Declined) -> str:
+    return f"Sego answers {said.status} ({said.why})"
 
 
 def misfit(error: ValidationError) -> str:

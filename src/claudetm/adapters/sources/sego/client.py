@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import httpx2
 
 from claudetm import __version__
 from claudetm.adapters.sources.sego import refusals
-from claudetm.adapters.sources.sego.settings import SegoSettings, is_loopback
+from claudetm.adapters.sources.sego.settings import ADDRESS, SegoSettings, is_loopback
+from claudetm.errors import ConfigError
 from claudetm.ports.clock import Clock
 from claudetm.ports.source import SourceBusy
 from claudetm.redact import learn
@@ -25,13 +27,16 @@ LARGEST_ANSWER: Final = 8 * 1024 * 1024  # bytes
 _LARGEST_REASON: Final = 4096
 _PAGES: Final = 200
 _PER_PAGE: Final = 100
+_LARGEST_LIST: Final = 64 * 1024 * 1024  # bytes
+FORBIDDEN: Final = 403
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was asked for: JSON, None for an empty one."""
+    """What was asked for: JSON, None for an empty one; `size` is its bytes."""
 
     body: Any
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,16 @@ class Conflict:
     """409 or 412: it is no longer as the request took it to be."""
 
 
-Outcome = Answer | Missing | Conflict
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Another 4xx: the key is good, and the server does not want this one thing. `why` is one clause."""
+
+    status: int
+    why: str
+
+
+F = TypeVar("F")
+Outcome = Answer | Missing | Conflict | Declined
 
 
 class Client:
@@ -56,8 +70,9 @@ class Client:
         self.settings = settings
         self.clock = clock
         self._failures = 0
+        host = _host(settings.address)
         # A proxy of the environment would be handed what is meant for this machine alone.
-        outside = not is_loopback(urlsplit(settings.address).hostname or "")
+        outside = not is_loopback(host)
         self.http = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {settings.key}", "User-Agent": f"claudetm/{__version__}"},
             timeout=settings.answer_timeout,
@@ -90,21 +105,34 @@ class Client:
         """Change something."""
         return await self._ask("PATCH", path, body=body)
 
-    async def pages(self, path: str, field: str, **query: str) -> list[Any] | Missing:
+    async def pages(self, path: str, field: str, **query: str) -> list[Any] | Missing | Declined:
         """Return the items of all pages of a list."""
         found: list[Any] = []
-        cursor = ""
-        for _ in range(_PAGES):
-            asked = {**query, "limit": str(_PER_PAGE), **({"cursor": cursor} if cursor else {})}
+        cursors, size = [""], 0
+        while len(cursors) <= _PAGES and size < _LARGEST_LIST:
+            asked = {**query, "limit": str(_PER_PAGE), **({"cursor": cursors[-1]} if cursors[-1] else {})}
             match await self.get(path, **asked):
-                case Answer(body):
+                case Answer(body, bytes_):
+                    size += bytes_
                     following = self._page(path, field, body, found)
+                case Declined() as declined:
+                    return declined
                 case Missing() | Conflict():
                     return Missing()
-            if not isinstance(following, str) or following in {"", cursor}:
+            if not isinstance(following, str) or following in cursors:
                 break
-            cursor = following
+            cursors.append(following)
         return found
+
+    def whole(self, path: str, found: F | Missing | Conflict | Declined) -> F:
+        """Return what was found where no server is without it. Raises SourceRefused."""
+        match found:
+            case Missing() | Conflict():
+                raise refusals.nothing_there(path)
+            case Declined(status, why):
+                raise refusals.not_understood(status, path, why)
+            case _:
+                return found
 
     def _page(self, path: str, field: str, body: Any, found: list[Any]) -> Any:
         """Add a page's items to what was found; return what the server says of the next page."""
@@ -145,21 +173,44 @@ class Client:
             return Missing()
         if response.status_code in {409, 412}:
             return Conflict()
-        if not response.is_success:
-            await self.refuse(response, path)
+        if response.is_success:
+            return await self._answer(response, path)
+        if (response.is_client_error and response.status_code not in {401, 429}) or response.is_redirect:
+            return await self._declined(response, path)
+        await self.refuse(response, path)
+        raise AssertionError(response.status_code)
+
+    async def _answer(self, response: httpx2.Response, path: str) -> Answer:
         text = await self._read(response, path, LARGEST_ANSWER)
         try:
             answer = json.loads(text) if text.strip() else None
         except (ValueError, RecursionError):
             raise refusals.unreadable(path, "it is not JSON", self._later()) from None
         self._failures = 0
-        return Answer(answer)
+        return Answer(answer, len(text))
+
+    async def _declined(self, response: httpx2.Response, path: str) -> Declined:
+        """Return what is so of one thing. Raises SourceRefused where it is so of everything."""
+        status = response.status_code
+        why = _reason(await self._read(response, path, _LARGEST_REASON, cut=True))
+        if response.is_redirect:
+            why = "it points elsewhere, where the API key is not sent"
+        if status == FORBIDDEN or response.is_redirect:
+            await self._alone(response, path)
+        self._failures = 0
+        return Declined(status, refusals.clean(why))
+
+    async def _alone(self, response: httpx2.Response, path: str) -> None:
+        """Raise SourceRefused where the list of tasks is answered so as well: then it is not one thing's matter."""
+        if path == self.path("tasks"):
+            await self.refuse(response, path)
+        await self.get(self.path("tasks"), limit="1")
 
     async def refuse(self, response: httpx2.Response, path: str) -> None:
         """Raise what is to be said of an answer that is no success."""
         status, now = response.status_code, self.clock.now()
         wait = refusals.asked_to_wait(response.headers, now)
-        if status in {401, 403}:
+        if status in {401, FORBIDDEN}:
             raise refusals.key_refused()
         if status == 429:  # noqa: PLR2004 - too many requests
             raise refusals.too_many(now + wait if wait else self._later())
@@ -186,6 +237,15 @@ class Client:
         pause = min(settings.pause * 2.0 ** min(self._failures, 20), settings.longest_pause)
         self._failures += 1
         return self.clock.now() + pause
+
+
+def _host(address: str) -> str:
+    """Return the host that the library would ask. Raises ConfigError where it sees none, or another than we did."""
+    with suppress(httpx2.InvalidURL, UnicodeError):
+        found = httpx2.URL(address)
+        if found.scheme == "https" or is_loopback(found.host):
+            return found.host
+    raise ConfigError(f"{address!r} is no address of a Sego server; write it like {ADDRESS}")
 
 
 def _segment(value: str) -> str:

@@ -7,13 +7,14 @@ refuses the key.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from random import SystemRandom
 from typing import Final
 
 import httpx2
 
-from claudetm.adapters.sources.sego.client import Client
+from claudetm.adapters.sources.sego.client import FORBIDDEN, Client
 from claudetm.adapters.sources.sego.refusals import asked_to_wait, clean
 from claudetm.ports.source import SourceBusy
 
@@ -21,6 +22,9 @@ WAKING: Final = frozenset({"client-request", "conversation", "task", "project"})
 LARGEST_EVENT: Final = 65_536  # bytes
 NO_STREAM: Final = frozenset({204, 400, 404, 405, 406, 410, 422, 501})
 """Statuses of a server that offers no stream; 204 is the standard's way to say so."""
+UNKNOWN_KEY: Final = 401
+_NONE: Final = "Sego offers no stream of events here: tasks are found by polling alone"
+_ID: Final = re.compile(r"[ -~]{1,512}")  # what a header can hold, and servers take
 _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 60.0
 _SPREAD: Final = SystemRandom().random
@@ -72,11 +76,10 @@ class Stream:
                 self._client.url(path), headers=headers, timeout=timeout, max_event_size=LARGEST_EVENT
             ) as source:
                 if source.response.status_code in NO_STREAM:
-                    self._once_said("Sego offers no stream of events here: tasks are found by polling alone")
+                    self._once_said(_NONE)
                     return None
                 if not source.response.is_success:
-                    await self._refused(source.response, path)
-                    return False
+                    return await self._refused(source.response, path)
                 return await self._read(source)
         except httpx2.SSEError as error:
             self._broken(error)
@@ -84,19 +87,28 @@ class Stream:
             pass  # dropped, silent for too long, or out of reach: the sweep says so where it is of the server
         return False
 
-    async def _refused(self, response: httpx2.Response, path: str) -> None:
+    async def _refused(self, response: httpx2.Response, path: str) -> bool | None:
+        """Return None where the stream alone is forbidden, else False. Raises SourceRefused for the key."""
         self._wait = asked_to_wait(response.headers, self._client.clock.now())
         try:
-            await self._client.refuse(response, path)
+            if response.status_code == FORBIDDEN:
+                await self._client.get(self._client.path("tasks"), limit="1")  # raises where everything is
+                self._once_said(_NONE)
+                return None
+            if response.status_code == UNKNOWN_KEY or response.is_redirect:
+                await self._client.refuse(response, path)
         except SourceBusy:
-            return
+            return False
+        self._last = ""  # whatever it was, it may be that
+        return False
 
     async def _read(self, source: httpx2.EventSource) -> bool:
         brought = False
         if "text/event-stream" in source.response.headers.get("content-type", ""):
             self._wake()  # what came while no stream was there
         async for event in source:
-            self._last = event.id or self._last
+            if event.id:
+                self._last = event.id if _ID.fullmatch(event.id) else ""
             if event.retry is not None:
                 self._pause = min(max(event.retry / 1000, 0.1), _LONGEST_PAUSE)
             brought = brought or bool(event.data)

@@ -74,7 +74,7 @@ def task_job(settings: SegoSettings, task: Task, project: Project | None, commen
         settings.mode,
         task.created,
         (*_about(project), *told[-_LAST:]),
-        settings.skill,
+        settings.skill if settings.mode is Mode.SESSION else "",
         handle={"kind": "task", "id": task.id},
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -22,7 +22,7 @@ from claudetm.adapters.sources.sego.claims import (
     Whose,
     misfit,
 )
-from claudetm.adapters.sources.sego.client import Answer, Client, Missing
+from claudetm.adapters.sources.sego.client import FORBIDDEN, Answer, Client, Declined, Missing
 from claudetm.adapters.sources.sego.jobs import job_id, title_of
 from claudetm.adapters.sources.sego.refusals import clean
 from claudetm.adapters.sources.sego.shapes import IN_PROGRESS, Conversation, Held, Project, Shape, Task
@@ -30,6 +30,8 @@ from claudetm.ports.source import Lane, Offer
 
 S = TypeVar("S", bound=Shape)
 _WHAT: Final = {"task": "task", "request": "client request", "conversation": "conversation"}
+
+_LEFT_ALONE: Final = 600.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Listing:
         self._notice = notice
         self._settings = client.settings
         self._seen: dict[tuple[str, object], Whose] = {}  # whose a task in progress is, by when it changed
+        self._passed: dict[str, tuple[float, str]] = {}  # until when a job is left alone, and why
+        self.waits: set[str] = set()  # jobs that nobody had when they were listed last
         self.refs: dict[str, Ref] = {}
 
     async def offers(self) -> Sequence[Offer]:
@@ -63,7 +67,14 @@ class Listing:
             if not self._settings.conversation_only:
                 found += await self._talks(REQUEST, "requests", "clientRequests")
             found += await self._talks(CONVERSATION, "conversations", "conversations")
+        left = {id_: why for id_, (until, why) in self._passed.items() if until > self._client.clock.now()}
+        found = [replace(o, why_not=o.why_not or left.get(o.id, "")) for o in found]
         return sorted(found, key=lambda o: (o.created, o.id))
+
+    def pass_over(self, job: str, why: str) -> str:
+        """Leave a job alone for a while that the server does not let be taken, so that others are; return why."""
+        self._passed[job] = (self._client.clock.now() + _LEFT_ALONE, why)
+        return why
 
     async def projects(self) -> dict[str, Project]:
         """Return the projects by their ids: the one that is set, else all that the key sees."""
@@ -71,15 +82,15 @@ class Listing:
             one = await self.project(self._settings.project)
             return {one.id: one}
         path = self._client.path("projects")
-        said = await self._client.pages(path, "projects")
-        if isinstance(said, Missing):
-            raise refusals.nothing_there(path)
+        said = self._client.whole(path, await self._client.pages(path, "projects"))
         return {p.id: p for p in self._read(Project, said, "project")}
 
     async def project(self, id_: str) -> Project:
         """Return one project. Raises SourceRefused where it is not there."""
         path = self._client.path("project", project=id_)
         answer = await self._client.get(path)
+        if isinstance(answer, Declined) and answer.status != FORBIDDEN:
+            raise refusals.not_understood(answer.status, path, answer.why)
         if not isinstance(answer, Answer):
             raise refusals.no_project(id_)
         try:
@@ -104,9 +115,7 @@ class Listing:
         query = {"projectId": self._settings.project} if self._settings.project else {}
         found: dict[str, Task] = {}
         for status in (TASK.waits, IN_PROGRESS):
-            said = await self._client.pages(path, "tasks", **query, status=status)
-            if isinstance(said, Missing):
-                raise refusals.nothing_there(path)
+            said = self._client.whole(path, await self._client.pages(path, "tasks", **query, status=status))
             # A server may know no filters.
             found |= {t.id: t for t in self._read(Task, said, "task") if t.status in {TASK.waits, IN_PROGRESS}}
         return [await self._task(t, projects.get(t.project_id)) for t in found.values()]
@@ -115,6 +124,7 @@ class Listing:
         id_ = self._named(Ref(TASK, task.id), "sego", task.id)
         whose = await self._whose(TASK, task)
         why = self.why_not(task, project) if isinstance(whose, Free) else taken(whose)
+        self._seen_waiting(id_, whose)
         return Offer(id_, title_of(task), task.created, why_not=why)
 
     async def _whose(self, kind: Kind, held: Held) -> Whose:
@@ -131,8 +141,8 @@ class Listing:
         found: dict[str, Held] = {}
         for status in (kind.waits, IN_PROGRESS):
             said = await self._client.pages(path, field, status=status)
-            if isinstance(said, Missing):
-                self._notice(f"Sego has nothing at {clean(path)}: its {_WHAT[kind.path]}s are not looked at")
+            if not isinstance(said, list):
+                self._notice(f"Sego {_answers(said)} at {clean(path)}: its {_WHAT[kind.path]}s are not looked at")
                 return []
             read = self._read(kind.shape, said, _WHAT[kind.path])
             found |= {h.id: h for h in read if h.status in {kind.waits, IN_PROGRESS}}
@@ -150,7 +160,11 @@ class Listing:
             id_ = self._named(Ref(kind, held.id), "request", held.id)
         whose = await self._claims.whose(kind, held)
         why = "" if isinstance(whose, Free) else taken(whose)
+        self._seen_waiting(id_, whose)
         return Offer(id_, title_of(held), held.created, lane=Lane.TALK, why_not=why)
+
+    def _seen_waiting(self, id_: str, whose: Whose) -> None:
+        (self.waits.add if isinstance(whose, Free) else self.waits.discard)(id_)
 
     def _named(self, ref: Ref, *parts: str) -> str:
         id_ = job_id(*parts)
@@ -167,6 +181,10 @@ class Listing:
                 id_ = clean(str(each.get("id", "without an id"))) if isinstance(each, dict) else "without an id"
                 self._notice(f"Sego's {what} {id_} cannot be read and is left out: {misfit(error)}")
         return found
+
+
+def _answers(said: Missing | Declined) -> str:
+    return f"answers {said.status} ({said.why})" if isinstance(said, Declined) else "has nothing"
 
 
 def taken(whose: Whose) -> str:

@@ -16,7 +16,7 @@ _LONGEST_REASON: Final = 300
 
 
 def key_refused() -> SourceRefused:
-    """Return what is said of a key that is not let in (401, 403)."""
+    """Return what is said of a key that is not let in: 401, or 403 where everybody's tasks are."""
     return SourceRefused(
         "Sego refuses the API key: make a new one in Sego's settings, then set SEGO_API_KEY or call"
         " `claudetm monitor init`"

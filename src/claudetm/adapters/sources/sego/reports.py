@@ -11,7 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from claudetm.adapters.sources.sego.claims import CONVERSATION, REQUEST, TASK, Claims, marked, marker
-from claudetm.adapters.sources.sego.client import Answer, Client, Missing
+from claudetm.adapters.sources.sego.client import Answer, Client, Declined, Missing
 from claudetm.adapters.sources.sego.refusals import clean
 from claudetm.adapters.sources.sego.shapes import IN_REVIEW, Message, Person
 from claudetm.ports.source import Job, Result, Status, slug
@@ -45,31 +45,41 @@ class Reports:
         """Post the analysis, once; the server moves the request on."""
         whose = await self._claims.read(REQUEST, str(job.handle["id"]))
         if getattr(getattr(whose, "held", None), "analysis", None):
+            self._claims.ended(REQUEST, str(job.handle["id"]))
             return
         path = self._client.path("analysis", request=str(job.handle["id"]))
         done = result.status is Status.COMPLETED
         text = (answer_of(result) if done else "") or words(result)
         await self._post(job, path, _answer(result, text), f"-{result.completed!r}")
+        self._claims.ended(REQUEST, str(job.handle["id"]))
 
     async def conversation(self, job: Job, result: Result) -> None:
         """Post the reply, once; the client reads nothing of what went wrong."""
         talk, message = str(job.handle["id"]), str(job.handle["message"])
         if any(m.reply_to == message and m.role == "assistant" for m in await self.messages(talk)):
+            self._claims.ended(CONVERSATION, talk)
             return
         failed = result.status is not Status.COMPLETED
         text = UNANSWERED if failed else answer_of(result) or UNANSWERED
         body = {**_answer(result, text), "replyTo": message}
         await self._post(job, self._client.path("messages", conversation=talk), body)
+        self._claims.ended(CONVERSATION, talk)
 
     async def _post(self, job: Job, path: str, body: Mapping[str, Any], of: str = "") -> None:
-        if isinstance(await self._client.post(path, body, f"claudetm-{slug(job.id)}{of}"), Missing):
-            self._notice(f"Sego has nothing at {clean(path)}, so the result of {job.id} is told here alone")
+        match await self._client.post(path, body, f"claudetm-{slug(job.id)}{of}"):
+            case Missing():
+                said = "has nothing"
+            case Declined(status, why):
+                said = f"answers {status} ({why})"
+            case _:
+                return
+        self._notice(f"Sego {said} at {clean(path)}, so the result of {job.id} is told here alone")
 
     async def messages(self, talk: str) -> list[Message]:
         """Return the messages of a conversation, in order; what cannot be read is left out."""
         found = await self._client.pages(self._client.path("messages", conversation=talk), "messages")
         read = []
-        for each in [] if isinstance(found, Missing) else found:
+        for each in found if isinstance(found, list) else []:
             try:
                 read.append(Message.model_validate(each))
             except ValidationError:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from claudetm.errors import ConfigError
 from claudetm.ports.source import Mode
 
 ADDRESS: Final = "https://sego.pm"
+_AUTHORITY: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:%\\]+)(:\d+)?")
 THRESHOLD: Final = 0.85
 """The AI confidence from which tasks are taken that Sego recommends."""
 
@@ -71,6 +73,7 @@ class SegoSettings:
     stream_progress: bool = True
     conversation_only: bool = False
     paths: Paths = field(default_factory=Paths)
+    taken: Path | None = None  # a file that tells over restarts what was moved; None: this process alone knows
     answer_timeout: float = 20.0  # for one answer
     silence: float = 45.0  # without a byte, a stream is held to be dead; the server sends one every 15 s
     pause: float = 5.0  # after the first answer that failed; doubled with each
@@ -96,16 +99,17 @@ def check_key(key: str) -> None:
 
 def check_address(address: str) -> str:
     """Return a server's address without a slash at its end. Raises ConfigError."""
-    said = re.sub(r"//[^/@]*@", "//…@", address)
+    said = re.sub(r"//.*@", "//…@", address, flags=re.DOTALL)
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
         _ = parts.port
     except ValueError:
         host, parts = "", urlsplit("")
-    if parts.scheme not in {"http", "https"} or not host or re.search(r"\s", address):
+    authority = parts.netloc.rpartition("@")[2]
+    if parts.scheme not in {"http", "https"} or not _AUTHORITY.fullmatch(authority) or re.search(r"\s", address):
         raise ConfigError(f"{said!r} is no address of a Sego server; write it like {ADDRESS}")
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.username is not None or re.search(r"[?#]", address):
         raise ConfigError(f"{said!r} holds more than the address of a Sego server; write it like {ADDRESS}")
     if parts.scheme == "http" and not is_loopback(host):
         raise ConfigError(

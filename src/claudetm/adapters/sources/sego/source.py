@@ -59,6 +59,7 @@ class SegoSource:
         self._telling = Telling(self._client, self._once)
         self._woken = asyncio.Event()
         self._stream: asyncio.Task[None] | None = None
+        self._stumbles: dict[str, int] = {}  # claims in a row that the server failed at
         self._kept: dict[str, float] = {}  # when a claim was last seen to be ours
 
     @property
@@ -80,10 +81,20 @@ class SegoSource:
         ref = await self._ref(job)
         if ref is None:
             return Gone("Sego lists it no longer")
+        try:
+            outcome = await self._claim(ref)
+        except SourceBusy as busy:
+            if not await self._stumbled(job):
+                raise
+            return Gone(self._listing.pass_over(job, str(busy)))
+        self._stumbles.pop(job, None)
+        return outcome
+
+    async def _claim(self, ref: Ref) -> ClaimOutcome:
         whose = await self._claims.read(ref.kind, ref.id)
         if isinstance(whose, Free) and (unfit := await self._unfit(ref, whose)) is not None:
             return unfit
-        if isinstance(whose, Free):
+        if isinstance(whose, Free | Ours):
             whose = await self._claims.take(ref.kind, ref.id)
         match whose:
             case Ours():
@@ -92,9 +103,21 @@ class SegoSource:
                 return Taken(by or "somebody whom Sego does not name")
             case Free():
                 return Taken("somebody who moved it back at once")
-            case Over(why=why):
-                return Gone(why)
+            case Over(why=why, lasting=lasting):
+                return Gone(self._listing.pass_over(jobs.job_id(*_parts(ref)), why) if lasting else why)
         assert_never(whose)
+
+    async def _stumbled(self, job: str) -> bool:
+        """Return whether the server fails at this job alone, again and again, so that others shall have a turn.
+
+        Raises SourceBusy, SourceRefused where it fails at all.
+        """
+        self._stumbles[job] = self._stumbles.get(job, 0) + 1
+        if self._stumbles[job] < _STUMBLES or job not in self._listing.waits:
+            return False
+        await self._client.get(self._client.path("tasks"), limit="1")
+        del self._stumbles[job]
+        return True
 
     async def _ref(self, job: str) -> Ref | None:
         """Return what a job's id stands for. What hides its parts is found in a listing alone."""
@@ -149,8 +172,7 @@ class SegoSource:
         now = self._clock.now()
         if now - self._kept.get(job.id, 0.0) < self._settings.keep_every:
             return True
-        whose = await self._claims.read(KINDS[job.handle["kind"]], str(job.handle["id"]))
-        if not isinstance(whose, Ours):
+        if not await self._claims.keep(KINDS[job.handle["kind"]], str(job.handle["id"])):
             self._kept.pop(job.id, None)
             return False
         self._kept[job.id] = now
@@ -173,10 +195,12 @@ class SegoSource:
                 await self._reports.conversation(job, result)
         self._forget(job)
 
-    async def give_back(self, job: Job, why: str) -> None:  # noqa: ARG002 - Sego has no place for it
-        """Move it back to where it waits, if it is ours."""
+    async def give_back(self, job: Job, why: str) -> None:
+        """Move it back to where it waits, if it is ours; the web app is told why."""
         self._forget(job)
-        await self._claims.release(KINDS[job.handle["kind"]], str(job.handle["id"]))
+        await self.progress(job, Note("given back", why))
+        self._forget(job)
+        await self._claims.release(KINDS[job.handle["kind"]], str(job.handle["id"]), why)
 
     async def reopen(self, job: str) -> None:
         """Move what has ended back to where it waits. A client was answered once and for all."""
@@ -208,6 +232,7 @@ class SegoSource:
         await self._client.close()
 
 
+_STUMBLES: Final = 3
 _ENDED: Final = {TASK: IN_REVIEW, REQUEST: ANALYSED}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from claudetm.adapters.sources.sego.client import Answer, Client, Missing
+from claudetm.adapters.sources.sego.client import Answer, Client, Declined, Missing
 from claudetm.ports.source import Job, Note
 from claudetm.redact import printable, redact
 
@@ -29,11 +29,17 @@ class Telling:
             return
         self._last[job.id] = (now, what)
         match await self._client.post(self._client.path("progress", task=str(job.handle["id"])), _body(note)):
-            case Missing():
+            case Missing() if await self._there(job):
                 self._offered = False
                 self._notice("Sego takes no progress of tasks: the result alone is reported")
-            case Answer() | _:
+            case Declined(status, why):
+                self._notice(f"Sego takes no progress of {job.id}: it answers {status} ({why})")
+            case _:
                 return
+
+    async def _there(self, job: Job) -> bool:
+        """Return whether the task itself is there: else it is that which is missing."""
+        return isinstance(await self._client.get(self._client.path("task", task=str(job.handle["id"]))), Answer)
 
     def forget(self, job: str) -> None:
         """Let go of a job that has ended."""
