@@ -6,7 +6,9 @@ from typing import ClassVar
 
 
 class ClaudetmError(Exception):
-    """A known error: printed as one sentence, exit code 1."""
+    """A known error: printed as one sentence, with this exit code."""
+
+    code: int = 1
 
 
 class UsageError(ClaudetmError):

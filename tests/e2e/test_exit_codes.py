@@ -134,7 +134,13 @@ def monitored(person: Terminal) -> int:
     return monitor.wait(60) or once(person)
 
 
+def ended_by_its_disk(person: Terminal) -> int:
+    (person.here / "state" / "queue.jsonl").mkdir(parents=True)
+    return person("monitor", "--rehearse", "demo", "--no-update-check").returncode
+
+
 CASES: dict[str, Case] = {
+    "`claudetm monitor` was ended by its disk, or lost its lock: it may be begun again": ended_by_its_disk,
     "`claudetm monitor` was stopped; with `--once`, what was there is done, well or not": monitored,
     "a source of `claudetm monitor` lets nobody in, or with `--once` could not be asked": called(
         "monitor", "--once", "--rehearse", "demo", "--api-key", "nobody-s-key", "--api-url", "http://127.0.0.1:9"

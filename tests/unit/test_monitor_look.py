@@ -18,6 +18,7 @@ import pytest
 
 from claudetm.adapters.dispatch.place import state_of
 from claudetm.adapters.store.journal import encode
+from claudetm.adapters.store.lock import acquire
 from claudetm.bootstrap import updates
 from claudetm.bootstrap.monitor_places import Places, find_places
 from claudetm.cli.monitor.log import open_log
@@ -106,6 +107,50 @@ def test_results_that_are_gone_are_not_made_anew_where_tasks_have_been_worked(pl
     with pytest.raises(UsageError, match="put it back, or make an empty folder to have every task run anew"):
         places.create()
     assert not places.results.exists()
+
+
+def test_what_lies_in_the_folder_is_shown_before_any_monitor_has_seen_it(places: Places) -> None:
+    write(places, queued(1, "task-known"), queued(2, "task-spoilt"))
+    ended(places, "task-over")
+    documents = {
+        "task-known.md": "Known.",
+        "task-spoilt.md": "---\nmood: good\n---\nSpoilt since.",
+        "task-over.md": "Over.",
+        "task-new.md": "New.",
+        "task-urgent.md": "---\npriority: high\n---\nUrgent.",
+        "task-wrong.md": "---\nbugdet: 1\n---\nWrong.",
+        "notes.txt": "No task.",
+    }
+    for at, (name, text) in enumerate(documents.items()):
+        (places.tasks / name).write_text(text, encoding="utf-8")
+        os.utime(places.tasks / name, (at, at))
+    os.mkfifo(places.tasks / "task-pipe.md")
+    rows = {r.id: r for r in open_rows(look(None, ""))}
+    assert [(r.id, r.position) for r in rows.values() if r.position] == [
+        ("task-urgent", 1),
+        ("task-known", 2),
+        ("task-spoilt", 3),
+        ("task-new", 4),
+    ]
+    left = {r.id: r.what for r in rows.values() if r.status == "not taken"}
+    assert left == {
+        "task-pipe": "task-pipe.md: it is a pipe, not a file",
+        "task-wrong": "task-wrong.md:2: there is no key `bugdet`; did you mean `budget`?",
+    }
+    assert rows["task-spoilt"].what.startswith("task-spoilt.md:2: there is no key `mood`")
+
+
+def test_what_a_running_monitor_leaves_at_its_other_sources_is_shown_with_the_reason(places: Places) -> None:
+    places.about.write_text(json.dumps({"sources": ["github"]}))
+    (places.tasks / "task-0001.md").write_text("Nobody looks here.")
+    left = [{"task_id": "issue-7", "source": "github", "why": f"{ESC}a stranger wrote it"}, {}, 7]
+    places.queue_state.write_text(json.dumps({"not_taken": left}))
+    assert open_rows(look(None, "")) == []  # as of a monitor that is gone
+    with acquire(places.lock, "monitor"):
+        rows = open_rows(look(None, ""))
+    assert (rows[0].id, rows[0].source, rows[0].status) == ("issue-7", "github", "not taken")
+    assert rows[0].what.isprintable()
+    assert rows[0].what.endswith("a stranger wrote it")
 
 
 def test_results_come_newest_first_and_what_is_none_is_passed_over(places: Places) -> None:

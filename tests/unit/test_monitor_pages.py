@@ -47,7 +47,7 @@ def test_every_field_of_a_result_is_described_and_none_that_is_gone() -> None:
 
 
 def test_every_field_of_the_queue_s_state_is_described() -> None:
-    data: dict[str, Any] = queue_state(Queue(), {}, {}, 0.0, alive=True)
+    data: dict[str, Any] = queue_state(Queue(), {}, {}, 0.0, passed={}, alive=True)
     assert set(first_cells(section("The queue"))) == {*data, *(str(s) for s in Status)}
 
 

@@ -17,11 +17,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from claudetm.adapters.dispatch.processes import GRACE
 from claudetm.adapters.service import environment_file
 from claudetm.adapters.service.described import MARGIN_SECONDS, NAME, Service
 from claudetm.adapters.service.launchd import Launchd
 from claudetm.adapters.service.notify import Notifier, notifier
 from claudetm.adapters.service.systemd import Systemd
+from claudetm.bootstrap.monitor import STOPPING
+from claudetm.cli.exit_codes import ExitCode
 from claudetm.errors import UsageError
 
 HOSTILE = [
@@ -98,11 +101,21 @@ def test_a_unit_with_a_mistake_is_found(tmp_path: Path) -> None:
 
 def test_a_unit_is_restarted_watched_and_stopped_with_time_for_its_tasks(tmp_path: Path) -> None:
     lines = Systemd(NAME).text(service(tmp_path, grace=90.0)).splitlines()
-    wanted = {"Type=notify", "Restart=on-failure", "KillMode=mixed", "WatchdogSec=180", "WantedBy=default.target"}
+    wanted = {"Type=notify", "Restart=on-failure", "KillMode=process", "WatchdogSec=180", "WantedBy=default.target"}
     assert wanted <= set(lines)
     assert f"TimeoutStopSec={90 + MARGIN_SECONDS}" in lines
     assert f"EnvironmentFile={tmp_path}/variables.env" in lines
     assert not [line for line in lines if line.startswith("User=")]
+
+
+def test_workers_have_ended_before_the_monitor_that_stops_is_killed() -> None:
+    assert GRACE + 10 < STOPPING < MARGIN_SECONDS
+
+
+def test_what_a_person_has_to_mend_is_not_begun_again_and_all_else_is(tmp_path: Path) -> None:
+    lines = Systemd(NAME).text(service(tmp_path)).splitlines()
+    wanted = {"Restart=on-failure", "RestartSec=30", f"RestartPreventExitStatus={ExitCode.FAILED:d}"}
+    assert {*wanted, f"SuccessExitStatus={ExitCode.STOPPED:d}", "StartLimitIntervalSec=0"} <= set(lines)
 
 
 @needs_systemd

@@ -12,7 +12,6 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -20,8 +19,9 @@ from claudetm import __version__
 from claudetm.adapters.agent.access import choose
 from claudetm.adapters.agent.cli import cli_on_path
 from claudetm.adapters.dispatch.place import below
-from claudetm.adapters.dispatch.processes import ProcessDispatch
+from claudetm.adapters.dispatch.processes import GRACE, ProcessDispatch
 from claudetm.adapters.service.notify import Notifier
+from claudetm.adapters.sources.task_folder import WRITTEN
 from claudetm.adapters.store.compaction import compact
 from claudetm.adapters.store.directory import FileInbox, FileViews, write_atomically
 from claudetm.adapters.store.journal import FileJournal
@@ -34,7 +34,9 @@ from claudetm.errors import ConfigError, UsageError
 from claudetm.intake import commands
 from claudetm.intake.monitor import Ended, Monitor, MonitorPorts
 from claudetm.intake.policy import MonitorPolicy
-from claudetm.intake.queue import survivors
+from claudetm.intake.preview import Prospect
+from claudetm.intake.preview import preview as previewed
+from claudetm.intake.queue import Queue, fold, survivors
 from claudetm.intake.writer import QueueWriter
 from claudetm.ports.clock import Clock
 from claudetm.ports.dispatch import AwaitsPerson, Dispatch, WorkOutcome
@@ -42,6 +44,8 @@ from claudetm.ports.source import Job, Lane, Note, Offer, Source, SourceBusy, So
 from claudetm.ports.store import Command, Journal
 from claudetm.workflow.records import Record
 
+STOPPING: Final = GRACE + 15.0
+"""Seconds that a monitor which stops waits for its workers: none shall spend while it is said to be stopped."""
 _REASONS: Final = {
     signal.SIGINT: "interrupted (Ctrl+C)",
     signal.SIGTERM: "ended by SIGTERM",
@@ -63,15 +67,6 @@ class Audience(Protocol):
     def progress(self, job: str, text: str) -> None:
         """Hear how far a task is."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """What one source has, or the sentence that says why nobody knows."""
-
-    source: str
-    offers: Sequence[Offer] = ()
-    trouble: str = ""
 
 
 def able(settings: MonitorSettings, rehearsal: str) -> str:
@@ -113,7 +108,7 @@ def _source(
         return DirectorySource(folder, clock, notice)
     if name == "github":
         from claudetm.adapters.git.user_repository import inspect
-        from claudetm.adapters.sources.github.source import GithubIssuesSettings
+        from claudetm.adapters.sources.github.settings import GithubIssuesSettings
         from claudetm.bootstrap.github_source import github_source
 
         said = GithubIssuesSettings(
@@ -125,17 +120,36 @@ def _source(
     return SegoSource(at_sego(settings, monitor), clock, notice)
 
 
-async def listed(settings: MonitorSettings, notice: Callable[[str], None]) -> list[Listed]:
-    """Return what each source has. Nothing is claimed and nothing written."""
-    found = []
+async def preview(settings: MonitorSettings, notice: Callable[[str], None]) -> tuple[list[Prospect], list[str]]:
+    """Return what a monitor would do now, and a sentence for each source that cannot be asked.
+
+    Nothing is claimed and nothing written. A file that was written just now is awaited, as a monitor would.
+    """
+    found, troubles = [], []
     for source in sources(settings, _monitor_id(settings.places, keep=False), SystemClock(), notice):
         try:
-            found.append(Listed(source.name, await source.list()))
+            found.append((source.name, await _listed(source)))
         except (SourceBusy, SourceRefused) as error:
-            found.append(Listed(source.name, trouble=str(error)))
+            troubles.append(f"{source.name}: {error}")
         finally:
             await source.close()
-    return found
+    journal = settings.places.journal
+    queue = fold(FileJournal(journal).read()) if journal.exists() else Queue()
+    return previewed(queue, found, FileResults(settings.places.results).ended), troubles
+
+
+async def _listed(source: Source) -> Sequence[Offer]:
+    """Return what a source has, shortly after a file there has been written."""
+    until = asyncio.get_running_loop().time() + _WRITTEN_SECONDS
+    while True:
+        offers = await source.list()
+        written = any(offer.why_not.endswith(WRITTEN) for offer in offers)
+        if not written or asyncio.get_running_loop().time() >= until:
+            return offers
+        await asyncio.sleep(0.1)
+
+
+_WRITTEN_SECONDS: Final = 2.5  # a little more than what is asked for where nobody can tell who writes
 
 
 @contextmanager
@@ -203,7 +217,7 @@ async def run(
 def policy(settings: MonitorSettings, *, once: bool = False) -> MonitorPolicy:
     """Return what the monitor's loop goes by."""
     lanes = {Lane.WORK: settings.jobs, Lane.TALK: 1}
-    return MonitorPolicy(poll=settings.poll, once=once, lanes=lanes, grace=settings.grace)
+    return MonitorPolicy(poll=settings.poll, once=once, lanes=lanes, grace=settings.grace, stopping=STOPPING)
 
 
 def write_down(settings: MonitorSettings) -> None:

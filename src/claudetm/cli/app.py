@@ -162,7 +162,7 @@ def _options(
 
 
 def run() -> None:
-    """Run the command line and exit with its code: 0 success, 1 known error, 2 stopped and resumable, 3 a bug."""
+    """Run the command line and exit with its code, one of `ExitCode`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a path or a narrow locale must not end a command
@@ -187,9 +187,9 @@ def _guarded() -> int:
         return _tell(f"{said}; see `{path} --help`")
     except StoreError as error:
         sentence = str(error).rstrip(".")
-        return _tell(sentence if ";" in sentence else f"{sentence}; {_MEND}")
+        return _tell(sentence if ";" in sentence else f"{sentence}; {_MEND}", error.code)
     except ClaudetmError as error:
-        return _tell(str(error))
+        return _tell(str(error), error.code)
     except KeyboardInterrupt:
         return _interrupted()
     except SystemExit as ended:
@@ -221,12 +221,12 @@ def _interrupted() -> int:
     return ExitCode.STOPPED
 
 
-def _tell(sentence: str) -> int:
+def _tell(sentence: str, code: int = ExitCode.FAILED) -> int:
     from claudetm.cli.chosen import aimed
     from claudetm.redact import printable
 
     print(f"claudetm: {' '.join(printable(aimed(sentence)).split())}", file=sys.stderr)
-    return ExitCode.FAILED
+    return code
 
 
 def _report_bug(error: Exception) -> int:

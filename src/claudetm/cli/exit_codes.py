@@ -14,6 +14,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     STOPPED = 2  # always means that `claudetm resume` goes on, so wrong usage is no 2 here
     BUG = 3
+    PASSING = 4  # a service manager may begin it again, where FAILED waits for a person
 
 
 WHEN: Final[Mapping[str, ExitCode]] = {
@@ -21,6 +22,7 @@ WHEN: Final[Mapping[str, ExitCode]] = {
     "what was asked for is shown or done, in any phase of the run": ExitCode.SUCCESS,
     "`claudetm monitor` was stopped; with `--once`, what was there is done, well or not": ExitCode.SUCCESS,
     "a source of `claudetm monitor` lets nobody in, or with `--once` could not be asked": ExitCode.FAILED,
+    "`claudetm monitor` was ended by its disk, or lost its lock: it may be begun again": ExitCode.PASSING,
     "the run is blocked": ExitCode.FAILED,
     "the run was cancelled": ExitCode.FAILED,
     "a known error, in one sentence": ExitCode.FAILED,

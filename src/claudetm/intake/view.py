@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 from claudetm.intake.queue import Entry, Queue
@@ -12,6 +13,7 @@ from claudetm.ports.source import Note, Status
 
 NAME: Final = "queue_state.json"
 SCHEMA: Final = 1
+_NOT_TAKEN: Final = 100  # tasks that are named; a place may hold thousands that do not qualify
 
 
 def iso(seconds: float) -> str | None:
@@ -20,9 +22,18 @@ def iso(seconds: float) -> str | None:
 
 
 def queue_state(
-    queue: Queue, notes: Mapping[str, Note], troubles: Mapping[str, str], now: float, *, alive: bool
+    queue: Queue,
+    notes: Mapping[str, Note],
+    troubles: Mapping[str, str],
+    now: float,
+    *,
+    passed: Mapping[str, Mapping[str, str]],
+    alive: bool,
 ) -> dict[str, Any]:
-    """Return the view as JSON values. `notes` are the newest by job, `troubles` a sentence by source."""
+    """Return the view as JSON values. `notes` are the newest by job, `troubles` a sentence by source.
+
+    `passed` is by source and job why it is not taken.
+    """
     line, held = list(queue.line()), queue.held
     at_work = [entry for entry in held if entry.status is Status.RUNNING and not entry.waiting]
     return {
@@ -38,9 +49,19 @@ def queue_state(
         "retrying": [_retrying(entry) for entry in held if entry.status is Status.RETRYING],
         "finished": {"completed": queue.completed, "failed": queue.failed},
         "reporting": [entry.id for entry in queue.concluded],
+        "not_taken": list(islice(_passed(queue, passed), _NOT_TAKEN)),
         "sources": dict(troubles),
         "commands": dict(queue.answers),
     }
+
+
+def _passed(queue: Queue, passed: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, str]]:
+    """Yield what is left where it is: not what is ours, whatever its source says of that."""
+    for source, jobs in passed.items():
+        for job, why in jobs.items():
+            entry = queue.jobs.get(job)
+            if entry is None or entry.status is Status.QUEUED:
+                yield {"task_id": job, "source": source, "why": why}
 
 
 def _named(entry: Entry) -> dict[str, Any]:

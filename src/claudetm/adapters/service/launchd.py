@@ -60,7 +60,7 @@ class Launchd:
             "WorkingDirectory": str(service.folder),
             "RunAtLoad": True,
             "KeepAlive": {"SuccessfulExit": False},
-            "ThrottleInterval": 20,
+            "ThrottleInterval": 300,  # seconds from start to start: a key that is refused is begun again as well
             "ExitTimeOut": service.stop_seconds,
             "ProcessType": "Standard",
             "StandardOutPath": log,

@@ -41,17 +41,18 @@ _PROPERTIES: Final = (
     "ActiveEnterTimestamp",
 )
 
-# KillMode=mixed: a stop tells the monitor alone, which stops its workers, keeps their work, then ends; what is left
-# after that goes with the unit. Left running, a worker would spend while the unit is said to be stopped. A monitor
-# that was killed takes its workers along here, and the next one carries their tasks on from the journal.
+# KillMode=process: a stop tells the monitor alone, which ends its workers before it ends itself. Where it dies
+# instead (a bug, the watchdog, memory) they go on, and the next one finds them: with `mixed` or `control-group` they
+# would die with it, a session's cost with each, and a task that did no harm would be set aside after the third.
+# `stop` below tells those that a dead monitor has left.
+# Exit code 1 is for a person, as a key that is refused: beginning again would change nothing. All else may pass.
 # OOMPolicy=continue: a test that runs out of memory ends that test, not the monitor.
 # Exit code 2 is a stop that can be carried on: no failure.
 _UNIT: Final = """\
 # Written by `{ours} install`; `{ours} uninstall` removes it.
 [Unit]
 Description=claudetm monitor in {described}
-{after}StartLimitIntervalSec=900
-StartLimitBurst=5
+{after}StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -60,12 +61,13 @@ NotifyAccess=main
 EnvironmentFile={variables}
 ExecStart={program}
 Restart=on-failure
-RestartSec=20
+RestartSec=30
+RestartPreventExitStatus=1
 SuccessExitStatus=2
 TimeoutStartSec=180
 TimeoutStopSec={stop}
 WatchdogSec={watchdog}
-KillMode=mixed
+KillMode=process
 OOMPolicy=continue
 
 [Install]
@@ -141,12 +143,17 @@ class Systemd:
         told(*self._systemctl(verb, self._unit), seconds=_LONGEST)
 
     def stop(self) -> None:
-        """Stop it; systemd answers once it has ended."""
+        """Stop it; systemd answers once it has ended. Workers that a dead monitor left are told to end, too."""
         told(*self._systemctl("stop", self._unit), seconds=_LONGEST)
+        self._end_what_is_left()
 
     def forgotten(self) -> None:
         """Stop it, and begin it no more."""
         told(*self._systemctl("disable", "--now", self._unit), seconds=_LONGEST)
+        self._end_what_is_left()
+
+    def _end_what_is_left(self) -> None:
+        ask(*self._systemctl("kill", "--signal=SIGTERM", self._unit))  # where nothing is left, it complains
 
     def removed(self) -> None:
         """Let systemd see that the unit has gone."""

@@ -10,13 +10,13 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Final, assert_never
 
 from claudetm.adapters.sources.task_claims import Claims, Held
 from claudetm.adapters.sources.task_document import Document, Flaw
 from claudetm.adapters.sources.task_file import Unsettled
-from claudetm.adapters.sources.task_folder import WRITTEN, DirectorySettings, TaskFolder, Waiting
+from claudetm.adapters.sources.task_folder import DirectorySettings, TaskFolder, Waiting
+from claudetm.adapters.sources.task_offers import offered, repository_flaw, repository_of
 from claudetm.adapters.sources.watching import NotWatching, Watching, watch
 from claudetm.ports.clock import Clock
 from claudetm.ports.source import (
@@ -127,7 +127,7 @@ class DirectorySource:
     def _look(self) -> Sequence[Offer]:
         with self._asked():
             found = self._folder.look()
-            offers = [self._offer(waiting) for waiting in found]
+            offers = [offered(waiting, self._settings.base) for waiting in found]
         self._amiss = {o.why_not for w, o in zip(found, offers, strict=True) if o.why_not and w.settled}
         return offers
 
@@ -136,31 +136,6 @@ class DirectorySource:
         for why in sorted(self._amiss - self._told):
             self._notice(f"{why}; it is taken once that is mended.")
         self._told = self._amiss
-
-    def _offer(self, waiting: Waiting) -> Offer:
-        match waiting.state:
-            case Unsettled():
-                return Offer(waiting.id, created=waiting.created, why_not=f"{waiting.name}: {WRITTEN}")
-            case Flaw() as flaw:
-                return Offer(waiting.id, created=waiting.created, why_not=flaw.of(waiting.name))
-            case Document() as document:
-                amiss = self._repository_flaw(document)
-                why = amiss.of(waiting.name) if amiss is not None else ""
-                return Offer(waiting.id, document.title, waiting.created, document.priority, why_not=why)
-            case other:
-                assert_never(other)
-
-    def _repository_flaw(self, document: Document) -> Flaw | None:
-        """Return what is wrong with the repository: not a matter of the text, so it is looked for each time."""
-        if not document.repository or self._repository(document).is_dir():
-            return None
-        return Flaw(f"the repository {self._repository(document)} is no folder", document.lines["repository"])
-
-    def _repository(self, document: Document) -> Path:
-        path = Path(document.repository)
-        with suppress(RuntimeError):  # of a person who has no home
-            path = path.expanduser()
-        return self._settings.base / path
 
     # --- claiming ------------------------------------------------------------------------------------------
 
@@ -193,7 +168,7 @@ class DirectorySource:
             case Flaw() as flaw:
                 return Gone(f"it has to be mended: {flaw.of(waiting.name)}")
             case Document() as document:
-                if (amiss := self._repository_flaw(document)) is not None:
+                if (amiss := repository_flaw(document, self._settings.base)) is not None:
                     return Gone(f"it has to be mended: {amiss.of(waiting.name)}")
                 return Claimed(self._job(waiting, document), deaths)
             case other:
@@ -208,7 +183,7 @@ class DirectorySource:
             document.mode or self._settings.mode,
             waiting.created,
             skill=document.skill,
-            repository=str(self._repository(document)) if document.repository else "",
+            repository=str(repository_of(document, self._settings.base)) if document.repository else "",
             settings=document.settings,
         )
 

@@ -28,13 +28,19 @@ class Monitor:
     queue: Queue
     holder: Holder | None  # None: it does not run
     about: Mapping[str, Any] = field(default_factory=dict)
-    stages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of running tasks, as they were last told
+    state: Mapping[str, Any] = field(default_factory=dict)  # the queue as it was last told, for people
 
     @property
     def sources(self) -> list[str]:
         """Where tasks come from, as of its last start."""
         said = self.about.get("sources")
         return [one_line(s) for s in said] if isinstance(said, list) else []
+
+    def told(self, job: str) -> Mapping[str, Any]:
+        """Return what was last told of a running task."""
+        running = self.state.get("running")
+        said = [each for each in running if isinstance(each, dict)] if isinstance(running, list) else []
+        return next((each for each in said if each.get("task_id") == job), {})
 
 
 def look(where: Path | None, name: str) -> Monitor:
@@ -43,13 +49,7 @@ def look(where: Path | None, name: str) -> Monitor:
 
     places = find_places(where, name)
     queue = fold(FileJournal(places.journal).read()) if places.journal.exists() else Queue()
-    return Monitor(places, queue, holder(places.lock), _object(places.about), _stages(places))
-
-
-def _stages(places: Places) -> dict[str, Mapping[str, Any]]:
-    running = _object(places.queue_state).get("running")
-    told = [said for said in running if isinstance(said, dict)] if isinstance(running, list) else []
-    return {str(said.get("task_id")): said for said in told}
+    return Monitor(places, queue, holder(places.lock), _object(places.about), _object(places.queue_state))
 
 
 def results(places: Places, most: int | None = None) -> Iterator[dict[str, Any]]:

@@ -105,7 +105,13 @@ def callback(
         )
     if dry_run:
         raise typer.Exit(_show(settings, told))
-    raise typer.Exit(_run(settings, rehearse, told, once=once))
+    from claudetm.errors import LockLost, StoreError
+
+    try:
+        raise typer.Exit(_run(settings, rehearse, told, once=once))
+    except (StoreError, LockLost) as error:
+        error.code = ExitCode.PASSING
+        raise
 
 
 def _run(settings: MonitorSettings, rehearsal: str, told: Screen, *, once: bool) -> int:
@@ -146,21 +152,25 @@ def _show(settings: MonitorSettings, told: Screen) -> int:
     import asyncio
 
     from claudetm import __version__
+    from claudetm.adapters.store.lock import holder
     from claudetm.bootstrap import monitor
     from claudetm.cli.monitor.banner import lines, settings_shown
 
     told.banner(list(lines(settings, __version__)), settings_shown(settings), __version__)
-    found = asyncio.run(monitor.listed(settings, told.notice))
-    offers = [(listed.source, offer) for listed in found for offer in listed.offers]
-    for source, offer in sorted(offers, key=lambda o: (bool(o[1].why_not), o[1].priority)):
-        told.offer(source, offer)
-    for listed in found:
-        if listed.trouble:
-            told.notice(f"{listed.source}: {listed.trouble}")
-    rest = sum(bool(offer.why_not) for _, offer in offers)
-    code = ExitCode.FAILED if any(listed.trouble for listed in found) else ExitCode.SUCCESS
-    told.end(f"dry run: {len(offers) - rest} would be taken, {rest} not; nothing was changed", code)
-    return code
+    if running := holder(settings.places.lock):
+        told.notice(f"a monitor works here already ({running}): it takes what is taken")
+    found, troubles = asyncio.run(monitor.preview(settings, told.notice))
+    for prospect in found:
+        told.prospect(prospect)
+    for trouble in troubles:
+        told.notice(trouble)
+    taken, on = sum(p.taken for p in found), sum(p.held is not None for p in found)
+    goes_on = f", {on} of them under way" if on else ""
+    told.end(
+        f"dry run: {taken} would be taken{goes_on}, {len(found) - taken} not; nothing was changed",
+        ExitCode.FAILED if troubles else ExitCode.SUCCESS,
+    )
+    return ExitCode.FAILED if troubles else ExitCode.SUCCESS
 
 
 def refuse_misplaced(ctx: typer.Context) -> None:

@@ -12,7 +12,7 @@ from claudetm.errors import UsageError
 from claudetm.redact import printable, redact
 
 if TYPE_CHECKING:
-    from claudetm.ports.source import Offer
+    from claudetm.intake.preview import Prospect
     from claudetm.workflow.records import Record
 
 LEVELS: Final = ("quiet", "normal", "verbose")
@@ -67,10 +67,14 @@ class Screen:
         if self._level == "verbose":
             self._put("progress", job, text)
 
-    def offer(self, source: str, offer: Offer) -> None:
-        """Tell of a task that waits at a source, and why it would not be taken."""
-        said = f"not taken: {offer.why_not}" if offer.why_not else f"would be taken from {source}"
-        self._put("offer", offer.id, said + _named(offer.title), source=source, taken=not offer.why_not)
+    def prospect(self, found: Prospect) -> None:
+        """Tell of a task that a source has, and what would be done with it."""
+        said = f"would be taken from {found.source}" if found.taken else f"not taken: {found.offer.why_not}"
+        if found.held is not None:
+            said = f"waits for you: {found.held.why}" if found.held.waiting else "is under way, and goes on"
+        said += _named(found.offer.title)
+        on = found.held is not None
+        self._put("offer", found.offer.id, said, source=found.source, taken=found.taken, goes_on=on)
 
     def end(self, text: str, code: int) -> None:
         """Tell how it ended, whatever the level."""

@@ -31,15 +31,18 @@ def command(working_dir: Path = WORKING_DIR, name: str = NAME, as_json: bool = A
 
 
 def _data(monitor: Monitor, rows: list[Row], last: list[Row]) -> dict[str, Any]:
+    from claudetm.cli.monitor.table import NOT_TAKEN
+
     queue, holder = monitor.queue, monitor.holder
     return {
         "running": holder is not None,
         "pid": holder.pid if holder else None,
         "working_dir": str(monitor.places.here),
         "sources": monitor.sources,
-        "queue_size": queue.size,
-        "current": [row.data() for row in rows if not row.position],
+        "queue_size": sum(bool(row.position) for row in rows),
+        "current": [row.data() for row in _current(rows)],
         "queued": [row.data() for row in rows if row.position],
+        "not_taken": [row.data() for row in rows if row.status == NOT_TAKEN],
         "completed": queue.completed,
         "failed": queue.failed,
         "last": [row.data() for row in last],
@@ -49,24 +52,36 @@ def _data(monitor: Monitor, rows: list[Row], last: list[Row]) -> dict[str, Any]:
 
 def _lines(monitor: Monitor, rows: list[Row], last: list[Row]) -> list[str]:
     from claudetm.cli.monitor.look import one_line
-    from claudetm.cli.monitor.table import duration
+    from claudetm.cli.monitor.table import NOT_TAKEN, duration
 
     queue, now = monitor.queue, time.time()
     running = f"running ({monitor.holder})" if monitor.holder else "not running"
     from_ = f", tasks from {', '.join(monitor.sources)}" if monitor.sources else ""
     lines = [f"monitor: {running} in {one_line(monitor.places.here)}{from_}"]
-    for row in rows:
-        if not row.position:
-            stage = f" ({row.stage})" if row.stage else ""
-            lines.append(f"{row.status}: {row.id}{stage} since {duration(max(now - row.since, 0.0))}: {row.what}")
-            lines += [f"  next: {row.next}"] if row.next else []
-    names = [row.id for row in rows if row.position][:_NEXT]
-    first = f": {', '.join(names)}{', …' if queue.size > _NEXT else ''}" if names else ""
-    lines.append(f"queue: {queue.size} waiting{first}")
+    for row in _current(rows):
+        stage = f" ({row.stage})" if row.stage else ""
+        lines.append(f"{row.status}: {row.id}{stage} since {duration(max(now - row.since, 0.0))}: {row.what}")
+        lines += [f"  next: {row.next}"] if row.next else []
+    lines.append(f"queue: {_counted([row for row in rows if row.position], 'waiting')}")
+    if passed := [row for row in rows if row.status == NOT_TAKEN]:
+        lines.append(f"not taken: {_counted(passed, '(claudetm monitor tasks says why)')}")
     lines.append(f"ended: {queue.completed} completed, {queue.failed} failed")
     for row in last:
         lines.append(f"  {row.id} {row.status} {duration(max(now - row.since, 0.0))} ago: {row.what}")
     return [_cut(line) for line in lines] + [f"next: {_next(monitor, rows)}"]
+
+
+def _current(rows: list[Row]) -> list[Row]:
+    """Return what is under way."""
+    from claudetm.cli.monitor.table import NOT_TAKEN
+
+    return [row for row in rows if not row.position and row.status != NOT_TAKEN]
+
+
+def _counted(rows: list[Row], word: str) -> str:
+    """Return how many they are, and the first of them by name."""
+    names = [row.id for row in rows[:_NEXT]]
+    return f"{len(rows)} {word}" + (f": {', '.join(names)}{', …' if len(rows) > _NEXT else ''}" if names else "")
 
 
 def _cut(line: str) -> str:

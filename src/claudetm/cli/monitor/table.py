@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,11 +13,14 @@ from claudetm.ports.source import FINAL, Status
 
 if TYPE_CHECKING:
     from claudetm.intake.queue import Entry
+    from claudetm.ports.source import Offer
 
 WAITING: Final = "waiting"  # shown of what runs, and waits for a person
+NOT_TAKEN: Final = "not taken"  # shown of what a source has, and what is left there
 _COLOURS: Final = {
     Status.RUNNING: "cyan",
     WAITING: "yellow",
+    NOT_TAKEN: "yellow",
     Status.RETRYING: "yellow",
     Status.COMPLETED: "green",
     Status.FAILED: "red",
@@ -46,10 +49,30 @@ class Row:
 
 
 def open_rows(monitor: Monitor) -> list[Row]:
-    """Return what is under way, then what waits, in order."""
-    queue = monitor.queue
+    """Return what is under way, then what waits, in order, then what is not taken."""
+    from claudetm.cli.monitor.waiting import waiting
+
+    queue, found = monitor.queue, waiting(monitor)
     held = [_row(monitor, entry) for entry in queue.held]
-    return [*held, *(_row(monitor, e, n) for n, e in enumerate(queue.line(), 1))]
+    line = [(e.priority, _queued(monitor, e, found.get(e.id))) for e in queue.line()]
+    new = [each for id_, each in found.items() if id_ not in queue.jobs]
+    line += [(offer.priority, _offered(source, offer)) for source, offer in new if not offer.why_not]
+    line.sort(key=lambda each: each[0])
+    rows = [replace(row, position=n) for n, (_, row) in enumerate(line, 1)]
+    return [*held, *rows, *(_offered(source, offer) for source, offer in new if offer.why_not)]
+
+
+def _queued(monitor: Monitor, entry: Entry, found: tuple[str, Offer] | None) -> Row:
+    """Return a row of the queue; why it is passed over, where its source has come to say so."""
+    row = _row(monitor, entry)
+    why = found[1].why_not if found is not None else ""
+    return replace(row, what=one_line(why)) if why else row
+
+
+def _offered(source: str, offer: Offer) -> Row:
+    status = NOT_TAKEN if offer.why_not else Status.QUEUED
+    named = one_line(offer.id, _LONGEST_NAME * 3), str(status), offer.created, one_line(source)
+    return Row(*named, title=one_line(offer.title), what=one_line(offer.why_not))
 
 
 def ended_rows(monitor: Monitor, most: int | None) -> Iterator[Row]:
@@ -68,7 +91,7 @@ def ended_rows(monitor: Monitor, most: int | None) -> Iterator[Row]:
         )
 
 
-def _row(monitor: Monitor, entry: Entry, position: int = 0) -> Row:
+def _row(monitor: Monitor, entry: Entry) -> Row:
     status = WAITING if entry.waiting else str(entry.status)
     stage, text = stage_of(monitor, entry.id)
     what = one_line(entry.why or text or entry.title)
@@ -76,12 +99,12 @@ def _row(monitor: Monitor, entry: Entry, position: int = 0) -> Row:
         what = f"{what}; again in {duration(max(entry.until - time.time(), 0.0))}"
     since = entry.started or entry.queued
     named = (entry.id, status, since, entry.source, one_line(entry.title), what, one_line(entry.next))
-    return Row(*named, position=position, stage=stage)
+    return Row(*named, stage=stage)
 
 
 def stage_of(monitor: Monitor, job: str) -> tuple[str, str]:
     """Return a running task's stage in a word, and what it does in a line; "" where it has told nothing."""
-    told = monitor.stages.get(job, {})
+    told = monitor.told(job)
     return one_line(told.get("stage", "")), one_line(told.get("note", ""))
 
 
