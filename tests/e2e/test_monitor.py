@@ -196,8 +196,27 @@ def test_once_works_what_is_there_in_order_and_the_commands_show_it(person: Term
     assert (refused.returncode, refused.stderr) == (1, "claudetm: There is no task task-9\n")
 
 
-def test_a_dry_run_shows_what_would_be_taken_and_why_not_the_rest_and_changes_nothing(person: Terminal) -> None:
+def test_what_failed_is_applied_all_the_same_and_goes_on_by_another_setting(person: Terminal) -> None:
+    for name, value in (("session.threshold", "95"), ("session.rounds", "1")):
+        assert person("config", "set", name, value).returncode == 0
     drop(person)
+    assert person("monitor", "--once", *SESSIONS).returncode == 0
+    found = result(person)
+    assert (found["status"], found["audit_score"]) == ("failed", 93)
+    assert found["error"].endswith('. Next: claudetm --task task-0001 say "…", then claudetm monitor retry task-0001')
+    assert found["artifacts"][0]["kind"] == "snapshot"
+    assert person("monitor", "apply", "task-0001").stdout.startswith("written: hello.txt\n")
+
+    refused = person("monitor", "retry", "task-0001", "--set", "session.threshold")
+    assert refused.stderr.startswith("claudetm: --set session.threshold is no setting of a run"), refused
+    assert result(person)["status"] == "failed"
+    again = person("monitor", "retry", "task-0001", "--set", "session.threshold=90")
+    assert again.stdout.startswith("task-0001: it goes on at the monitor's next start"), again
+    assert person("monitor", "--once", *SESSIONS).returncode == 0
+    assert (result(person)["status"], result(person)["retry_count"]) == ("completed", 1), result(person)
+
+
+def test_a_dry_run_shows_what_would_be_taken_and_why_not_the_rest_and_changes_nothing(person: Terminal) -> None:
     drop(person, "task-0002", "---\nnonsense: 1\n---\nSay hello\n")
     (person.here / "tasks" / "task-0001.md").write_text("Say hello\n")  # just now: it is awaited
     before = bytes_of(person.here)

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import fake_worker
-from claudetm.adapters.dispatch.handover import Begun, Handover, Order
+from claudetm.adapters.dispatch.handover import Begun, Handover, Notes, Order
 from claudetm.adapters.dispatch.place import below, state_of
 from claudetm.adapters.dispatch.processes import ProcessDispatch
 from claudetm.adapters.store.lock import acquire, holder
@@ -53,6 +53,10 @@ class Place:
             self.play(*plays)
         return asyncio.run(self.dispatch().work(job, lambda _note: None, asyncio.Event()))
 
+    def by_hand(self, move: str) -> None:
+        """Drive the run as a person does, beside the monitor."""
+        fake_worker.play(move, self.handover, Notes(self.handover.progress))
+
     def hanging(self) -> int:
         until = time.monotonic() + 30
         path = self.handover.state.root / "hangs"
@@ -70,7 +74,7 @@ def place(tmp_path: Path) -> Place:
 def test_each_way_to_end_comes_to_its_outcome(place: Place) -> None:
     limit = place.work("limit")
     assert isinstance(limit, Failed)
-    assert limit.next == "claudetm --task a resume --max-cost AMOUNT"
+    assert limit.next == "claudetm monitor retry a --set limits.cost_usd=AMOUNT"
 
 
 def test_a_cancelled_job_is_begun_anew_by_a_retry(place: Place) -> None:
@@ -85,7 +89,7 @@ def test_a_cancelled_job_is_begun_anew_by_a_retry(place: Place) -> None:
 
 def test_a_refusal_at_the_start_stands_until_it_is_retried(place: Place) -> None:
     refused = place.work("refused", "done")
-    assert refused == Failed("No checks were found; `claudetm --task a resume` helps")
+    assert refused == Failed("No checks were found; `claudetm monitor retry a` helps")
     assert place.work() == refused
     assert place.begun() == 1
     asyncio.run(place.dispatch().retry(JOB))
@@ -144,6 +148,24 @@ def test_a_job_that_failed_and_is_asked_for_anew_in_the_same_words_is_carried_on
     done = place.work()
     assert isinstance(done, Done)
     assert done.output.run == first.output.run
+
+
+def test_a_failed_job_that_a_person_brought_to_its_end_is_told_so_by_a_retry_and_then_begins_anew(
+    place: Place,
+) -> None:
+    first = place.work("failed", "done")
+    assert isinstance(first, Failed)
+    asyncio.run(place.dispatch().forget(JOB))
+    place.by_hand("done")
+    asyncio.run(place.dispatch().retry(JOB))
+    done = place.work()
+    assert isinstance(done, Done)
+    assert (done.output.run, place.begun()) == (first.output.run, 1)
+    asyncio.run(place.dispatch().forget(JOB))
+    asyncio.run(place.dispatch().retry(JOB))
+    anew = place.work("done")
+    assert isinstance(anew, Done)
+    assert anew.output.run != first.output.run
 
 
 def test_two_monitors_at_once_begin_one_worker(place: Place) -> None:

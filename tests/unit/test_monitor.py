@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
+from claudetm.errors import StoreError
 from claudetm.intake.commands import Hands, take
 from claudetm.intake.monitor import Ending
 from claudetm.intake.policy import MonitorPolicy
+from claudetm.intake.queue import survivors
 from claudetm.intake.writer import QueueWriter
 from claudetm.ports.dispatch import AwaitsPerson, Died, Done, Failed, Stopped, TryAgain, WorkOutcome
-from claudetm.ports.source import ClaimOutcome, Job, Lane, Note, Output, Status
+from claudetm.ports.source import ClaimOutcome, Job, Lane, Note, Offer, Output, Result, Status
 from claudetm.ports.store import Command
 from claudetm.testing.memory import MemoryJournal
 from claudetm.testing.memory_dispatch import Working
-from claudetm.testing.memory_source import MemoryPlace, MemorySource
+from claudetm.testing.memory_source import MemoryPlace, MemoryResults, MemorySource
 from claudetm.testing.virtual_time import run
 from monitor_world import MonitorWorld, started, stopped, until
 
@@ -118,11 +121,11 @@ def test_a_changed_priority_changes_the_place_in_the_queue() -> None:
 
 def test_a_failed_job_says_why_and_the_next_command() -> None:
     async def main() -> None:
-        world = outcomes(Failed("The checks fail.", "claudetm --task a resume", Output("partly", cost_usd=2.0)))
+        world = outcomes(Failed("The checks fail.", "claudetm --task a logs", Output("partly", cost_usd=2.0)))
         world.policy = ONCE
         world.place.add("a")
         await world.monitor().run()
-        assert world.errors == {"a": "The checks fail. Next: claudetm --task a resume"}
+        assert world.errors == {"a": "The checks fail. Next: claudetm --task a logs"}
         assert world.results_of("a") == ["failed"]
         assert world.results.kept["a"].output.cost_usd == 2.0
         assert world.dispatch.forgotten == ["a"]
@@ -782,7 +785,7 @@ def test_retry_lets_a_failed_job_run_again_and_keeps_the_old_result() -> None:
         await until(lambda: not world.queue().jobs and world.results.kept)
         world.inbox.send("retry", "c1", job="a")
         await until(lambda: world.results_of("a") == ["completed"])
-        assert [r.error for r in world.results.replaced] == ["blocked"]
+        assert [r.error for r in world.results.replaced] == ["blocked. Next: claudetm monitor retry a"]
         assert world.dispatch.retried == ["a"]
         assert world.results.kept["a"].retries == 1
         assert world.state["commands"] == {"c1": ""}
@@ -821,6 +824,69 @@ def test_what_was_retried_while_no_monitor_ran_is_told_to_its_source_at_the_star
         running = started(monitor := world.monitor())
         await until(lambda: world.results_of("a") == ["completed"])
         assert world.results.kept["a"].retries == 1
+        await stopped(monitor, running)
+
+    run(main())
+
+
+def test_once_works_what_was_retried_while_no_monitor_ran_and_no_other_source_is_asked() -> None:
+    async def main() -> None:
+        world = outcomes(Failed("blocked"), DONE)
+        other = MemoryPlace(world.clock)
+        world.policy = ONCE
+        world.place.add("a", repository="elsewhere")
+        await world.monitor(more=(MemorySource(other, name="other"),)).run()
+        writer = QueueWriter(MemoryJournal(world.lines["one"]), world.clock, lambda: None)
+        await take(Hands(writer, world.dispatch, world.results, {}, print), Command("c1", "retry", {"job": "a"}))
+        assert world.dispatch.retried == ["a in elsewhere"]
+        compacted = list(survivors(lambda: MemoryJournal(world.lines["one"]).read()))
+        world.lines["one"] = []
+        for record in compacted:
+            await MemoryJournal(world.lines["one"]).append(record)
+        await world.monitor(more=(MemorySource(other, name="other"),)).run()
+        assert world.results_of("a") == ["completed"]
+        assert ("reopen", "a") not in other.calls
+
+    run(main())
+
+
+def test_once_waits_for_a_source_that_is_slow() -> None:
+    class Slow(MemorySource):
+        async def list(self) -> Sequence[Offer]:
+            await asyncio.sleep(20)
+            return await super().list()
+
+    async def main() -> None:
+        world = MonitorWorld(policy=ONCE)
+        place = MemoryPlace(world.clock)
+        place.add("a")
+        assert (await world.monitor(more=(Slow(place, name="slow"),)).run()).ending is Ending.DONE
+        assert [r.status for r in place.items["a"].results] == [Status.COMPLETED]
+
+    run(main())
+
+
+def test_a_folder_of_results_that_cannot_be_written_is_said_once_and_loses_none() -> None:
+    class Full(MemoryResults):
+        full = True
+
+        def write(self, result: Result, job: Job) -> None:
+            if self.full:
+                raise StoreError("results/ cannot be written: no space left.")
+            super().write(result, job)
+
+    async def main() -> None:
+        world = MonitorWorld()
+        world.results = full = Full()
+        for name in "abc":
+            world.place.add(name)
+        running = started(monitor := world.monitor())
+        await asyncio.sleep(600)
+        assert world.said == ["The result of a waits, and others with it: results/ cannot be written: no space left."]
+        full.full = False
+        await until(lambda: len(full.kept) == 3)
+        assert [world.results_of(name) for name in "abc"] == [["completed"]] * 3
+        assert world.said[1:] == ["Results can be written again."]
         await stopped(monitor, running)
 
     run(main())

@@ -58,6 +58,7 @@ def test_a_result_has_the_keys_that_scripts_read(results: FileResults) -> None:
         "source": "directory",
         "mode": "session",
         "run": "r1",
+        "repository": "",
         "schema": 1,
     }
     assert datetime.fromisoformat(data["created_at"]).tzinfo is not None
@@ -108,7 +109,7 @@ def test_a_result_that_is_set_aside_lets_the_task_run_again_and_is_kept(results:
         (b'{"task_id": "fix-it", "status": "splendid"}', "its status is none that is known"),
         (
             b'{"task_id": "fix-it", "status": "failed", "retry_count": "x"}',
-            "retry_count or source is of a wrong kind",
+            "retry_count, source or repository is of a wrong kind",
         ),
     ],
 )

@@ -114,7 +114,7 @@ def _set(name: str, given: list[str]) -> None:
     elif key.secret:
         print("the key stood in the command line, where others can see it: next time, give `-` and type it",
               file=sys.stderr)  # fmt: skip
-    value = _parsed(name, given)
+    value = parsed(name, given)
     with _alone(state.repository):
         for line in _write(state, name, value):
             print(line)
@@ -235,7 +235,7 @@ def _in_vain(resolved: Resolved, name: str) -> str:
     return f"; {variable} of the environment goes before it" if variable else ""
 
 
-def _parsed(name: str, given: list[str]) -> Any:
+def parsed(name: str, given: list[str]) -> Any:
     """Return the value as the file holds it; null leaves the key to the next source. Raises ConfigError."""
     import json
 

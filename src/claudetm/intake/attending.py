@@ -52,6 +52,7 @@ class Attendant:
     say: Callable[[str], None]
     stopping: Callable[[], bool]
     ours: set[str] = field(default_factory=set)
+    unwritable: bool = False  # the disk refused the last result
 
     async def attend(self, place: Place, asking: Asking) -> None:
         """Claim a job, work it, write down what came of it."""
@@ -187,13 +188,18 @@ class Attendant:
         try:
             self.results.write(entry.result, ending.job_of(entry))
         except StoreError as error:
-            self.say(f"The result of {entry.id} waits: {error}")
+            if not self.unwritable:
+                self.say(f"The result of {entry.id} waits, and others with it: {error}")
+            self.unwritable = True
             return False
+        if self.unwritable:
+            self.unwritable = False
+            self.say("Results can be written again.")
         return True
 
     async def give_up(self, entry: Entry, why: str) -> None:
         """Let a job fail that is tried no more."""
-        result = ending.failed(entry, why, self.clock.now(), ending.retry(entry.id))
+        result = ending.failed(entry, why, self.clock.now())
         await self.conclude(entry, e.JobFailed(entry.id, result))
 
     async def give_back(self, entry: Entry, asking: Asking, why: str) -> None:

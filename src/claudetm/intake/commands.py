@@ -6,8 +6,7 @@ The command is journalled before its effects, which are looked up and made again
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from claudetm.errors import ClaudetmError
 from claudetm.intake import events as e
@@ -31,6 +30,7 @@ class Hands:
     results: Results
     askings: Mapping[str, Asking]
     say: Callable[[str], None]
+    said: set[str] = field(default_factory=set)
 
 
 async def take(hands: Hands, command: Command) -> None:
@@ -44,13 +44,21 @@ async def take(hands: Hands, command: Command) -> None:
         await hands.writer.append(e.CommandTaken(command.name, "", refusal), command.id)
         return
     entry = queue.jobs.get(subject)
-    refusal, retries = await _hasten(hands, entry) if entry is not None else _anew(hands, subject)
-    await hands.writer.append(e.CommandTaken(RETRY, subject, refusal, retries), command.id)
-    if entry is None and not refusal:
-        await _begin_anew(hands, subject)
+    if entry is not None:
+        await hands.writer.append(e.CommandTaken(RETRY, subject, await _hasten(hands, entry)), command.id)
+        return
+    try:
+        kept = hands.results.read(subject)
+        refusal = "" if kept is not None else f"There is no task {subject}."
+    except ClaudetmError as error:
+        kept, refusal = None, str(error)
+    retries, source = (kept.retries + 1, kept.source) if kept is not None else (0, "")
+    await hands.writer.append(e.CommandTaken(RETRY, subject, refusal, retries, source), command.id)
+    if kept is not None:
+        await begin_anew(hands, subject)
 
 
-async def _hasten(hands: Hands, entry: Entry) -> tuple[str, int]:
+async def _hasten(hands: Hands, entry: Entry) -> str:
     """Let a job that is on its way go on at once; return why not, or ""."""
     job = entry.ours
     if entry.status is Status.RETRYING:
@@ -58,49 +66,37 @@ async def _hasten(hands: Hands, entry: Entry) -> tuple[str, int]:
     elif entry.waiting and job is not None:
         await hands.dispatch.retry(job)
     else:
-        return f"Task {entry.id} is {entry.status}: there is nothing to try again.", 0
-    return "", 0
+        return f"Task {entry.id} is {entry.status}: there is nothing to try again."
+    return ""
 
 
-def _anew(hands: Hands, id_: str) -> tuple[str, int]:
-    """Return why a job that has ended cannot begin anew, or "" and how often it has done so then."""
+async def begin_anew(hands: Hands, id_: str) -> bool:
+    """Lift what says that a job has ended; its result last, so that this is done again where it was cut short.
+
+    Return whether all of it is done; its source is told in its turn where it cannot be asked now.
+    """
+    asking = hands.askings.get(hands.writer.queue.origins.get(id_, ""))
     try:
-        kept = hands.results.read(id_)
-    except ClaudetmError as error:
-        return str(error), 0
-    if kept is None:
-        return f"There is no task {id_}.", 0
-    return "", kept.retries + 1
-
-
-async def _begin_anew(hands: Hands, id_: str) -> None:
-    """Lift what says that a job has ended; its result last, so that this is done again where it was cut short."""
-    try:
-        kept = hands.results.read(id_)
-        source = kept.source if kept is not None else ""
-        await hands.dispatch.retry(Job(id_, source, ""))
-        asking = hands.askings.get(source)
+        if (kept := hands.results.read(id_)) is not None:
+            await hands.dispatch.retry(Job(id_, kept.source, "", repository=kept.repository))
         if asking is not None and isinstance(asking.source, Reopening):
             await asking.ask(asking.source.reopen(id_))
         if id_ in hands.writer.queue.again:  # else it has begun in the meantime
             hands.results.replace(id_)
-        if asking is not None:
-            asking.look.set()
     except (*UNASKABLE, ClaudetmError) as error:
-        hands.say(f"{id_} cannot begin anew yet: {error}")
+        if (sentence := f"{id_} cannot begin anew yet: {error}") not in hands.said:
+            hands.said.add(sentence)
+            hands.say(sentence)
+        return False
+    if asking is not None:
+        asking.look.set()
+    return True
 
 
-async def finish_retries(hands: Hands) -> None:
-    """Make the effects of commands that were journalled and then cut short, or that a source could not be told."""
-    for id_ in list(hands.writer.queue.again):
-        if hands.results.ended(id_):
-            await _begin_anew(hands, id_)
-
-
-async def tell_of_retries(hands: Hands) -> None:
-    """Tell the sources what was retried while no monitor ran; each passes over what is not its own."""
-    for asking in hands.askings.values():
-        if isinstance(asking.source, Reopening):
-            for id_ in list(hands.writer.queue.again):
-                with suppress(*UNASKABLE):
-                    await asking.ask(asking.source.reopen(id_))
+async def finish_retries(hands: Hands, source: str, done: set[tuple[str, int]]) -> None:
+    """Do for one source what was asked for while no monitor ran, or was cut short; `done` is not done again."""
+    queue = hands.writer.queue
+    for asked in [(i, n) for i, n in queue.again.items() if queue.origins.get(i) == source]:
+        if asked not in done and await begin_anew(hands, asked[0]):
+            done.add(asked)
+    done &= set(queue.again.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Final
 
 from claudetm.intake.policy import MonitorPolicy
@@ -25,7 +26,7 @@ def completed(entry: Entry, output: Output, now: float) -> Result:
 
 def failed(entry: Entry, error: str, now: float, next_command: str = "", output: Output | None = None) -> Result:
     """Return the result of a job that goes no further; the one command that helps stands behind the reason."""
-    told = f"{error} Next: {next_command}" if next_command else error
+    told = f"{error.rstrip('.')}. Next: {next_command or retry(entry.id)}"
     return _result(entry, Status.FAILED, output or Output(), told, now)
 
 
@@ -36,7 +37,7 @@ def refused(entry: Entry, why: str, now: float) -> Result:
 
 def retry(id_: str) -> str:
     """Return the command that lets a failed job go on."""
-    return f"claudetm monitor retry {id_}"
+    return f"claudetm monitor retry {shlex.quote(id_)}"
 
 
 def hopeless(entry: Entry, policy: MonitorPolicy) -> str:

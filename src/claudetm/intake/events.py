@@ -24,6 +24,7 @@ class QueueCarried(Event):
     completed: int
     failed: int
     again: Mapping[str, int] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class CommandTaken(Event):
     subject: str = ""
     refusal: str = ""
     retries: int = 0  # how often the job has begun anew by now
+    source: str = ""  # that it came from
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,10 @@ class Monitor:
         self._attendant = Attendant(
             self.writer, ports.dispatch, ports.results, ports.clock, policy, say, lambda: bool(self._stops)
         )
-        self._tendings = [Tending(a, self._attendant, self._places, self._wake.set) for a in self._askings.values()]
+        self._hands = commands.Hands(self.writer, ports.dispatch, ports.results, self._askings, say)
+        self._tendings = [
+            Tending(a, self._attendant, self._hands, self._places, self._wake.set) for a in self._askings.values()
+        ]
 
     # --- from outside --------------------------------------------------------------------------------------
 
@@ -155,7 +158,7 @@ class Monitor:
         if not any(a.stuck for a in self._askings.values()):
             self._alive()
         for command in self.ports.inbox.pending():
-            await commands.take(self._ports_of_commands(), command)
+            await commands.take(self._hands, command)
             self.ports.inbox.done(command)
             self._looked.set()
         self._heed_refusals()
@@ -172,9 +175,6 @@ class Monitor:
             async with asyncio.timeout(self._tick):
                 await self._wake.wait()
         self._wake.clear()
-
-    def _ports_of_commands(self) -> commands.Hands:
-        return commands.Hands(self.writer, self.ports.dispatch, self.ports.results, self._askings, self._say)
 
     def _changed(self) -> None:
         self._shown = False
@@ -240,10 +240,7 @@ class Monitor:
 
     async def _looks(self) -> None:
         """See at each poll whether what waits for a person can go on. Never returns."""
-        hands = self._ports_of_commands()
-        await commands.tell_of_retries(hands)
         while True:
-            await commands.finish_retries(hands)
             for entry in self.writer.queue.held:
                 if entry.waiting and entry.id not in self._places:
                     await self._look(entry)
@@ -332,7 +329,9 @@ class Monitor:
         return Ended(Ending.REFUSED, refused) if refused else Ended(Ending.STOPPED)
 
     def _done(self) -> Ended | None:
-        if not self._fresh() or any(True for lane in Lane for _ in self._due(lane)):
+        if not all(a.swept for a in self._askings.values()):
+            return None  # a slow source may have something still
+        if any(True for lane in Lane for _ in self._due(lane)):
             return None
         if any(self._askings[c.source].ready for c in self.writer.queue.concluded if c.source in self._askings):
             return None
@@ -358,11 +357,10 @@ class Monitor:
         now = self.ports.clock.now()
         notes: dict[str, Note] = {p.entry.id: p.note for p in self._places.values() if p.note is not None}
         troubles = {a.name: a.refused or a.trouble for a in self._askings.values()}
-        passed = {a.name: a.passed for a in self._askings.values()}
-        told = (notes, troubles, {name: dict(jobs) for name, jobs in passed.items()})
+        told = (notes, troubles)
         if alive and (now < self._show_at or (self._shown and told == self._told)):
             return
-        state = view.queue_state(self.writer.queue, notes, troubles, now, passed=passed, alive=alive)
+        state = view.queue_state(self.writer.queue, notes, troubles, now, alive=alive)
         with suppress(StoreError, LockLost):  # a view that cannot be written costs the view
             self.ports.views.write(view.NAME, view.text(state))
         self._shown, self._show_at, self._told = True, now + _VIEW_SECONDS, told

@@ -69,6 +69,7 @@ class Queue:
     failed: int = 0
     answers: dict[str, str] = field(default_factory=dict)  # by command: why it was refused, or ""
     again: dict[str, int] = field(default_factory=dict)  # jobs that a person has let begin anew: how often by now
+    origins: dict[str, str] = field(default_factory=dict)  # of those, the source
     _line: list[tuple[int, int, str]] = field(default_factory=list)  # ranks of what waits, sorted
     _held: dict[str, Entry] = field(default_factory=dict)  # running and retrying, as they were claimed
     _concluded: dict[str, Entry] = field(default_factory=dict)
@@ -130,6 +131,7 @@ class Queue:
             retries=d["retries"],
         )
         self.again.pop(entry.id, None)
+        self.origins.pop(entry.id, None)
         self.jobs[entry.id] = entry
         insort(self._line, entry.rank)
         return entry
@@ -157,10 +159,12 @@ class Queue:
         d = record.data
         if record.type == "QueueCarried":
             self.completed, self.failed, self.again = d["completed"], d["failed"], dict(d["again"])
+            self.origins = dict(d["origins"])
         elif record.type == "CommandTaken":
             self.answers[record.command] = d["refusal"]
             if d["retries"]:
                 self.again[d["subject"]] = d["retries"]
+                self.origins[d["subject"]] = d["source"]
             for old in list(self.answers)[:-REMEMBERED]:
                 del self.answers[old]
 
@@ -267,7 +271,7 @@ def survivors(read: Callable[[], Iterable[Record]]) -> Iterator[Record]:
             began[record.data["job"]] = record.seq
         elif record.edge[1] == LEFT:
             began.pop(record.data.get("job", ""), None)
-    carried = e.QueueCarried(queue.completed, queue.failed, queue.again)
+    carried = e.QueueCarried(queue.completed, queue.failed, queue.again, queue.origins)
     yield Record(1, now, "QueueCarried", (LEFT, LEFT), e.event_to_data(carried))
     seq = 1
     for record in read():

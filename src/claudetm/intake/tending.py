@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from claudetm.intake import commands
 from claudetm.intake import events as e
 from claudetm.intake.asking import UNASKABLE, Asking
 from claudetm.intake.attending import OTHER, Attendant, Place
@@ -27,13 +28,17 @@ class Tending:
 
     asking: Asking
     attendant: Attendant
+    hands: commands.Hands
     places: dict[str, Place]
     wake: Callable[[], None]
     _said: set[str] = field(default_factory=set)
+    _retried: set[tuple[str, int]] = field(default_factory=set)
 
     async def sweeps(self) -> None:
         """List the source now, then whenever it hints or the poll is over. Never returns."""
         while True:
+            if self.asking.ready:
+                await commands.finish_retries(self.hands, self.asking.name, self._retried)
             if self.asking.ready:
                 await self.sweep()
             self.asking.swept = True

@@ -16,6 +16,7 @@ class Kept:
     status: Status
     source: str = ""
     retries: int = 0
+    repository: str = ""  # as the job has it
 
 
 class Results(Protocol):

@@ -115,7 +115,7 @@ class MemoryDispatch:
 
     async def retry(self, job: Job) -> None:
         """Lift what holds it."""
-        self.retried.append(job.id)
+        self.retried.append(f"{job.id} in {job.repository}" if job.repository else job.id)
         if isinstance(self._outcomes.get(job.id), Failed | AwaitsPerson):
             del self._outcomes[job.id]
 

@@ -206,13 +206,13 @@ class MemoryResults:
         self.faults = faults
         self.kept: dict[str, Result] = {}
         self.replaced: list[Result] = []
-        self.sources: dict[str, str] = {}
+        self.jobs: dict[str, Job] = {}
 
     def write(self, result: Result, job: Job) -> None:
         """Keep it."""
         self.faults(f"before:result:{result.job}")
         self.kept[result.job] = result
-        self.sources[result.job] = job.source
+        self.jobs[result.job] = job
         self.faults(f"after:result:{result.job}")
 
     def ended(self, job: str) -> bool:
@@ -222,7 +222,9 @@ class MemoryResults:
     def read(self, job: str) -> Kept | None:
         """Return what is kept."""
         result = self.kept.get(job)
-        return None if result is None else Kept(job, result.status, self.sources[job], result.retries)
+        if result is None:
+            return None
+        return Kept(job, result.status, self.jobs[job].source, result.retries, self.jobs[job].repository)
 
     def replace(self, job: str) -> bool:
         """Set it aside."""

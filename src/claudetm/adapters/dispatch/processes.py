@@ -35,6 +35,7 @@ from claudetm.errors import ClaudetmError, StoreError
 from claudetm.ports.dispatch import AwaitsPerson, Died, Failed, Stopped, TryAgain, WorkOutcome
 from claudetm.ports.source import Job, Note
 from claudetm.redact import printable, redact
+from claudetm.workflow.stages import Phase
 
 WORKER: Final = (sys.executable, "-Pm", "claudetm", "monitor", "work")
 """Nothing is imported from the folder that it is begun in, which is somebody's repository."""
@@ -144,7 +145,10 @@ class ProcessDispatch:
             lock.hand_over()
 
     def _order(self, job: Job, handover: Handover) -> Order:
-        """Return what is ordered now: as before, unless the result of that was reported."""
+        """Return what is ordered now: as before, unless the result of that was reported.
+
+        A run that failed and that a person has brought to its end since is told as it ended.
+        """
         last = handover.order()
         stands = standing(handover, last.over if last else "")
         if last is not None and not last.forgotten:
@@ -153,7 +157,7 @@ class ProcessDispatch:
         if run is None:
             return Order(job, over=last.over if last else "", rehearsal=self._rehearsal)
         other = not job.issue and run.goal.strip() != job.text.strip()
-        if run.finished or other or run.mode != job.mode:
+        if run.phase is Phase.CANCELLED or other or run.mode != job.mode:
             return Order(job, over=run.id, rehearsal=self._rehearsal)
         return Order(job, lifted=run.seq, rehearsal=self._rehearsal)
 
@@ -253,9 +257,9 @@ class ProcessDispatch:
             order = handover.order() or Order(job)
             run = standing(handover, order.over).run
             handover.clear()
-            if run is not None and run.finished:
-                handover.give(replace(order, forgotten=True))
-            elif run is not None:
+            if run is not None and run.phase is Phase.CANCELLED:
+                handover.give(replace(order, over=run.id, forgotten=True))
+            elif run is not None and not run.finished:
                 handover.give(replace(order, job=job, lifted=run.seq, forgotten=False, begun=None))
 
     async def forget(self, job: Job) -> None:
@@ -274,10 +278,12 @@ class ProcessDispatch:
         with suppress(LockHeld), acquire(handover.lock), acquire(handover.state.lock):
             order = handover.order()
             stands = standing(handover)
+            run = stands.run
             if order is not None:
-                handover.give(replace(order, forgotten=True, begun=None))
+                over = run.id if run is not None and run.finished else order.over
+                handover.give(replace(order, over=over, forgotten=True, begun=None))
             handover.clear()
-            if (run := stands.run) is not None and run.finished:
+            if run is not None and run.finished:
                 user = UserRefs(*locate(handover.state.repository), run.author)
                 remove(run, run_folder(user.root, run.id), user, "the monitor's task has ended")
 

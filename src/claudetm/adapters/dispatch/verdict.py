@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Final, assert_never
 
 from claudetm.adapters.dispatch.handover import Ended, Ending, Handover, Order
-from claudetm.adapters.dispatch.hints import for_task
+from claudetm.adapters.dispatch.hints import after_failure, for_failed, for_task
 from claudetm.adapters.store.journal import FileJournal
 from claudetm.errors import JournalError
 from claudetm.ports.dispatch import (
@@ -77,7 +77,7 @@ def settled(order: Order, stands: Standing, ended: Ended | None, handover: Hando
     if run is not None and run.halt is not None:
         return _halted(job, run, handover) if run.halted_at > order.lifted else None
     if ended is not None and ended.ending is Ending.REFUSED and ended.seq == (run.seq if run else 0):
-        return Failed(for_task(_plain(ended.error), job.id), output=_output(run, handover) if run else Output())
+        return Failed(for_failed(_plain(ended.error), job.id), output=_output(run, handover) if run else Output())
     return None
 
 
@@ -100,7 +100,7 @@ def _halted(job: Job, run: Run, handover: Handover) -> Failed | AwaitsPerson | N
         return awaited
     if told_to_end(run):
         return None
-    error, step = (for_task(_plain(text), job.id) for text in (run.halt.reason, run.halt.next))
+    error, step = for_failed(_plain(run.halt.reason), job.id), after_failure(_plain(run.halt.next), job.id)
     return Failed(error, step, _output(run, handover))
 
 
@@ -169,6 +169,8 @@ def _artifacts(run: Run, handover: Handover) -> Iterator[Mapping[str, str]]:
         kind = "branch" if run.kept.branch else "snapshot"
         yield {"kind": kind, "name": run.kept.branch or run.kept.ref}
         yield {"kind": "commit", "name": run.kept.commit}
+    elif run.kept is None and run.mode is Mode.SESSION and run.snapshot:
+        yield {"kind": "snapshot", "name": run.snapshot}  # work that was never good enough to be kept
     if run.forge == "local" and run.landed and run.last_merge:
         yield {"kind": "branch", "name": f"claudetm/{run.id}/base"}
     for path in (*sorted(handover.state.logs.glob("run-*.txt")), handover.log):

@@ -48,6 +48,7 @@ def result_data(result: Result, job: Job) -> dict[str, Any]:
         "source": job.source,
         "mode": str(job.mode),
         "run": output.run,
+        "repository": job.repository,
         "schema": SCHEMA,
     }
 
@@ -88,14 +89,14 @@ class FileResults:
         if data is None:
             return None
         retries = data.get("retry_count", 0)
-        source = data.get("source", "")
+        source, repository = data.get("source", ""), data.get("repository", "")
         try:
             status = Status(str(data.get("status")))
         except ValueError:
             raise self._no_result(job, "its status is none that is known") from None
-        if not isinstance(retries, int) or not isinstance(source, str):
-            raise self._no_result(job, "retry_count or source is of a wrong kind")
-        return Kept(job, status, source, retries)
+        if not (isinstance(retries, int) and isinstance(source, str) and isinstance(repository, str)):
+            raise self._no_result(job, "retry_count, source or repository is of a wrong kind")
+        return Kept(job, status, source, retries, repository)
 
     def load(self, job: str) -> dict[str, Any] | None:
         """Return the whole of a result's file as JSON values, or None where there is none. Raises StoreError."""

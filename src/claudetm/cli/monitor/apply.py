@@ -18,6 +18,8 @@ def command(
     as_json: bool = typer.Option(False, "--json", help="Print what was written as JSON."),
 ) -> None:
     """Bring what a task's session has made into the checkout, uncommitted. Called again, it changes nothing more."""
+    from dataclasses import replace
+
     from claudetm.adapters.git.applying import bring
     from claudetm.adapters.git.user_refs import UserRefs
     from claudetm.adapters.git.user_repository import locate
@@ -30,21 +32,23 @@ def command(
     user = UserRefs(*locate(here()), run.author)
     if (found := user.find(kept.ref)) is None:
         raise UsageError(f"{kept.ref}, where the work of {task} was kept, is gone; let the task run again")
-    _tell(task, kept, bring(user, run.base, found.commit), as_json=as_json)
+    _tell(task, replace(kept, commit=found.commit), bring(user, run.base, found.commit), as_json=as_json)
 
 
 def _kept(task: str, run: Run) -> Kept:
     """Return where the work is. Raises UsageError where there is none to bring."""
     from claudetm.errors import UsageError
+    from claudetm.workflow.run import Kept
     from claudetm.workflow.stages import Mode
 
     if run.mode is not Mode.SESSION:
         raise UsageError(f"{task} was not worked in one session, so nothing of it is kept to be applied")
-    if run.kept is None:
+    if run.kept is None and not run.finished and run.halt is None:
         raise UsageError(f"{task} has not ended yet: `claudetm --task {task} status` shows how far it is")
-    if not run.kept.ref:
+    kept = run.kept or Kept(run.snapshot, "")  # what was never good enough to be kept is in its last snapshot
+    if not kept.ref:
         raise UsageError(f"{task} has changed nothing, so there is nothing to apply")
-    return run.kept
+    return kept
 
 
 def _tell(task: str, kept: Kept, outcome: Outcome, *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +12,7 @@ from claudetm.cli.monitor.options import AS_JSON, NAME, WORKING_DIR
 
 if TYPE_CHECKING:
     from claudetm.bootstrap.monitor_places import Places
+    from claudetm.ports.source import Job
 
 _ANSWER_SECONDS: Final = 5.0
 _STEP_SECONDS: Final = 0.05
@@ -20,6 +22,9 @@ def command(
     task: str = typer.Argument(help="The task's name."),
     working_dir: Path = WORKING_DIR,
     name: str = NAME,
+    wanted: list[str] = typer.Option(
+        None, "--set", metavar="KEY=VALUE", help="A setting that its run goes by from now on: limits.cost_usd=10."
+    ),
     as_json: bool = AS_JSON,
 ) -> None:
     """Let a task go on from where it failed; its result so far is kept in results/replaced."""
@@ -31,11 +36,49 @@ def command(
     task = task.removesuffix(".md")
     if why := refuse_name(task):
         raise UsageError(f"{task!r} is no task: {why}")
-    said = _ask(find_places(working_dir, name), task)
+    places = find_places(working_dir, name)
+    if wanted:
+        _set(places, task, wanted)
+    said = _ask(places, task)
     if as_json:
         dump({"task": task, "said": said})
     else:
         print(f"{task}: {said}")
+
+
+def _set(places: Places, task: str, wanted: list[str]) -> None:
+    """Have a task's run go by other settings. Raises ClaudetmError for the first that it cannot go by."""
+    from claudetm.adapters.dispatch.place import below, state_of
+    from claudetm.bootstrap.configuration import configuration
+    from claudetm.bootstrap.opening import changed
+    from claudetm.cli.config import parsed
+    from claudetm.cli.state import load, send
+    from claudetm.config import KEYS, named
+    from claudetm.errors import UsageError
+    from claudetm.workflow.policy import policy_to_data
+
+    state = state_of(below(places.here)(_job(places, task)), task)
+    for key, equals, text in (one.partition("=") for one in wanted):
+        if not equals or not (field := named(key).field):
+            raise UsageError(f"--set {key} is no setting of a run: name one as `claudetm config` does, KEY=VALUE")
+        run, root = load(state), state.repository
+        resolved = configuration(root, {key: parsed(key, [text])})
+        policy = changed(key, run, resolved, root, lambda said: print(said, file=sys.stderr))
+        send(state, "settings", {KEYS[key].field: policy_to_data(policy)[field]})
+
+
+def _job(places: Places, task: str) -> Job:
+    """Return where a task is worked, as far as it is known here: from the queue, or else from its result."""
+    from claudetm.adapters.store.journal import FileJournal
+    from claudetm.adapters.store.results import FileResults
+    from claudetm.intake.queue import fold
+    from claudetm.ports.source import Job
+
+    entry = fold(FileJournal(places.journal).read()).jobs.get(task) if places.journal.exists() else None
+    if entry is not None and entry.job is not None:
+        return entry.job
+    kept = FileResults(places.results).read(task)
+    return Job(task, "", "", repository=kept.repository if kept is not None else "")
 
 
 def _ask(places: Places, task: str) -> str:
@@ -80,7 +123,6 @@ def _told(places: Places, task: str) -> str | None:
 
 def _done_here(places: Places, task: str) -> str:
     import asyncio
-    import sys
 
     from claudetm.bootstrap import monitor
 
