@@ -357,10 +357,11 @@ class Monitor:
         now = self.ports.clock.now()
         notes: dict[str, Note] = {p.entry.id: p.note for p in self._places.values() if p.note is not None}
         troubles = {a.name: a.refused or a.trouble for a in self._askings.values()}
-        told = (notes, troubles)
+        passed = {a.name: a.passed for a in self._askings.values()}
+        told = (notes, troubles, {name: dict(jobs) for name, jobs in passed.items()})
         if alive and (now < self._show_at or (self._shown and told == self._told)):
             return
-        state = view.queue_state(self.writer.queue, notes, troubles, now, alive=alive)
+        state = view.queue_state(self.writer.queue, notes, troubles, now, passed=passed, alive=alive)
         with suppress(StoreError, LockLost):  # a view that cannot be written costs the view
             self.ports.views.write(view.NAME, view.text(state))
         self._shown, self._show_at, self._told = True, now + _VIEW_SECONDS, told
