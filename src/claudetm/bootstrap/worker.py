@@ -5,16 +5,20 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 from claudetm.adapters.dispatch.handover import Ended, Ending, Handover, Order
 from claudetm.adapters.dispatch.verdict import Standing, standing, told_to_end
 from claudetm.adapters.store.lock import LockHeld, acquire
 from claudetm.bootstrap.opening import Notice, Opened, Wish, begin, reopen
 from claudetm.errors import ClaudetmError, ForgeBusy, LockLost, StoreError, UsageError
-from claudetm.ports.source import Mode, slug
+from claudetm.ports.source import Job, Mode, slug
+from claudetm.prompts.fence import clear
+from claudetm.redact import printable
 from claudetm.workflow.run import Material
 from claudetm.workflow.stages import Mode as RunMode
+
+_ISSUES: Final = "github"  # the source's name
 
 
 def ordered(handover: Handover) -> Order:
@@ -51,7 +55,7 @@ def wish(order: Order) -> Wish:
     settings = dict(job.settings)
     commit = job.mode is Mode.SESSION and bool(settings.get("monitor.auto_commit", False))
     return Wish(
-        goal="" if job.issue and job.mode is Mode.GOAL else job.text,
+        goal="" if job.issue and job.mode is Mode.GOAL else _asked(job),
         settings=settings,
         rehearsal=order.rehearsal,
         issue=job.issue if job.mode is Mode.GOAL else "",
@@ -63,6 +67,11 @@ def wish(order: Order) -> Wish:
         commit=commit,
         push=commit and bool(settings.get("monitor.auto_push", False)),
     )
+
+
+def _asked(job: Job) -> str:
+    """Return what is asked; of an issue's text what GitHub shows, as nobody has meant what it hides."""
+    return clear(printable(job.text)).strip() if job.source == _ISSUES else job.text
 
 
 @contextmanager
