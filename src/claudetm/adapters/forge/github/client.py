@@ -76,6 +76,7 @@ _WRITE_SECONDS: Final = 30.0
 _ATTEMPTS: Final = 10
 _BACKOFF: Final = 15.0
 _LONGEST_BACKOFF: Final = 300.0
+_PAGE: Final = 100  # entries, the most that GitHub gives at a time
 _REMEMBERED: Final = 500  # answers that can be confirmed instead of sent again
 _LARGEST: Final = 1 << 20  # characters of one
 _MOST_REMEMBERED: Final = 1 << 25  # of all of them
@@ -237,7 +238,7 @@ class GithubClient:
     def pages(self, path: str, key: str = "", **params: Any) -> list[Any]:
         """Return a whole list, all pages of it; `key` names it where it comes inside of an object."""
         found: list[Any] = []
-        url = self._url(path, {"per_page": 100, **params})
+        url = self._url(path, {"per_page": _PAGE, **params})
         read = set()
         while url:
             read.add(url)
@@ -249,6 +250,8 @@ class GithubClient:
             following = self._following(answer)
             if following and (following in read or not self._ours(following)):
                 raise ForgeError(f"{self._host} names a next page of GET {path} that is not to be followed")
+            if len(page) >= _PAGE and not following:
+                self._forget(url)  # a page that comes after it changes nothing in it
             url = following
         return found
 
@@ -380,10 +383,14 @@ class GithubClient:
         self._remember(url, answer)
         return value, answer
 
-    def _remember(self, url: str, answer: _Answer) -> None:
-        tag = answer.headers.get("etag", "")
+    def _forget(self, url: str) -> None:
         with self._lock:
             self._weight -= len(self._known.pop(url)[1].text) if url in self._known else 0
+
+    def _remember(self, url: str, answer: _Answer) -> None:
+        tag = answer.headers.get("etag", "")
+        self._forget(url)
+        with self._lock:
             if tag and len(answer.text) <= _LARGEST:
                 self._known[url] = (tag, answer)
                 self._weight += len(answer.text)
