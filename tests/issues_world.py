@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from claudetm.adapters.forge.github.client import GithubClient
 from claudetm.adapters.sources.github.claims import ENDED, EXPIRY, State, sign_of
-from claudetm.adapters.sources.github.source import GithubIssues, GithubIssuesSettings
+from claudetm.adapters.sources.github.settings import GithubIssuesSettings
+from claudetm.adapters.sources.github.source import GithubIssues
 from claudetm.adapters.sources.github.tasks import attempt
 from claudetm.ports.source import Job, Mode, Result, Status
 from claudetm.stages.description import harmless

@@ -270,6 +270,18 @@ class People:
             subject = self.issue(number, repository)
             subject.body, subject.updated_at = body, self.state.now()
 
+    def transfer_issue(self, number: int, goal: str, repository: str = "") -> int:
+        """Move an issue, its comments and labels into another repository; return its number there."""
+        with self.state.lock:
+            here, there = self.repository(repository), self.repository(goal)
+            issue = here.issues.pop(number)
+            made = moves.open_issue(self.state, there, issue.login, issue.title, issue.body)
+            made.labels = issue.labels
+            for name in issue.labels:
+                there.labels.setdefault(name, "")
+            self.state.moved_issues[here.full_name, str(number)] = there.full_name, made.number
+            return made.number
+
     def close_issue(self, number: int, reason: str = "completed", login: str = "ada", repository: str = "") -> None:
         """Close an issue by hand: completed, or not_planned."""
         with self.state.lock:

@@ -177,7 +177,13 @@ def _moved(call: Call, query: str) -> Answer | None:
     """Return where the repository of the path went, which was renamed."""
     name = "/".join(call.parameters.get(part, "") for part in ("owner", "repo"))
     known = call.state.repository(name)
-    if name.casefold() not in call.state.moved or known is None or not rules.sees(call.token, known):
+    if known is None or not rules.sees(call.token, known):
+        return None
+    if goal := call.state.moved_issues.get((known.full_name, call.parameters.get("issue_number", ""))):
+        call.state.violations += [f"{call.path}: written to, and it is elsewhere"] if call.method != "GET" else []
+        url = f"{call.state.url}/api/v3/repos/{goal[0]}/issues/{goal[1]}"
+        return Answer(301, {"message": "Moved Permanently", "url": url}, {"location": url})
+    if name.casefold() not in call.state.moved:
         return None
     rest = call.path.removeprefix(f"/repos/{name}")
     url = f"{call.state.url}/api/v3/repositories/{known.id}{rest}" + (f"?{query}" if query else "")
@@ -189,7 +195,7 @@ def _tagged(answer: Answer, etag: str) -> Answer:
     """Let an answer be asked for again under condition; 304 where it is still the same."""
     if answer.status != 200:
         return answer
-    told = json.dumps([answer.body, answer.headers.get("link", "")], sort_keys=True)
+    told = json.dumps(answer.body, sort_keys=True)  # the links to other pages are no part of it
     mark = f'W/"{hashlib.sha256(told.encode()).hexdigest()}"'
     if mark.removeprefix("W/") == etag.removeprefix("W/"):
         return Answer(304, None, {"etag": mark})
@@ -707,8 +713,8 @@ def _subject(call: Call) -> Issue | PullRequest:
 def _issues(call: Call) -> Answer:
     repository, shapes, state = call.repository, call.shapes, call.query.get("state", "open")
     both: list[Issue | PullRequest] = [*repository.issues.values(), *repository.pulls.values()]
-    wanted = {name for name in call.query.get("labels", "").split(",") if name}
-    found = [s for s in both if state in {"all", s.state} and wanted <= set(s.labels)]
+    wanted = {name.casefold() for name in call.query.get("labels", "").split(",") if name}
+    found = [s for s in both if state in {"all", s.state} and wanted <= {name.casefold() for name in s.labels}]
     found.sort(key=lambda s: s.number, reverse=call.query.get("direction", "desc") == "desc")
     return call.page(found, lambda s: shapes.issue(repository, s))
 
@@ -780,9 +786,13 @@ def _delete_comment(call: Call) -> Answer:
 
 @route("GET /labels/{name}", "issues")
 def _label(call: Call) -> Answer:
-    name = call.parameters["name"]
-    _found(call.repository.labels.get(name))
+    name = _found(_known_as(call.repository, call.parameters["name"]))
     return Answer(200, call.shapes.label(call.repository, name))
+
+
+def _known_as(repository: Repository, name: str) -> str | None:
+    """Return how a label is spelt: GitHub takes capitals for small letters there."""
+    return next((known for known in repository.labels if known.casefold() == name.casefold()), None)
 
 
 @route("POST /labels", "issues")
@@ -813,7 +823,8 @@ def _labels(call: Call) -> Answer:
 @route("POST /issues/{issue_number}/labels", "issues")
 def _add_labels(call: Call) -> Answer:
     subject = _triaged(call)
-    for name in call.body["labels"]:
+    for asked in call.body["labels"]:
+        name = _known_as(call.repository, asked) or asked
         if name not in call.repository.labels:  # GitHub makes it for those who may push
             _pushing(call).labels[name] = ""
         if name not in subject.labels:
@@ -824,8 +835,9 @@ def _add_labels(call: Call) -> Answer:
 
 @route("DELETE /issues/{issue_number}/labels/{name}", "issues")
 def _remove_label(call: Call) -> Answer:
-    subject, name = _triaged(call), call.parameters["name"]
-    if name not in subject.labels:
+    subject = _triaged(call)
+    name = _known_as(call.repository, call.parameters["name"])
+    if name is None or name not in subject.labels:
         raise RefusedError(404, "Label does not exist")
     subject.labels.remove(name)
     subject.updated_at = call.state.now()

@@ -487,6 +487,7 @@ class State:
         self.tokens: dict[str, Token] = {}  # by value
         self.repositories: dict[str, Repository] = {}  # by full name in small letters
         self.moved: dict[str, str] = {}  # full names that repositories had -> the one they have, in small letters
+        self.moved_issues: dict[tuple[str, str], tuple[str, int]] = {}  # a repository and a number -> where it is
         self.nodes: dict[str, Any] = {}  # GraphQL's ids -> the record
         self.quotas: dict[tuple[str, str], Quota] = {}  # by account and resource
         self.violations: list[str] = []  # what no client of GitHub's may do; a test in which one did fails

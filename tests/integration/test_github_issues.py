@@ -15,7 +15,8 @@ import pytest
 
 from claudetm.adapters.forge.github.client import GithubClient
 from claudetm.adapters.sources.github.claims import EXPIRY, Sign, State
-from claudetm.adapters.sources.github.source import GithubIssues, GithubIssuesSettings
+from claudetm.adapters.sources.github.settings import GithubIssuesSettings
+from claudetm.adapters.sources.github.source import GithubIssues
 from claudetm.ports.source import (
     Claimed,
     Gone,

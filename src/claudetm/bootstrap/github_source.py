@@ -21,7 +21,8 @@ from claudetm.ports.source import Mode
 if TYPE_CHECKING:
     from claudetm.adapters.forge.github.access import Token
     from claudetm.adapters.git.user_repository import UserRepository
-    from claudetm.adapters.sources.github.source import GithubIssues, GithubIssuesSettings
+    from claudetm.adapters.sources.github.settings import GithubIssuesSettings
+    from claudetm.adapters.sources.github.source import GithubIssues
     from claudetm.config import Resolved
     from claudetm.ports.clock import Clock
 

@@ -129,6 +129,19 @@ class Standing:
         """Return the living claims of other monitors."""
         return tuple(c for c in self.alive if not c.of(monitor))
 
+    def before(self, claim: int, monitor: str) -> tuple[Claim, ...]:
+        """Return the living claims of other monitors that were written before one, and go before it."""
+        return tuple(c for c in self.others(monitor) if c.id < claim)
+
+    def left(self, keep: int) -> tuple[Claim, ...]:
+        """Return what our account has said of this attempt and nobody goes by any more, but for one comment."""
+        turn = self.turn
+        return tuple(
+            c
+            for c in self.claims
+            if c.ours and c.id != keep and c.sign.turn == turn and c.sign.state not in ENDED and not c.alive(self.now)
+        )
+
     def of(self, monitor: str) -> tuple[Claim, ...]:
         """Return a monitor's own open claims: more than one where an answer was lost."""
         return tuple(c for c in self.open if c.of(monitor))

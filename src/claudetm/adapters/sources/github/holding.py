@@ -54,6 +54,10 @@ class Held:
     link: str = ""  # of its pull request
     stage: str | None = None  # as it is shown
 
+    def due(self, now: float, seconds: float) -> bool:
+        """Whether so much time has passed since the last edit, or our clock was set back since."""
+        return not 0 <= now - self.edited < seconds
+
 
 class Holding:
     """The claims of one monitor."""
@@ -116,13 +120,19 @@ class Holding:
     async def _first(self, named: Attempt, mine: Claim) -> Held | Taken:
         """Read again who was first."""
         await self._clock.sleep(SECOND_LOOK)
-        alive = (await self.look(named.number)).alive
+        claims = await self.look(named.number)
+        alive = claims.alive
         if mine.id not in {c.id for c in alive}:
             raise self._unseen(named)
         if alive[0].id != mine.id:
             await self._do(self._issues.delete, mine.id)
             return Taken(who(alive[0]))
-        return await self._confirmed(named, self._known(named, mine))
+        confirmed = await self._confirmed(named, self._known(named, mine))
+        if isinstance(confirmed, Held):
+            for claim in claims.left(mine.id):
+                if claim.sign.state is State.GIVEN:
+                    await self._do(self._issues.delete, claim.id)
+        return confirmed
 
     async def _confirmed(self, named: Attempt, held: Held) -> Held | Taken:
         match await self.beat(named, held):
@@ -139,9 +149,14 @@ class Holding:
 
     # keeping
 
-    async def beat(self, named: Attempt, held: Held) -> Beat:
-        """Show a sign of life, and how far it is."""
+    async def beat(self, named: Attempt, held: Held, *, look: bool = False) -> Beat:
+        """Show a sign of life, and how far it is; `look`: see, too, whether one that goes before ours has turned up.
+
+        GitHub may not have shown it when ours was confirmed.
+        """
         now = self._issues.client.moment
+        if held.updated and now - held.updated >= EXPIRY and (await self.look(named.number)).others(self._me):
+            return await self._lost(named, held)
         sign = replace(held.sign, state=State.WORKING, beat=int(now), linked=held.sign.linked or bool(held.link))
         body = self._wording.working(sign, held.note, held.link)
         told = await self._do(self._issues.edit, held.comment, sign, body)
@@ -151,9 +166,15 @@ class Holding:
         before, held.updated = held.updated, moment(str(told["updated_at"]))
         held.sign, held.edited = sign, self._clock.now()
         held.stage = held.note.stage if held.note else None
-        if held.updated - before < EXPIRY or not (await self.look(named.number)).others(self._me):
-            self.held[named.id] = held
-            return Beat.KEPT
+        late = held.updated - before >= EXPIRY
+        if late or look:
+            claims = await self.look(named.number)
+            if claims.others(self._me) if late else claims.before(held.comment, self._me):
+                return await self._lost(named, held)
+        self.held[named.id] = held
+        return Beat.KEPT
+
+    async def _lost(self, named: Attempt, held: Held) -> Beat:
         self.held.pop(named.id, None)
         await self._do(self._issues.delete, held.comment)
         return Beat.LOST
@@ -183,6 +204,11 @@ class Holding:
         told = await self._do(self._issues.edit, comment, sign, body) if comment else None
         if told is None:
             await self._do(self._issues.say, number, sign, body)
+
+    async def clear(self, claims: Standing, keep: int) -> None:
+        """Take away what was said of an attempt before its one comment that counts."""
+        for claim in claims.left(keep):
+            await self._do(self._issues.delete, claim.id)
 
     async def give(self, named: Attempt, why: str) -> bool:
         """End our open claims on an attempt without a result; return whether the issue is free then."""

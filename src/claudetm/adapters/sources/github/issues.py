@@ -6,12 +6,13 @@ Raises what the client raises; what is not there any more is None, or nothing to
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
 from claudetm.adapters.forge.github.client import GithubClient, GithubRefused, NotFound, Unauthorised
 from claudetm.adapters.forge.github.once import Once
+from claudetm.adapters.forge.github.reviews import same
 from claudetm.adapters.sources.github.claims import Sign, sign_of
 
 WORKING: Final = "claudetm: working"
@@ -46,11 +47,17 @@ class Issues:
         return self.client.pages(path, state="open", labels=label, sort="created", direction="asc")
 
     def issue(self, number: int) -> Mapping[str, Any] | None:
-        """Return an issue as it is now."""
+        """Return an issue as it is now; None where it is gone, or was moved into another repository."""
         try:
-            return dict(self.client.get(f"{self._at}/issues/{number}"))
+            found = dict(self.client.get(f"{self._at}/issues/{number}"))
+            return found if self._here(found) else None
         except NotFound:
             return None
+
+    def _here(self, issue: Mapping[str, Any]) -> bool:
+        """Whether an issue is of this repository, whatever that is called by now: GitHub leads to where it is."""
+        home = str(issue["repository_url"]).casefold()
+        return home.endswith(self._at.casefold()) or home == str(self.client.get(self._at)["url"]).casefold()
 
     def comments(self, number: int) -> Sequence[Comment]:
         """Return what was said below an issue, the oldest first."""
@@ -106,12 +113,19 @@ class Issues:
 
     # labels
 
+    def mark(self, number: int, held: Collection[str], label: str) -> None:
+        """Let one label of ours stand on an issue; `held` are those on it."""
+        if label not in held:
+            self.put_on(number, label)
+        for other in sorted({*LABELS} & {*held} - {label}):
+            self.take_off(number, other)
+
     def take_off(self, number: int, label: str) -> None:
         """Take a label off an issue, unless it is off."""
         path = f"{self._at}/issues/{number}/labels"
         self._removed(
             f"{path}/{quote(label, safe='')}",
-            lambda: None if any(held["name"] == label for held in self.client.pages(path)) else True,
+            lambda: None if any(same(held["name"], label) for held in self.client.pages(path)) else True,
         )
 
     def put_on(self, number: int, label: str) -> None:
@@ -135,7 +149,7 @@ class Issues:
             self.client.write("POST", path, {"labels": [label]})
             return True
 
-        self._once.write(send, lambda: any(held["name"] == label for held in self.client.pages(path)) or None)
+        self._once.write(send, lambda: any(same(held["name"], label) for held in self.client.pages(path)) or None)
 
     def _known(self, label: str) -> bool:
         """Make sure that a label is there, once; return whether it is."""

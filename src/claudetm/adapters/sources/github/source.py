@@ -11,7 +11,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
 from claudetm.adapters.forge.github.client import GithubClient, GithubRefused
@@ -19,43 +18,20 @@ from claudetm.adapters.forge.github.once import WAITS, Once
 from claudetm.adapters.forge.github.people import People
 from claudetm.adapters.forge.github.reviews import same
 from claudetm.adapters.sources.github.asking import Asking
-from claudetm.adapters.sources.github.claims import ENDED, Claim, Sign, Standing, State, moment
-from claudetm.adapters.sources.github.holding import Beat, Holding, who
+from claudetm.adapters.sources.github.claims import ENDED, Claim, Sign, State
+from claudetm.adapters.sources.github.holding import Beat, Holding
 from claudetm.adapters.sources.github.issues import DONE, FAILED, WORKING, Issues
-from claudetm.adapters.sources.github.tasks import NAME, Attempt, Tasks, attempt, labels, priority, shown_title
+from claudetm.adapters.sources.github.listing import Listing
+from claudetm.adapters.sources.github.settings import GithubIssuesSettings
+from claudetm.adapters.sources.github.tasks import NAME, Attempt, Tasks, attempt, labels
 from claudetm.adapters.sources.github.wording import Harmless, Wording, state_of
 from claudetm.ports.clock import Clock
-from claudetm.ports.source import Claimed, ClaimOutcome, Gone, Job, Mode, Note, Offer, Result, Taken, slug
+from claudetm.ports.source import Claimed, ClaimOutcome, Gone, Job, Note, Offer, Result, Taken, slug
 
 BEAT: Final = 300.0
 """Seconds between two signs of life."""
 SHOWN: Final = 60.0
 """Seconds between two edits within one stage."""
-SETTLED: Final = 60.0
-"""Seconds after an end for which GitHub may list the label that was taken off."""
-
-
-@dataclass(frozen=True, slots=True)
-class GithubIssuesSettings:
-    """What a user can set. `trusted` are accounts that are listened to besides those that may write.
-
-    `accounts` are those of other monitors, whose claims count also where they are not listened to: an app's, say.
-    """
-
-    monitor_id: str  # tells this monitor from others, and stays the same when it starts again
-    label: str = "claudetm"
-    mode: Mode = Mode.GOAL
-    trusted: tuple[str, ...] = ()
-    accounts: tuple[str, ...] = ()
-    skill: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The claims on an issue as they were read, and of which state of it that was."""
-
-    of: tuple[str, int]
-    claims: tuple[Claim, ...]
 
 
 class GithubIssues:
@@ -83,8 +59,8 @@ class GithubIssues:
         self._wording = Wording(settings.label, harmless)
         self._holding = Holding(self._issues, self._wording, self._asking, clock, self._me, self._claims_count)
         self._locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._seen: dict[int, _Seen] = {}
-        self._missing: set[int] = set()  # what we hold, and the last listing lacks
+        self._listing = Listing(self._issues, self._tasks, self._holding, settings.label, self._me)
+        self._renewed: set[str] = set()  # attempts whose claim somebody has deleted once
 
     def _claims_count(self, comment: Mapping[str, Any]) -> bool:
         login = str((comment.get("user") or {}).get("login") or "")
@@ -99,37 +75,7 @@ class GithubIssues:
 
     async def list(self) -> Sequence[Offer]:
         """Return the open issues with the label, the oldest first; one request where nothing changed."""
-        return await self._asking.read(self._offers)
-
-    def _offers(self) -> Sequence[Offer]:
-        found = self._issues.labelled(self._settings.label)
-        numbers = {int(issue["number"]) for issue in found}
-        held = {named.number for id_ in [*self._holding.held] if (named := attempt(id_))}
-        self._missing = held - numbers
-        self._seen = {n: seen for n, seen in self._seen.items() if n in numbers}
-        return [offer for issue in found if (offer := self._offer(issue)) is not None]
-
-    def _offer(self, issue: Mapping[str, Any]) -> Offer | None:
-        """Return what an issue offers; None where it has just ended, and its label may be an old one."""
-        why = self._tasks.why_not(issue)
-        claims = Standing((), 0.0) if why else self._claims_on(issue)
-        if claims.now - claims.ended < SETTLED:
-            return None
-        if not why and (others := claims.others(self._me)):
-            why = f"{who(others[0])} works on it"
-        named = Attempt(int(issue["number"]), claims.turn)
-        created = moment(str(issue["created_at"]))
-        return Offer(named.id, shown_title(issue), created, priority(issue), why_not=why)
-
-    def _claims_on(self, issue: Mapping[str, Any]) -> Standing:
-        """Return the claims on a listed issue; read only where it changed, or where one that was seen has run out."""
-        number, of = int(issue["number"]), (str(issue["updated_at"]), int(issue["comments"]))
-        if not of[1]:
-            return Standing((), self._client.moment)
-        seen = self._seen.get(number)
-        if seen is None or seen.of != of or Standing(seen.claims, self._client.moment).dead(self._me):
-            seen = self._seen[number] = _Seen(of, self._holding.standing(number).claims)
-        return Standing(seen.claims, self._client.moment)
+        return await self._asking.read(self._listing.offers)
 
     # claims
 
@@ -141,6 +87,7 @@ class GithubIssues:
             try:
                 return await self._claim(named)
             except GithubRefused as refused:
+                self._listing.shun(named.number, str(refused))
                 return Gone(str(refused))
 
     async def _claim(self, named: Attempt) -> ClaimOutcome:
@@ -155,13 +102,13 @@ class GithubIssues:
         taken = await self._holding.take(named, claims)
         if isinstance(taken, Taken):
             return taken
-        await self._labelled(named.number, labels(issue), WORKING)
+        await self._asking.do(self._issues.mark, named.number, labels(issue), WORKING)
         return await self._asking.do(self._claimed, issue, named)
 
     async def _unfit(self, issue: Mapping[str, Any], named: Attempt, mine: Sequence[Claim]) -> str:
         """Return why an issue is not to be worked, or "". What a person took back while we were down is given up."""
         linked = any(c.sign.linked for c in mine)
-        if mine and (why := self._veto(issue, self._tasks.mode(issue), linked=linked)):
+        if mine and (why := self._tasks.taken_back(issue, self._tasks.mode(issue), linked=linked)):
             await self._give(named, labels(issue), why)
             return why
         if mine:
@@ -188,27 +135,26 @@ class GithubIssues:
         held = await self._holding.found(named)
         if held is None:
             return False
-        if self._clock.now() - held.edited < BEAT and named.number not in self._missing:
+        if not held.due(self._clock.now(), BEAT) and named.number not in self._listing.missing:
             return True
         issue = await self._asking.do(self._issues.issue, named.number)
         if issue is None:
+            self._holding.held.pop(named.id, None)
             return False
-        if why := self._veto(issue, job.mode, linked=held.sign.linked or bool(held.link)):
+        if why := self._tasks.taken_back(issue, job.mode, linked=held.sign.linked or bool(held.link)):
             await self._give(named, labels(issue), why)
             return False
-        beat = await self._holding.beat(named, held) if held.comment else Beat.VANISHED
-        return beat is Beat.KEPT or (beat is Beat.VANISHED and await self._renew(named))
+        beat = await self._holding.beat(named, held, look=True) if held.comment else Beat.VANISHED
+        return beat is Beat.KEPT or (beat is Beat.VANISHED and await self._renew(named, issue))
 
-    def _veto(self, issue: Mapping[str, Any], mode: Mode, *, linked: bool) -> str:
-        """Return how a person has taken an issue back, or "". The merge of its last pull request closes it, too."""
-        merged = (
-            mode is Mode.GOAL and linked and issue["state"] != "open" and issue.get("state_reason") == "completed"
-        )
-        over = "" if merged else self._tasks.over(issue)
-        return f"a person has taken it back: {over}" if over else ""
-
-    async def _renew(self, named: Attempt) -> bool:
-        """Claim an issue again whose claim somebody deleted, unless another was faster."""
+    async def _renew(self, named: Attempt, issue: Mapping[str, Any]) -> bool:
+        """Claim an issue again whose claim somebody deleted, once, unless another was faster."""
+        if named.id in self._renewed:
+            self._renewed.discard(named.id)
+            await self._give(named, labels(issue), _UNWANTED)
+            self._listing.shun(named.number, _UNWANTED)
+            return False
+        self._renewed.add(named.id)
         claims = await self._holding.look(named.number)
         return claims.turn == named.turn and not isinstance(await self._holding.take(named, claims), Taken)
 
@@ -223,7 +169,7 @@ class GithubIssues:
             if held is None:
                 return  # not ours any more: `keep` tells, and writes anew what was deleted
             held.note, held.link = note, note.link or held.link
-            if note.stage != held.stage or self._clock.now() - held.edited >= SHOWN:
+            if note.stage != held.stage or held.due(self._clock.now(), SHOWN):
                 with self._passed_over(named):
                     await self._holding.beat(named, held)
 
@@ -234,12 +180,12 @@ class GithubIssues:
         if (named := attempt(job.id)) is None:
             return
         async with self._locks[named.number]:
-            issue = await self._asking.do(self._issues.issue, named.number)
-            if issue is None:
-                _log.warning("issue %s is gone, so its result is not told there", named.number)
-                return
             with self._passed_over(named):
-                await self._finish(named, labels(issue), result)
+                issue = await self._asking.do(self._issues.issue, named.number)
+                if issue is not None:
+                    await self._finish(named, labels(issue), result)
+                else:
+                    _log.warning("issue %s is gone, so its result is not told there", named.number)
             self._holding.held.pop(named.id, None)
 
     async def _finish(self, named: Attempt, held: frozenset[str], result: Result) -> None:
@@ -250,24 +196,26 @@ class GithubIssues:
             if claims.others(self._me) and not any(c.alive(claims.now) for c in mine):
                 _log.warning("issue %s is another monitor's by now, so its result is not told there", named.number)
                 return
-            if self._settings.label in held:
+            if self._settings.label.casefold() in held:
                 await self._asking.do(self._issues.take_off, named.number, self._settings.label)
             linked = any(c.sign.linked for c in mine)
             sign = Sign(self._me, named.turn, state_of(result), int(claims.now), linked)
             comment = mine[-1].id if mine else 0
             await self._holding.write(named.number, comment, sign, self._wording.ended(sign, result))
+            await self._holding.clear(claims, comment)
         elif WORKING not in held or claims.alive:  # all is told, or a later attempt is under way
             return
-        await self._labelled(named.number, held, DONE if state_of(result) is State.DONE else FAILED)
+        label = DONE if state_of(result) is State.DONE else FAILED
+        await self._asking.do(self._issues.mark, named.number, held, label)
 
     async def give_back(self, job: Job, why: str) -> None:
         """Say that nobody has the issue any more; its label stays, so anybody may take it."""
         if (named := attempt(job.id)) is None:
             return
         async with self._locks[named.number]:
-            issue = await self._asking.do(self._issues.issue, named.number)
-            if issue is not None:
-                with self._passed_over(named):
+            with self._passed_over(named):
+                issue = await self._asking.do(self._issues.issue, named.number)
+                if issue is not None:
                     await self._give(named, labels(issue), why)
 
     async def reopen(self, job: str) -> None:
@@ -275,12 +223,12 @@ class GithubIssues:
         if (named := attempt(job)) is None:
             return
         async with self._locks[named.number]:
-            issue = await self._asking.do(self._issues.issue, named.number)
-            if issue is None or issue["state"] != "open":
-                return
             with self._passed_over(named):
+                issue = await self._asking.do(self._issues.issue, named.number)
+                if issue is None or issue["state"] != "open":
+                    return
                 await self._holding.reopen(named)
-                if self._settings.label not in labels(issue):
+                if self._settings.label.casefold() not in labels(issue):
                     await self._asking.do(self._issues.add, named.number, self._settings.label)
                 for label in sorted({DONE, FAILED} & labels(issue)):
                     await self._asking.do(self._issues.take_off, named.number, label)
@@ -297,13 +245,6 @@ class GithubIssues:
         if await self._holding.give(named, why) and WORKING in held:
             await self._asking.do(self._issues.take_off, named.number, WORKING)
 
-    async def _labelled(self, number: int, held: frozenset[str], label: str) -> None:
-        """Let one label of ours stand on an issue."""
-        if label not in held:
-            await self._asking.do(self._issues.put_on, number, label)
-        for other in sorted({WORKING, DONE, FAILED} & held - {label}):
-            await self._asking.do(self._issues.take_off, number, other)
-
     # waiting
 
     async def hint(self) -> None:
@@ -315,4 +256,5 @@ class GithubIssues:
         await asyncio.to_thread(self._client.close)
 
 
+_UNWANTED: Final = "a person has taken it back: its claim was deleted twice"
 _log: Final = logging.getLogger(__name__)

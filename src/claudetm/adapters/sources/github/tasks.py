@@ -58,9 +58,17 @@ class Tasks:
         """Return why an issue is no task any more, or was none, as a clause; else ""."""
         if issue["state"] != "open":
             return "the issue is closed"
-        if self._label not in labels(issue):
+        if self._label.casefold() not in labels(issue):
             return f"the label {self._label} is not on it"
         return ""
+
+    def taken_back(self, issue: Issue, mode: Mode, *, linked: bool) -> str:
+        """Return how a person has taken an issue back, or "". The merge of its last pull request closes it, too."""
+        merged = (
+            mode is Mode.GOAL and linked and issue["state"] != "open" and issue.get("state_reason") == "completed"
+        )
+        over = "" if merged else self.over(issue)
+        return f"a person has taken it back: {over}" if over else ""
 
     def why_not(self, issue: Issue) -> str:
         """Return why an issue with the label is not taken, as a clause; "" where it is."""
@@ -104,8 +112,8 @@ class Tasks:
 
 
 def labels(issue: Issue) -> frozenset[str]:
-    """Return the names of an issue's labels."""
-    return frozenset(str(label["name"]) for label in issue["labels"])
+    """Return the names of an issue's labels, in small letters: GitHub takes one for the other, too."""
+    return frozenset(str(label["name"]).casefold() for label in issue["labels"])
 
 
 def priority(issue: Issue) -> int:
