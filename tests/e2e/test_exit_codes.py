@@ -135,7 +135,8 @@ def monitored(person: Terminal) -> int:
 
 
 def ended_by_its_disk(person: Terminal) -> int:
-    (person.here / "state" / "queue.jsonl").mkdir(parents=True)
+    assert person("monitor", "init", "--yes").returncode == 0
+    (person.here / "state" / "queue.jsonl").mkdir()
     return person("monitor", "--rehearse", "demo", "--no-update-check").returncode
 
 
