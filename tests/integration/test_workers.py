@@ -20,7 +20,7 @@ import fake_worker
 from claudetm.adapters.dispatch.handover import Begun, Handover, Notes, Order
 from claudetm.adapters.dispatch.place import below, state_of
 from claudetm.adapters.dispatch.processes import ProcessDispatch
-from claudetm.adapters.store.lock import acquire, holder
+from claudetm.adapters.store.lock import acquire, holder, identity
 from claudetm.ports.dispatch import AwaitsPerson, Died, Done, Failed, Stopped, TryAgain, WorkOutcome
 from claudetm.ports.source import Job, Note
 
@@ -121,6 +121,15 @@ def test_a_death_after_something_was_done_is_told_to_have_come_further(place: Pl
     assert isinstance(further, Died)
     assert isinstance(stuck, Died)
     assert (further.progressed, stuck.progressed) == (True, False)
+
+
+def test_a_death_that_no_monitor_saw_is_told_so(place: Place) -> None:
+    place.play("done")
+    place.handover.give(Order(JOB, begun=Begun(0, identity(os.getpid())[0])))
+    died = place.work()
+    assert isinstance(died, Died)
+    assert (died.progressed, died.seen) == (False, False)
+    assert isinstance(place.work(), Done)
 
 
 def test_a_death_that_the_machine_died_with_is_no_fault_of_the_job(place: Place) -> None:

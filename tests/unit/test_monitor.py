@@ -264,6 +264,27 @@ def test_three_deaths_in_a_row_quarantine_a_job_with_the_evidence_of_each_and_th
     run(main())
 
 
+def test_deaths_that_no_monitor_saw_are_forgiven_longer_but_not_for_ever() -> None:
+    """Three stops of a service that kill all at once blame nobody; a task that takes all down with it is set aside."""
+
+    async def main() -> None:
+        unseen = Died("it ended while no monitor ran", seen=False)
+        world = outcomes(*[unseen] * 7, DONE)
+        world.place.add("innocent")
+        running = started(monitor := world.monitor())
+        await until(lambda: "innocent" in world.results.kept)
+        assert world.results_of("innocent") == ["completed"]
+        world.place.add("guilty")
+        world.script = world.dispatch.script = outcomes(*[unseen] * 9, DONE).script
+        await until(lambda: "guilty" in world.results.kept)
+        assert world.errors["guilty"].startswith(
+            "quarantined: 8 workers died in a row without progress. [1] it ended"
+        )
+        await stopped(monitor, running)
+
+    run(main())
+
+
 def test_deaths_with_progress_between_them_quarantine_nothing() -> None:
     async def main() -> None:
         died, far = Died("signal 9"), Died("signal 9", progressed=True)

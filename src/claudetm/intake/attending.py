@@ -159,10 +159,10 @@ class Attendant:
                     await asking.ask(asking.source.progress(job, Note("waiting", why, waiting=True)))
             case TryAgain(why, seconds):
                 await self._postpone(entry, why, seconds, now)
-            case Died(evidence, progressed):
-                times = 1 if progressed else entry.deaths + 1
+            case Died(evidence, progressed, seen):
+                times = 1 if progressed else entry.deaths + entry.unseen + 1
                 until = now + self.policy.pause(entry.id, times)
-                await self.writer.append(e.JobDied(entry.id, evidence, progressed, until))
+                await self.writer.append(e.JobDied(entry.id, evidence, progressed, until, seen))
             case Stopped() if self.stopping():
                 await self.give_back(entry, asking, STOPPED)
             case Stopped():

@@ -42,10 +42,10 @@ def retry(id_: str) -> str:
 
 def hopeless(entry: Entry, policy: MonitorPolicy) -> str:
     """Return why a job that is retrying is not tried again, or ""."""
-    if entry.deaths >= policy.deaths:
+    if entry.deaths >= policy.deaths or entry.deaths + entry.unseen >= policy.deaths_unseen:
         told = " ".join(f"[{n}] {_cut(each)}" for n, each in enumerate(entry.evidence, start=1))
         elsewhere = "" if entry.evidence else " They died at other monitors."
-        return f"quarantined: {entry.deaths} workers died in a row without progress.{elsewhere} {told}".rstrip()
+        return f"quarantined: {entry.deaths + entry.unseen} workers died in a row without progress.{elsewhere} {told}".rstrip()
     if entry.postponed and entry.postponed_at - entry.postponed_since >= policy.postponed_most:
         hours = policy.postponed_most / 3600
         return f"It could not begin for {hours:.0f} hours; the last reason was: {entry.why.rstrip('.')}."

@@ -80,6 +80,7 @@ class JobDied(JobEvent):
     evidence: str
     progressed: bool
     until: float  # when the next one begins
+    seen: bool = True  # by a monitor
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class MonitorPolicy:
     retry_most: float = 900.0
     postponed_most: float = 86_400.0  # a job that cannot begin for so long has failed
     deaths: int = 3  # in a row without progress, then it is quarantined
+    deaths_unseen: int = 8  # the same, with those that no monitor has seen: whoever stops a machine stops all on it
 
     def pause(self, job: str, times: int) -> float:
         """Return how long to wait before the next try, the `times`-th in a row: doubled each time, spread by name."""

@@ -40,6 +40,7 @@ class Entry:
     next: str = ""  # the command that carries on what waits for a person
     waiting: bool = False  # for a person
     deaths: int = 0  # in a row, without progress
+    unseen: int = 0  # the same of those that no monitor has seen
     evidence: tuple[str, ...] = ()  # of each of them
     postponed: int = 0  # times in a row
     resumed: float = 0.0  # when it last went on
@@ -159,12 +160,12 @@ class Queue:
         d = record.data
         if record.type == "QueueCarried":
             self.completed, self.failed, self.again = d["completed"], d["failed"], dict(d["again"])
-            self.origins = dict(d["origins"])
+            self.origins = dict(d.get("origins", {}))
         elif record.type == "CommandTaken":
             self.answers[record.command] = d["refusal"]
             if d["retries"]:
                 self.again[d["subject"]] = d["retries"]
-                self.origins[d["subject"]] = d["source"]
+                self.origins[d["subject"]] = d.get("source", "")
             for old in list(self.answers)[:-REMEMBERED]:
                 del self.answers[old]
 
@@ -194,8 +195,9 @@ def _claimed(entry: Entry, data: Data, now: float) -> None:
 
 def _died(entry: Entry, data: Data, _now: float) -> None:
     if data["progressed"]:
-        entry.deaths, entry.evidence = 0, ()
-    entry.deaths += 1
+        entry.deaths, entry.unseen, entry.evidence = 0, 0, ()
+    seen = data.get("seen", True)
+    entry.deaths, entry.unseen = entry.deaths + seen, entry.unseen + (not seen)
     entry.evidence = (*entry.evidence, data["evidence"])
     entry.until, entry.why = data["until"], "its worker died"
     entry.retries += 1
@@ -218,7 +220,8 @@ def _hastened(entry: Entry, _data: Data, _now: float) -> None:
 
 def _waiting(entry: Entry, data: Data, _now: float) -> None:
     entry.waiting, entry.why, entry.next = True, data["why"], data["next"]
-    entry.postponed, entry.postponed_since, entry.deaths, entry.evidence = 0, 0.0, 0, ()
+    entry.postponed, entry.postponed_since = 0, 0.0
+    entry.deaths, entry.unseen, entry.evidence = 0, 0, ()
 
 
 def _resumed(entry: Entry, _data: Data, now: float) -> None:

@@ -55,10 +55,12 @@ class Died:
     """Its worker ended without a word: killed, or by a bug.
 
     `progressed` says that it had come further than the worker before it; then it is not the job that kills them.
+    One that no monitor has `seen` may have been killed with its monitor, by whoever stopped both.
     """
 
     evidence: str  # signal or exit code, the last lines of its log
     progressed: bool = False
+    seen: bool = True
 
 
 WorkOutcome = Done | Failed | AwaitsPerson | TryAgain | Stopped | Died

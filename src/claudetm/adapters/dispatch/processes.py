@@ -171,7 +171,8 @@ class ProcessDispatch:
             return None
         handover.give(replace(order, begun=None))
         said = f"{ended.error}; " if ended else "it ended while no monitor ran; "
-        return _death(order.begun, stands, f"{said}{_last_lines(handover)}")
+        died = _death(order.begun, stands, f"{said}{_last_lines(handover)}")
+        return replace(died, seen=ended is not None)  # it has said itself that it was a bug
 
     def _spawn(self, handover: Handover, lock: Lock) -> subprocess.Popen[bytes]:
         kept = {k: v for k, v in self._environment.items() if not k.startswith(_OWN) and k not in _OWN_NAMES}
