@@ -261,8 +261,8 @@ _QUEUE: Final = (
         "intake/ending.py",
         (
             "a fourth worker is spent",
-            "if entry.deaths >= policy.deaths:",
-            "if entry.deaths > policy.deaths:",
+            "if entry.deaths >= policy.deaths or",
+            "if entry.deaths > policy.deaths or",
             f"{_MONITOR}test_three_deaths_in_a_row_quarantine_a_job_with_the_evidence_of_each_and_the_queue_goes_on",
         ),
     ),

@@ -21,7 +21,7 @@ from claudetm.adapters.sources.directory import DirectorySource
 from claudetm.adapters.sources.task_claims import Claims, Held
 from claudetm.adapters.sources.task_document import Document, Flaw, parse
 from claudetm.adapters.sources.task_file import LARGEST, Absent, Found, Unsettled, find, read
-from claudetm.adapters.sources.task_folder import DirectorySettings, TaskFolder
+from claudetm.adapters.sources.task_folder import QUIET_SECONDS, DirectorySettings, TaskFolder
 from claudetm.errors import ConfigError
 from claudetm.ports.source import (
     Claimed,
@@ -487,6 +487,17 @@ def test_a_clock_that_goes_back_loses_nothing(place: Place) -> None:
     assert [(w.id, w.settled) for w in folder.look()] == [("task-a", True)]
 
 
+@pytest.mark.parametrize("age", [-365 * 86_400.0, 60 * 365 * 86_400.0])
+def test_a_file_of_another_time_waits_no_longer_and_came_no_later_than_now(place: Place, age: float) -> None:
+    """As a clock that was set back, or a copy that keeps its time, leaves it."""
+    place.put("task-a.md", age=age)
+    source = place.source()
+    listed(source)
+    place.clock.time += 2 * QUIET_SECONDS
+    assert [(o.id, o.why_not) for o in listed(source)] == [("task-a", "")]
+    assert claim(source, "task-a").created <= place.clock.now()
+
+
 # --- claims ----------------------------------------------------------------------------------------------------
 
 
@@ -510,6 +521,28 @@ def deaths(source: DirectorySource) -> int:
     outcome = asyncio.run(source.claim("task-a"))
     assert isinstance(outcome, Claimed)
     return outcome.deaths
+
+
+@pytest.mark.parametrize("text", [None, "---\nbugdet: 1\n---\nDo it", "Do something else"])
+def test_what_was_begun_is_claimed_again_as_it_was_whatever_became_of_its_file(
+    place: Place, text: str | None
+) -> None:
+    async def main() -> None:
+        place.put("task-a.md")
+        first = await place.source().claim("task-a")
+        assert isinstance(first, Claimed)
+        if text is None:
+            (place.tasks / "task-a.md").unlink()
+        else:
+            place.put("task-a.md", text)
+        again = place.source()
+        assert await again.reclaim(first.job) == Claimed(first.job)
+        assert await again.keep(first.job)
+        assert isinstance(await place.source("two").reclaim(first.job), Taken)
+        (place.results / "task-a.json").write_text("{}")
+        assert isinstance(await again.reclaim(first.job), Gone)
+
+    asyncio.run(main())
 
 
 def test_a_claim_that_ends_while_another_takes_it_is_no_claim_of_both(place: Place) -> None:

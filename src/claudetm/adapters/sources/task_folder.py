@@ -183,7 +183,7 @@ class TaskFolder:
         # a listing that goes on while files come may miss an older one and find a newer
         missed = latest - GRAIN_SECONDS * 1e9 < stamp <= latest
         waiting.order = (batch if missed else waiting.order[0], stamp, waiting.name)
-        waiting.created = stamp / 1e9
+        waiting.created = min(stamp / 1e9, self._now())
         return True
 
     def _id(self, name: str) -> str:
@@ -228,7 +228,7 @@ class TaskFolder:
                     waiting.state = parse(data)
                     if not waiting.came:
                         waiting.order = (waiting.order[0], found.mtime_ns, waiting.name)
-                        waiting.created, waiting.came = found.mtime_ns / 1e9, True
+                        waiting.created, waiting.came = min(found.mtime_ns / 1e9, now), True
                 case Content() | Unsettled():
                     pass
         return True
