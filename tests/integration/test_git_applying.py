@@ -31,7 +31,8 @@ class Place:
     def git(self, *arguments: str) -> str:
         command = ["git", "-c", "user.name=Ada", "-c", "user.email=ada@localhost", *arguments]
         cwd = self.root if self.root.exists() else self.root.parent
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True).stdout
+        done = subprocess.run(command, cwd=cwd, capture_output=True, check=True)
+        return os.fsdecode(done.stdout)
 
     def write(self, name: str, content: str | bytes) -> None:
         path = self.root / name
@@ -235,3 +236,116 @@ def test_no_hook_runs_and_no_filter_that_the_work_brings(place: Place) -> None:
         (place.root / ".git" / "hooks" / hook).chmod(0o755)
     assert isinstance(bring(place.user, place.base, work), Applied)
     assert not ran.exists()
+
+
+def test_a_file_that_becomes_a_folder_and_the_reverse_arrive(place: Place) -> None:
+    place.write("folder/a.txt", "a\n")
+    (place.root / "link").symlink_to("folder")
+    place.base = place.commit("More")
+    for name in ("plain.txt", "link"):
+        (place.root / name).unlink()
+        place.write(f"{name}/x.txt", "x\n")
+    (place.root / "folder" / "a.txt").unlink()
+    (place.root / "folder").rmdir()
+    place.write("folder", "now a file\n")
+    work = place.work()
+    place.write("folder/mine.txt", "mine\n")
+    assert bring(place.user, place.base, work) == InTheWay(
+        "they have changes of yours that are not committed", ("folder",)
+    )
+    assert (place.root / "folder" / "mine.txt").read_text() == "mine\n"
+    (place.root / "folder" / "mine.txt").unlink()
+    (place.root / "folder" / "mine").symlink_to("/")
+    assert isinstance(bring(place.user, place.base, work), InTheWay)
+    (place.root / "folder" / "mine").unlink()
+    assert isinstance(bring(place.user, place.base, work), Applied)
+    assert (place.root / "plain.txt" / "x.txt").read_text() == "x\n"
+    assert not (place.root / "link").is_symlink()
+    assert (place.root / "folder").read_text() == "now a file\n"
+    assert place.git("diff") == ""
+    assert bring(place.user, place.base, work) == InPlace()
+
+
+def test_what_git_cannot_write_to_its_end_is_taken_back(place: Place) -> None:
+    place.git("config", "filter.broken.smudge", "false")
+    place.git("config", "filter.broken.required", "true")
+    place.write("aaa.txt", "first\n")
+    place.write("plain.txt", "one\ntwo\nTHREE\n")
+    place.write("new/folder/b.txt", "b\n")
+    (place.root / "gone.txt").unlink()
+    (place.root / "script.sh").chmod(0o755)
+    (place.root / "old.txt").unlink()
+    place.write("old.txt/inner.txt", "i\n")
+    place.write("zzz.dat", "last\n")
+    work = place.work()
+    place.write(".git/info/attributes", "*.dat filter=broken\n")
+    before = place.everything()
+    refused = bring(place.user, place.base, work)
+    assert isinstance(refused, InTheWay)
+    assert place.everything() == before
+    assert place.status == []
+    assert not (place.root / "new").exists()
+
+
+def test_outside_of_a_sparse_checkout_nothing_is_written_and_it_is_there_all_the_same(place: Place) -> None:
+    place.write("inner/a.txt", "a\n")
+    place.write("outer/b.txt", "b\n")
+    place.base = place.commit("More")
+    place.write("inner/a.txt", "A\n")
+    place.write("outer/b.txt", "B\n")
+    work = place.work()
+    place.git("sparse-checkout", "set", "inner")
+    assert isinstance(bring(place.user, place.base, work), Applied)
+    assert (place.root / "inner" / "a.txt").read_text() == "A\n"
+    assert not (place.root / "outer").exists()
+    assert place.git("write-tree") == place.git("rev-parse", f"{work}^{{tree}}")
+    assert bring(place.user, place.base, work) == InPlace()
+
+
+def test_a_submodule_alone_that_the_work_moves_or_removes_is_staged_once(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    library = Place(tmp_path / "other")
+    for name in ("lib", "old"):
+        place.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.root), name)
+    place.base = place.commit("With libraries")
+    library.write("plain.txt", "newer\n")
+    place.git("update-index", "--cacheinfo", f"160000,{library.commit('Newer')},lib")
+    place.git("rm", "-q", "--cached", "old")
+    place.git("commit", "-q", "-m", "The task's work")
+    work = place.git("rev-parse", "HEAD").strip()
+    place.git("reset", "-q", "--hard", place.base)
+    assert bring(place.user, place.base, work) == Applied(("lib", "old"))
+    assert place.git("write-tree") == place.git("rev-parse", f"{work}^{{tree}}")
+    assert (place.root / "old" / "plain.txt").exists()
+    assert bring(place.user, place.base, work) == InPlace()
+
+
+def test_line_ends_and_names_of_all_kinds_arrive_as_a_checkout_writes_them(place: Place) -> None:
+    place.git("config", "core.autocrlf", "true")
+    place.write(".gitattributes", "*.win text eol=crlf\n*.raw -text\n")
+    place.write("new.win", "a\nb\n")
+    place.write("new.raw", "a\r\nb\n")
+    for name in (b"caf\xe9.txt", b"line\nend.txt", b'"quoted" \\.txt', "\u00fc\u202e.txt".encode()):
+        (place.root / os.fsdecode(name)).write_text("x\n")
+    (place.root / "plain.txt").rename(place.root / "PLAIN.txt")
+    work = place.work()
+    outcome = bring(place.user, place.base, work)
+    assert isinstance(outcome, Applied)
+    assert (place.root / "new.win").read_bytes() == b"a\r\nb\r\n"
+    assert (place.root / "new.raw").read_bytes() == b"a\r\nb\n"
+    assert (place.root / os.fsdecode(b"caf\xe9.txt")).exists()
+    assert (place.root / "PLAIN.txt").exists()
+    assert place.git("diff") == ""
+    assert bring(place.user, place.base, work) == InPlace()
+
+
+def test_in_a_linked_worktree_it_goes_there_and_a_merge_elsewhere_is_no_hindrance(
+    place: Place, tmp_path: Path
+) -> None:
+    work = all_kinds(place)
+    place.git("worktree", "add", "-q", "-b", "beside", str(tmp_path / "beside"))
+    place.write(".git/MERGE_HEAD", f"{place.base}\n")
+    beside = UserRefs(tmp_path / "beside", place.root / ".git", ADA)
+    assert isinstance(bring(beside, place.base, work), Applied)
+    assert (tmp_path / "beside" / "folder" / "new.txt").exists()
+    assert not (place.root / "folder").exists()
