@@ -529,8 +529,10 @@ def test_what_was_begun_is_claimed_again_as_it_was_whatever_became_of_its_file(
 ) -> None:
     async def main() -> None:
         place.put("task-a.md")
-        first = await place.source().claim("task-a")
+        before = place.source()
+        first = await before.claim("task-a")
         assert isinstance(first, Claimed)
+        await before.give_back(first.job, "")  # the flock is free, as after a kill
         if text is None:
             (place.tasks / "task-a.md").unlink()
         else:

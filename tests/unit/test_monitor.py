@@ -16,7 +16,7 @@ from claudetm.intake.policy import MonitorPolicy
 from claudetm.intake.queue import survivors
 from claudetm.intake.writer import QueueWriter
 from claudetm.ports.dispatch import AwaitsPerson, Died, Done, Failed, Stopped, TryAgain, WorkOutcome
-from claudetm.ports.source import ClaimOutcome, Job, Lane, Note, Offer, Output, Result, Status
+from claudetm.ports.source import Claimed, ClaimOutcome, Job, Lane, Note, Offer, Output, Result, Status
 from claudetm.ports.store import Command
 from claudetm.testing.memory import MemoryJournal
 from claudetm.testing.memory_dispatch import Working
@@ -265,7 +265,7 @@ def test_three_deaths_in_a_row_quarantine_a_job_with_the_evidence_of_each_and_th
 
 
 def test_deaths_that_no_monitor_saw_are_forgiven_longer_but_not_for_ever() -> None:
-    """Three stops of a service that kill all at once blame nobody; a task that takes all down with it is set aside."""
+    """Three stops that kill all at once blame nobody; a task that takes all down with it is set aside."""
 
     async def main() -> None:
         unseen = Died("it ended while no monitor ran", seen=False)
@@ -498,6 +498,29 @@ def test_a_claim_lost_while_the_monitor_was_down_ends_the_worker_that_outlived_i
         running = started(monitor := world.monitor())
         await until(lambda: not world.dispatch.living, 100)
         assert world.results.kept == {}
+        await stopped(monitor, running)
+
+    run(main())
+
+
+def test_a_task_whose_text_was_spoilt_is_carried_on_by_the_next_monitor_where_its_source_takes_it_up_again() -> None:
+    class Texts(MemorySource):
+        async def reclaim(self, job: Job) -> ClaimOutcome:
+            self.place.items[job.id].holder = self.monitor
+            return Claimed(job)
+
+    async def main() -> None:
+        world = MonitorWorld(_long)
+        place = MemoryPlace(world.clock)
+        place.add("a")
+        texts = Texts(place, name="texts")
+        running = started(world.monitor(more=(texts,)))
+        await until(lambda: world.dispatch.living)
+        running.cancel()
+        place.items["a"].gone = True
+        running = started(monitor := world.monitor(more=(Texts(place, name="texts"),)))
+        await until(lambda: "a" in world.results.kept)
+        assert (world.dispatch.began, world.results.kept["a"].status) == (["a"], Status.COMPLETED)
         await stopped(monitor, running)
 
     run(main())

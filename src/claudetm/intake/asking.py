@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 from claudetm.intake.policy import MonitorPolicy
 from claudetm.ports.clock import Clock
-from claudetm.ports.source import Source, SourceBusy, SourceRefused
+from claudetm.ports.source import ClaimOutcome, Job, Reclaiming, Source, SourceBusy, SourceRefused
 
 UNASKABLE: Final = (SourceBusy, SourceRefused)
 _SLACK: Final = 30.0  # seconds beyond the limit: who is not back then did not hear that it should end
@@ -66,6 +66,12 @@ class Asking:
             del self._under_way[key]
         self._well()
         return answer
+
+    async def claim(self, id_: str, ours: Job | None) -> ClaimOutcome:
+        """Return the answer to a claim on a job, anew where it is `ours`. Raises SourceBusy, SourceRefused."""
+        if ours is not None and isinstance(self.source, Reclaiming):
+            return await self.ask(self.source.reclaim(ours))
+        return await self.ask(self.source.claim(id_))
 
     def _busy(self, busy: SourceBusy) -> SourceBusy:
         self.until = max(busy.until, self._clock.now() + _SOONEST)

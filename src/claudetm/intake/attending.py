@@ -75,7 +75,7 @@ class Attendant:
         """Make sure that the job is ours; return it, or None where it is not to be worked now."""
         entry = place.entry
         try:
-            outcome = await asking.ask(asking.source.claim(entry.id))
+            outcome = await asking.claim(entry.id, entry.ours)
         except UNASKABLE:
             return None
         match outcome:
@@ -88,6 +88,8 @@ class Attendant:
             case Gone(why):
                 await self._withdraw(place, why)
             case Refused(why):
+                if entry.ours is not None:
+                    await self._end_worker(entry.ours)
                 await self.conclude(entry, e.JobFailed(entry.id, ending.refused(entry, why, self.clock.now())))
             case _:
                 assert_never(outcome)

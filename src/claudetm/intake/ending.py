@@ -45,7 +45,8 @@ def hopeless(entry: Entry, policy: MonitorPolicy) -> str:
     if entry.deaths >= policy.deaths or entry.deaths + entry.unseen >= policy.deaths_unseen:
         told = " ".join(f"[{n}] {_cut(each)}" for n, each in enumerate(entry.evidence, start=1))
         elsewhere = "" if entry.evidence else " They died at other monitors."
-        return f"quarantined: {entry.deaths + entry.unseen} workers died in a row without progress.{elsewhere} {told}".rstrip()
+        count = entry.deaths + entry.unseen
+        return f"quarantined: {count} workers died in a row without progress.{elsewhere} {told}".rstrip()
     if entry.postponed and entry.postponed_at - entry.postponed_since >= policy.postponed_most:
         hours = policy.postponed_most / 3600
         return f"It could not begin for {hours:.0f} hours; the last reason was: {entry.why.rstrip('.')}."

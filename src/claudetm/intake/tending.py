@@ -161,7 +161,7 @@ class Tending:
 
     async def _again(self, entry: Entry) -> str:
         """Take up a claim of the process before this one, of a job that nobody works now; return who has it else."""
-        match await self.asking.ask(self.asking.source.claim(entry.id)):
+        match await self.asking.claim(entry.id, entry.ours):
             case Claimed():
                 self.attendant.ours.add(entry.id)
                 return ""

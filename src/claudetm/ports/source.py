@@ -216,6 +216,18 @@ class Reopening(Protocol):
         ...
 
 
+@runtime_checkable
+class Reclaiming(Protocol):
+    """What a source has besides whose tasks are texts that somebody may change or remove while they are worked."""
+
+    async def reclaim(self, job: Job) -> ClaimOutcome:
+        """Take up a claim of ours of the process before this one: what was begun goes on as it was claimed.
+
+        Claimed, with the job as it is given; Taken; Gone where it has ended.
+        """
+        ...
+
+
 def refuse_name(name: str) -> str:
     """Return why a name cannot be a job's, as a clause, or ""."""
     try:

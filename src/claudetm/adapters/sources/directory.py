@@ -82,6 +82,18 @@ class DirectorySource:
                 case Held(deaths):
                     return await self._claimed(job, deaths)
 
+    async def reclaim(self, job: Job) -> ClaimOutcome:
+        """Take the flock on the claim again: the file counted as it was, and nothing that it says now does."""
+        with self._asked():
+            self._prepare()
+            if self._folder.ended(job.id):
+                return self._gone(job.id)
+            match self._claims.take(job.id):
+                case Taken() as taken:
+                    return taken
+                case Held(deaths):
+                    return Claimed(job, deaths)
+
     async def keep(self, job: Job) -> bool:
         """Return whether the claim is ours. Nothing need be shown: the flock lasts as long as this process."""
         with self._asked():
