@@ -386,6 +386,68 @@ async def test_what_a_person_moved_elsewhere_stays_there_and_is_reported(world: 
     assert await world.reported(job.id) == [Status.COMPLETED]
 
 
+@pytest.mark.parametrize(
+    ("add", "kind"), [(_task, "tasks"), (_request, "requests"), (_conversation, "conversations")]
+)
+async def test_what_a_person_moved_back_is_left_alone_until_they_change_it(
+    world: SegoWorld, add: Any, kind: str
+) -> None:
+    job = await claimed(world.source(), await add(world))
+    (item,) = getattr(world.sandbox, kind).values()
+    waits = {"tasks": "BACKLOG", "requests": "OPEN", "conversations": "WAITING"}[kind]
+    world.sandbox.move(item, {"status": waits})
+    assert not await world.source().keep(job)
+    assert await world.source().claim(job.id) == Gone((await why_nots(world))[job.id])
+    assert "somebody moved it back while it was worked" in (await why_nots(world))[job.id]
+    world.sandbox.move(item, {"status": waits})
+    assert await why_nots(world) == {job.id: ""}
+    await claimed(world.source(), job.id)
+
+
+@pytest.mark.parametrize("gone", ["task", "project"])
+async def test_what_a_person_deleted_is_no_longer_ours_and_its_result_ends_nothing(
+    world: SegoWorld, gone: str
+) -> None:
+    job = await claimed(world.source(), await _task(world))
+    world.sandbox.tasks.clear()
+    world.sandbox.comments.clear()
+    if gone == "project":
+        world.sandbox.projects.clear()
+        with pytest.raises(SourceRefused, match=f"Sego has no project {PROJECT}"):
+            await world.source().list()
+    assert not await world.source().keep(job)
+    await world.source().finish(job, result_of(job))
+    await world.source().give_back(job, "stop")
+
+
+async def test_a_project_of_many_that_is_deleted_ends_nothing() -> None:
+    async with sego_world(project="") as world:
+        id_ = await _task(world)
+        job = await claimed(world.source(), f"sego-{world.sandbox.add_task(PROJECT, '2', title='T')['id']}")
+        world.sandbox.projects.clear()
+        assert await world.source().claim(id_) == Gone(f"its project {PROJECT} is not one of this monitor's")
+        assert (await claimed(world.source(), job.id)).id == job.id
+
+
+async def test_what_changes_while_a_task_is_worked_is_of_the_tasks_after_it(world: SegoWorld) -> None:
+    job = await claimed(world.source(), await _task(world))
+    for id_, sure in (("2", 0.6), ("3", 0.59), ("4", None)):
+        world.sandbox.add_task(PROJECT, id_, title="T", aiConfidence=sure)
+    world.sandbox.projects[PROJECT]["autoTask"] = {"enabled": True, "threshold": 0.6}
+    assert (await why_nots(world)) == {
+        job.id: "",
+        "sego-2": "",
+        "sego-3": "its AI confidence 0.59 is below 0.6",
+        "sego-4": "it has no AI confidence yet",
+    }
+    world.sandbox.projects[PROJECT]["autoTask"]["enabled"] = False
+    assert isinstance(await world.source().claim("sego-2"), Gone)
+    await world.wait(31)
+    assert await world.source().keep(job)
+    await world.source().finish(job, result_of(job))
+    assert world.sandbox.tasks["1"]["status"] == "IN_REVIEW"
+
+
 async def test_a_comment_names_what_was_made_and_no_path_of_this_machine(world: SegoWorld) -> None:
     job = await claimed(world.source(), await _task(world))
     made = (

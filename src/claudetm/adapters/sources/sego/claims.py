@@ -124,12 +124,12 @@ class Claims:
             return await self._by_comment(held)
         return Ours(held) if (kind.path, held.id) in self._moved else Others("")
 
-    async def keep(self, kind: Kind, id_: str) -> bool:
-        """Return whether it is ours still. What is not is forgotten: nobody else's move is taken for ours later."""
-        if isinstance(await self.read(kind, id_), Ours):
-            return True
-        self._moved.forget((kind.path, id_))
-        return False
+    async def keep(self, kind: Kind, id_: str) -> Whose:
+        """Return whose it is now. What is not ours is forgotten: nobody else's move is taken for ours later."""
+        whose = await self.read(kind, id_)
+        if not isinstance(whose, Ours):
+            self._moved.forget((kind.path, id_))
+        return whose
 
     async def take(self, kind: Kind, id_: str) -> Whose:
         """Move it to IN_PROGRESS unless somebody has, and read again. Free: it was moved back in between."""

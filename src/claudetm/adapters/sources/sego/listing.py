@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
+from math import inf
 from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
@@ -26,12 +28,13 @@ from claudetm.adapters.sources.sego.client import FORBIDDEN, Answer, Client, Dec
 from claudetm.adapters.sources.sego.jobs import job_id, title_of
 from claudetm.adapters.sources.sego.refusals import clean
 from claudetm.adapters.sources.sego.shapes import IN_PROGRESS, Conversation, Held, Project, Shape, Task
-from claudetm.ports.source import Lane, Offer
+from claudetm.ports.source import Lane, Offer, SourceRefused
 
 S = TypeVar("S", bound=Shape)
 _WHAT: Final = {"task": "task", "request": "client request", "conversation": "conversation"}
 
 _LEFT_ALONE: Final = 600.0  # seconds
+_TAKEN_BACK: Final = "somebody moved it back while it was worked: it is left alone until they change it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Listing:
         self._notice = notice
         self._settings = client.settings
         self._seen: dict[tuple[str, object], Whose] = {}  # whose a task in progress is, by when it changed
-        self._passed: dict[str, tuple[float, str]] = {}  # until when a job is left alone, and why
+        self._passed: dict[str, tuple[float, datetime | None, str]] = {}  # see pass_over, leave
         self.waits: set[str] = set()  # jobs that nobody had when they were listed last
         self.refs: dict[str, Ref] = {}
 
@@ -67,14 +70,22 @@ class Listing:
             if not self._settings.conversation_only:
                 found += await self._talks(REQUEST, "requests", "clientRequests")
             found += await self._talks(CONVERSATION, "conversations", "conversations")
-        left = {id_: why for id_, (until, why) in self._passed.items() if until > self._client.clock.now()}
-        found = [replace(o, why_not=o.why_not or left.get(o.id, "")) for o in found]
         return sorted(found, key=lambda o: (o.created, o.id))
 
     def pass_over(self, job: str, why: str) -> str:
         """Leave a job alone for a while that the server does not let be taken, so that others are; return why."""
-        self._passed[job] = (self._client.clock.now() + _LEFT_ALONE, why)
+        self._passed[job] = (self._client.clock.now() + _LEFT_ALONE, None, why)
         return why
+
+    def leave(self, job: str, held: Held) -> None:
+        """Leave a job alone that a person has moved back, until somebody changes it."""
+        until = inf if held.updated_at else self._client.clock.now() + _LEFT_ALONE
+        self._passed[job] = (until, held.updated_at, _TAKEN_BACK)
+
+    def left(self, job: str, held: Held) -> str:
+        """Return why what waits is left alone now, or ""."""
+        until, when, why = self._passed.get(job, (0.0, None, ""))
+        return why if until > self._client.clock.now() and when in {None, held.updated_at} else ""
 
     async def projects(self) -> dict[str, Project]:
         """Return the projects by their ids: the one that is set, else all that the key sees."""
@@ -87,16 +98,23 @@ class Listing:
 
     async def project(self, id_: str) -> Project:
         """Return one project. Raises SourceRefused where it is not there."""
+        found = await self.seek(id_)
+        if isinstance(found, SourceRefused):
+            raise found
+        return found
+
+    async def seek(self, id_: str) -> Project | SourceRefused:
+        """Return one project, or what is to be said where it is not there."""
         path = self._client.path("project", project=id_)
         answer = await self._client.get(path)
         if isinstance(answer, Declined) and answer.status != FORBIDDEN:
-            raise refusals.not_understood(answer.status, path, answer.why)
+            return refusals.not_understood(answer.status, path, answer.why)
         if not isinstance(answer, Answer):
-            raise refusals.no_project(id_)
+            return refusals.no_project(id_)
         try:
             return Project.model_validate(answer.body)
         except ValidationError as error:
-            raise refusals.not_understood(200, path, misfit(error)) from None
+            return refusals.not_understood(200, path, misfit(error))
 
     def why_not(self, task: Task, project: Project | None) -> str:
         """Return why a task in BACKLOG is not taken by itself, as a clause, or ""."""
@@ -123,7 +141,7 @@ class Listing:
     async def _task(self, task: Task, project: Project | None) -> Offer:
         id_ = self._named(Ref(TASK, task.id), "sego", task.id)
         whose = await self._whose(TASK, task)
-        why = self.why_not(task, project) if isinstance(whose, Free) else taken(whose)
+        why = self.why_not(task, project) or self.left(id_, task) if isinstance(whose, Free) else taken(whose)
         self._seen_waiting(id_, whose)
         return Offer(id_, title_of(task), task.created, why_not=why)
 
@@ -159,7 +177,7 @@ class Listing:
         else:
             id_ = self._named(Ref(kind, held.id), "request", held.id)
         whose = await self._claims.whose(kind, held)
-        why = "" if isinstance(whose, Free) else taken(whose)
+        why = self.left(id_, held) if isinstance(whose, Free) else taken(whose)
         self._seen_waiting(id_, whose)
         return Offer(id_, title_of(held), held.created, lane=Lane.TALK, why_not=why)
 

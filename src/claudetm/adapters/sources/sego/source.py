@@ -129,6 +129,8 @@ class SegoSource:
 
     async def _unfit(self, ref: Ref, free: Free) -> ClaimOutcome | None:
         """Return why what waits is not taken, None where it is."""
+        if why := self._listing.left(jobs.job_id(*_parts(ref)), free.held):
+            return Gone(why)
         match free.held:
             case Task() as task:
                 if why := self._listing.why_not(task, await self._project(task.project_id)):
@@ -145,10 +147,11 @@ class SegoSource:
                 return None
 
     async def _project(self, id_: str) -> Project | None:
-        """Return a project that is this monitor's; None for another."""
-        if self._settings.project not in {"", id_}:
-            return None
-        return await self._listing.project(id_)
+        """Return a project that is this monitor's; None for another, and for one of all that is not there any more."""
+        if self._settings.project == id_:
+            return await self._listing.project(id_)
+        found = None if self._settings.project else await self._listing.seek(id_)
+        return found if isinstance(found, Project) else None
 
     async def _job(self, ref: Ref, ours: Ours) -> ClaimOutcome:
         """Return the job whole, read anew."""
@@ -172,7 +175,10 @@ class SegoSource:
         now = self._clock.now()
         if now - self._kept.get(job.id, 0.0) < self._settings.keep_every:
             return True
-        if not await self._claims.keep(KINDS[job.handle["kind"]], str(job.handle["id"])):
+        whose = await self._claims.keep(KINDS[job.handle["kind"]], str(job.handle["id"]))
+        if isinstance(whose, Free):
+            self._listing.leave(job.id, whose.held)
+        if not isinstance(whose, Ours):
             self._kept.pop(job.id, None)
             return False
         self._kept[job.id] = now
