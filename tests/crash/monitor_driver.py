@@ -63,6 +63,9 @@ class TinyWorkers:
         code = await worker.wait()
         return Done(Output("It is done.")) if done.exists() else Died(f"It ended with {code}.")
 
+    async def kept(self, _job: Job) -> None:
+        return None
+
     async def awaits(self, job: Job) -> AwaitsPerson | None:
         raise AssertionError(f"{job.id} waits for nobody")
 

@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 
-from claudetm.adapters.sources.github.claims import EXPIRY, Sign, State
+from claudetm.adapters.dispatch.handover import Handover
+from claudetm.adapters.dispatch.place import below, state_of
+from claudetm.adapters.dispatch.processes import ProcessDispatch
+from claudetm.adapters.sources.github.claims import BEAT, EXPIRY, Sign, State
+from claudetm.bootstrap.worker import held_to
 from claudetm.ports.source import Claimed, Gone, Mode, Note, Status, Taken
 from claudetm.testing.memory import FakeClock
 from claudetm.testing.source_conformance import claimed, eligible, offer, result_of
@@ -285,3 +290,37 @@ async def test_five_hundred_issues_cost_five_requests_a_look_and_no_quota(world:
     assert len(await source.list()) == 495
     assert len(world.github.requests) - before == 5
     assert world.github.spent("core") == spent
+
+
+# --- workers whose monitor is gone --------------------------------------------------------------------------------
+
+
+async def test_a_worker_of_an_issue_has_ended_when_another_may_take_it_over(world: GithubIssuesWorld) -> None:
+    job = await claimed(world.source(), await world.add("Do it"))
+    assert 0 < job.lease < EXPIRY - BEAT
+
+
+def test_a_worker_ends_where_no_monitor_keeps_its_claim_any_more(tmp_path: Path) -> None:
+    claim, ended = tmp_path / "claim", Event()
+    with held_to(claim, 0.2, ended.set):
+        for _ in range(8):
+            claim.touch()
+            assert not ended.wait(0.05)
+        assert ended.wait(5)
+
+
+def test_a_worker_of_a_task_without_a_lease_outlives_its_monitor(tmp_path: Path) -> None:
+    ended = Event()
+    with held_to(tmp_path / "claim", 0.0, ended.set):
+        assert not ended.wait(0.2)
+
+
+async def test_a_monitor_that_keeps_its_claim_tells_the_worker(world: GithubIssuesWorld, tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    dispatch = ProcessDispatch(below(tmp_path), {})
+    job = await claimed(world.source(), await world.add("Do it"))
+    state = state_of(tmp_path, job.id)
+    await dispatch.kept(job)  # before anything was begun there
+    state.root.mkdir(parents=True)
+    await dispatch.kept(job)
+    assert Handover(state).claim.exists()

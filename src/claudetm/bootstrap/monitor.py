@@ -255,6 +255,10 @@ class _Overheard:
 
         return await self._inner.work(self._settings.equipped(job), overheard, stop)
 
+    async def kept(self, job: Job) -> None:
+        """Let its worker go on."""
+        await self._inner.kept(job)
+
     async def awaits(self, job: Job) -> AwaitsPerson | None:
         """Return what it waits for."""
         return await self._inner.awaits(job)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Iterator, Mapping
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final
 
 from claudetm.adapters.dispatch.handover import Ended, Ending, Handover, Order
@@ -18,6 +23,8 @@ from claudetm.redact import printable
 from claudetm.workflow.run import Material
 from claudetm.workflow.stages import Mode as RunMode
 
+_LOOK: Final = 10.0  # seconds
+_GRACE: Final = 120.0  # seconds until a worker is told again to end
 _ISSUES: Final = "github"  # the source's name
 
 
@@ -108,6 +115,46 @@ def _words(error: BaseException, stands: Standing) -> Ended:
             return Ended(Ending.REFUSED, said, _seq(stands))
         case _:
             return Ended(Ending.BUG, f"this is a bug: {type(error).__name__}: {said}", _seq(stands))
+
+
+@contextmanager
+def held_to(claim: Path, lease: float, end: Callable[[], None]) -> Iterator[None]:
+    """Have this worker end where `claim` was not touched for `lease` seconds (0: never): no monitor keeps its task.
+
+    Another may have taken the task over by then, on another machine. A machine that sleeps does not count.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        seen, since = _touched(claim), time.monotonic()
+        while not over.wait(min(_LOOK, lease / 4)):
+            if (now := _touched(claim)) != seen:
+                seen, since = now, time.monotonic()
+            elif time.monotonic() - since >= lease:
+                break
+        while not over.is_set():
+            end()
+            over.wait(_GRACE)
+
+    if lease:
+        threading.Thread(target=watch, name="claim", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def end_unkept() -> None:
+    """End this process as its monitor would."""
+    sys.stderr.write("no monitor keeps this task's claim any more: its worker ends, to be carried on\n")
+    sys.stderr.flush()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _touched(claim: Path) -> int:
+    with suppress(OSError):
+        return claim.stat().st_mtime_ns
+    return 0
 
 
 def stop_at_sigterm() -> None:

@@ -156,8 +156,12 @@ class Tending:
 
     async def _still(self, entry: Entry) -> str:
         """Return who has taken a claim over that was ours, or ""."""
-        job = entry.ours
-        return "" if job is None or await self.asking.ask(self.asking.source.keep(job)) else OTHER
+        if (job := entry.ours) is None:
+            return ""
+        if not await self.asking.ask(self.asking.source.keep(job)):
+            return OTHER
+        await self.attendant.dispatch.kept(job)
+        return ""
 
     async def _again(self, entry: Entry) -> str:
         """Take up a claim of the process before this one, of a job that nobody works now; return who has it else."""

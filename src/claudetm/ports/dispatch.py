@@ -76,6 +76,10 @@ class Dispatch(Protocol):
         """
         ...
 
+    async def kept(self, job: Job) -> None:
+        """Take note that the claim on a job is ours still: its worker ends after the job's `lease` without."""
+        ...
+
     async def awaits(self, job: Job) -> AwaitsPerson | None:
         """Return what a job that waits for a person waits for; None once it can go on."""
         ...

@@ -48,6 +48,7 @@ class Job:
     issue: str = ""  # on GitHub, that says the goal and is closed by its last merge; then `text` is not used
     settings: Mapping[str, Any] = field(default_factory=dict)
     handle: Mapping[str, Any] = field(default_factory=dict)
+    lease: float = 0.0  # for how long it is worked on where no monitor keeps its claim; 0: for good
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,9 @@ class MemoryDispatch:
         del self._workers[id_]
         return outcome
 
+    async def kept(self, job: Job) -> None:
+        """Do nothing: these workers end with their monitor."""
+
     async def awaits(self, job: Job) -> AwaitsPerson | None:
         """Return what it waits for."""
         outcome = self._outcomes.get(job.id)

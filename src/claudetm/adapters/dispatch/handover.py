@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from claudetm.adapters.store.directory import (
+    CLAIM,
     ORDER,
     OUTCOME,
     PROGRESS,
@@ -90,6 +91,11 @@ class Handover:
     def progress(self) -> Path:
         """A line a note."""
         return self.state.root / PROGRESS
+
+    @property
+    def claim(self) -> Path:
+        """Touched whenever the monitor has made sure that the claim is its own."""
+        return self.state.root / CLAIM
 
     @property
     def log(self) -> Path:

@@ -219,6 +219,12 @@ class ProcessDispatch:
             return TryAgain(evidence)
         return _death(order.begun, stands, evidence)
 
+    async def kept(self, job: Job) -> None:
+        """Touch what a worker with a lease looks at."""
+        if job.lease:
+            with suppress(ClaudetmError, OSError):  # a worker that cannot be told ends, and is begun again
+                Handover(state_of(self._repository(job), job.id)).claim.touch()
+
     # --- between -------------------------------------------------------------------------------------------------
 
     async def awaits(self, job: Job) -> AwaitsPerson | None:

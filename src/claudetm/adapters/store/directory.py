@@ -32,6 +32,7 @@ PROGRESS: Final = "progress.jsonl"
 OUTCOME: Final = "outcome.json"
 WORKER_LOG: Final = "worker.txt"
 EARLIER_LOG: Final = "worker.1.txt"
+CLAIM: Final = "claim"
 """What passes between the monitor and the worker of a task, in that task's directory."""
 KEPT: Final = frozenset(
     {
@@ -46,6 +47,7 @@ KEPT: Final = frozenset(
         OUTCOME,
         WORKER_LOG,
         EARLIER_LOG,
+        CLAIM,
     }
 )
 """What stays when a run is archived: not the run's, but the repository's, or the task's."""

@@ -38,7 +38,7 @@ def _held(handover: Handover, descriptor: int) -> Lock:
 
 
 def _work(handover: Handover) -> ExitCode:
-    from claudetm.bootstrap.worker import last_words, opened, ordered, stop_at_sigterm
+    from claudetm.bootstrap.worker import end_unkept, held_to, last_words, opened, ordered, stop_at_sigterm
     from claudetm.cli.driving import Audience, drive_to_end
     from claudetm.cli.monitor.telling import Telling
     from claudetm.cli.views import Quiet, Several
@@ -47,5 +47,6 @@ def _work(handover: Handover) -> ExitCode:
     with last_words(handover):
         order = ordered(handover)
         told = Audience(Several((Quiet(), Telling(handover.progress))))
-        run, resume = opened(handover, order, told.notice)
-        return drive_to_end(run, told, resume)
+        with held_to(handover.claim, order.job.lease, end_unkept):
+            run, resume = opened(handover, order, told.notice)
+            return drive_to_end(run, told, resume)

@@ -17,6 +17,10 @@ from claudetm.adapters.forge.github.reviews import mark, marked, same
 
 EXPIRY: Final = 900.0
 """Seconds after the last edit for which a claim lives."""
+BEAT: Final = 300.0
+"""Seconds between two signs of life."""
+LEASE: Final = 420.0
+"""Seconds without a kept claim after which a worker ends, so early that its last session has ended at the expiry."""
 
 _CLAIM: Final = re.compile(
     r"claim:(?P<monitor>[\w.-]+):(?P<turn>\d{1,9}):(?P<state>[a-z]+):(?P<beat>\d{1,12})(?P<pr>:pr)?"

@@ -18,7 +18,7 @@ from claudetm.adapters.forge.github.once import WAITS, Once
 from claudetm.adapters.forge.github.people import People
 from claudetm.adapters.forge.github.reviews import same
 from claudetm.adapters.sources.github.asking import Asking
-from claudetm.adapters.sources.github.claims import ENDED, Claim, Sign, State
+from claudetm.adapters.sources.github.claims import BEAT, ENDED, Claim, Sign, State
 from claudetm.adapters.sources.github.holding import Beat, Holding
 from claudetm.adapters.sources.github.issues import DONE, FAILED, WORKING, Issues
 from claudetm.adapters.sources.github.listing import Listing
@@ -28,8 +28,6 @@ from claudetm.adapters.sources.github.wording import Harmless, Wording, state_of
 from claudetm.ports.clock import Clock
 from claudetm.ports.source import Claimed, ClaimOutcome, Gone, Job, Note, Offer, Result, Taken, slug
 
-BEAT: Final = 300.0
-"""Seconds between two signs of life."""
 SHOWN: Final = 60.0
 """Seconds between two edits within one stage."""
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from claudetm.adapters.forge.github.people import People
 from claudetm.adapters.forge.github.reviews import MOST, Author, named
-from claudetm.adapters.sources.github.claims import moment, unclaimed
+from claudetm.adapters.sources.github.claims import LEASE, moment, unclaimed
 from claudetm.ports.source import Job, Material, Mode
 from claudetm.redact import printable
 
@@ -101,6 +101,7 @@ class Tasks:
             self._skill if mode is Mode.SESSION else "",
             issue=str(named.number) if mode is Mode.GOAL else "",
             handle={"number": named.number, "turn": named.turn},
+            lease=LEASE,
         )
 
     def _material(self, comments: Sequence[Mapping[str, Any]]) -> tuple[Material, ...]:
