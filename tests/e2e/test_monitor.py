@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import http.server
+import itertools
 import json
 import os
 import re
@@ -214,6 +215,17 @@ def test_what_failed_is_applied_all_the_same_and_goes_on_by_another_setting(pers
     assert again.stdout.startswith("task-0001: it goes on at the monitor's next start"), again
     assert person("monitor", "--once", *SESSIONS).returncode == 0
     assert (result(person)["status"], result(person)["retry_count"]) == ("completed", 1), result(person)
+
+
+def test_tasks_are_rehearsed_without_a_key_two_at_a_time_and_never_more(person: Terminal) -> None:
+    for name in ("task-1", "task-2", "task-3"):
+        drop(person, name, "Say hello\n" if name == "task-1" else "---\nmode: session\n---\nSay hello\n")
+    ended = person("monitor", "--once", "--rehearse", "try", "--jobs", "2")
+    assert (ended.returncode, ended.stderr) == (0, ""), ended
+    assert [result(person, f"task-{n}")["status"] for n in (1, 2, 3)] == ["completed"] * 3
+    assert "No model was asked" in person.git("grep", "No model was asked", "main", "--", "rehearsed")
+    steps = [{"JobClaimed": 1, "JobCompleted": -1}.get(event.split()[0], 0) for event in queue(person)]
+    assert max(itertools.accumulate(steps)) == 2
 
 
 def test_a_dry_run_shows_what_would_be_taken_and_why_not_the_rest_and_changes_nothing(person: Terminal) -> None:
@@ -658,7 +670,7 @@ SHOWN: Mapping[str, Callable[..., None]] = {
     "--working-dir": test_the_monitor_works_where_it_is_told_to_and_two_share_a_folder_by_name,
     "--mode": test_sessions_go_by_the_monitor_s_time_model_and_cli,
     "--model": test_sessions_go_by_the_monitor_s_time_model_and_cli,
-    "--jobs": test_every_option_stands_above_the_environment_and_that_above_the_file,
+    "--jobs": test_tasks_are_rehearsed_without_a_key_two_at_a_time_and_never_more,
     "--poll": test_events_are_heard_unless_that_is_off_and_the_poll_finds_the_rest,
     "--timeout": test_sessions_go_by_the_monitor_s_time_model_and_cli,
     "--client-request-timeout": test_conversations_alone_are_answered_where_that_is_said_within_their_own_time,

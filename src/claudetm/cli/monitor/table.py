@@ -143,7 +143,7 @@ def show(rows: Sequence[Row], width: int = 0) -> None:
 
     now, width = time.time(), width or shutil.get_terminal_size().columns
     cells = [("#", "task", "status", "since", "what"), *(_cells(row, now) for row in rows)]
-    most = (4, max(width // 3, 8), 24, 6)
+    most = (4, max(width // 2, 8), 24, 6)
     widths = [min(max(len(cell[n]) for cell in cells), most[n]) for n in range(len(most))]
     console = Console(highlight=False, width=width)
     for row, cell in zip([None, *rows], cells, strict=True):
