@@ -83,7 +83,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "monitor.source": "Where tasks come from. Empty: Sego PM where anything of it is set, else the directory.",
     "monitor.mode": "How a task is worked that does not say so itself: as a whole goal with pull requests, or in one "
     "audited session. Auto: sessions for Sego PM, goals for the others.",
-    "monitor.poll": "How often each source is asked. Events come sooner.",
+    "monitor.poll": "How often each source is asked: every 5 s at the most. Events come sooner.",
     "monitor.timeout": "Time for one session of a task. None: 10 minutes for Sego PM, else `limits.session_minutes`.",
     "monitor.client_request_timeout": "Time for the analysis of one client request at Sego PM.",
     "monitor.grace": "How long tasks under way have to come to a stop with the monitor.",

@@ -119,22 +119,26 @@ _DURATION: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h)?\s*")
 _SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def _duration(unit: str, *, zero: bool = False) -> Parse:
-    """Return a parser of durations to seconds; a bare number counts in `unit`."""
+def _duration(unit: str, *, zero: bool = False, least: float = 0.0) -> Parse:
+    """Return a parser of durations to seconds, `least` and above; a bare number counts in `unit`."""
     name = "minutes" if unit == "m" else "seconds"
-    what = f"a duration {'of at least' if zero else 'above'} 0, as in 90s, 30m, 2h or a number of {name}"
+    lowest = f"of at least {least:g}s" if least else f"{'of at least' if zero else 'above'} 0"
+    what = f"a duration {lowest}, as in 90s, 30m, 2h or a number of {name}"
 
     def parse(value: Any) -> float:
         found = _DURATION.fullmatch(value) if isinstance(value, str) else None
         number = _number(found[1] if found else value, what)
         seconds = number * _SECONDS[(found and found[2]) or unit]
-        if not (seconds or zero) or not math.isfinite(seconds):
+        if not (seconds or zero) or seconds < least or not math.isfinite(seconds):
             raise _Unusable(what)
         if seconds > _LONGEST:
             raise _Unusable(f"at most {_LONGEST / 3600:.0f}h")
         return seconds
 
     return parse
+
+
+_SOONEST_POLL: Final = 5.0  # seconds: a server is asked by several requests each time, and hints come sooner anyway
 
 
 def _choice(*words: str) -> Parse:
@@ -326,7 +330,7 @@ _FLAG_KEYS: Final = (
 _MONITOR_KEYS: Final = (
     Key("monitor.source", _sources, guarded=True, default=()),
     Key("monitor.mode", _choice("auto", "goal", "session"), default="auto"),
-    Key("monitor.poll", _duration("s"), default=30.0),
+    Key("monitor.poll", _duration("s", least=_SOONEST_POLL), default=30.0),
     Key("monitor.timeout", _or_none(_duration("m")), unit=60.0),
     Key("monitor.client_request_timeout", _duration("m"), unit=60.0, default=120.0),
     Key("monitor.grace", _duration("s", zero=True), default=60.0),

@@ -310,7 +310,7 @@ def test_the_service_manager_is_told_that_it_is_ready_alive_and_stopping(person:
 
 def test_what_is_wrong_is_one_sentence_and_nothing_is_made(person: Terminal) -> None:
     for options, said in {
-        ("--poll", "0"): "monitor.poll must be a duration above 0",
+        ("--poll", "4"): "monitor.poll must be a duration of at least 5s, as in 90s",
         ("--timeout", "soon"): "monitor.timeout must be a duration above 0",
         ("--source", "gitlab"): "monitor.source must be a list of directory, github, sego",
         ("--jobs", "0"): "monitor.jobs must be a whole number of at least 1",
@@ -635,7 +635,7 @@ def test_conversations_alone_are_answered_where_that_is_said_within_their_own_ti
 
 
 def test_events_are_heard_unless_that_is_off_and_the_poll_finds_the_rest(person: Terminal) -> None:
-    for folder, options in (("polled", ("--no-sse", "--poll", "1")), ("heard", ("--poll", "600"))):
+    for folder, options in (("polled", ("--no-sse", "--poll", "5")), ("heard", ("--poll", "600"))):
         (person.here / folder).mkdir()
         person.extra["SEGO_WORKING_DIR"] = str(person.here / folder)
         with sandbox() as (url, serving):

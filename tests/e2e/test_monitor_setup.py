@@ -552,7 +552,7 @@ def test_the_monitor_tells_its_manager_that_it_is_ready_lives_and_ends(person: T
         manager.bind(address)
         manager.settimeout(40)
         process = person.begin(
-            "monitor", "--source", "directory", "--poll", "1", "--no-update-check", "--rehearse", "demo"
+            "monitor", "--source", "directory", "--poll", "5", "--no-update-check", "--rehearse", "demo"
         )
         said = [manager.recv(4096).decode()]
         while "WATCHDOG=1" not in said:

@@ -26,7 +26,7 @@ def callback(
     mode: str = typer.Option(None, "--mode", help="auto, goal or session: how a task is worked that says nothing."),
     model: str = typer.Option(None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id."),
     jobs: int = typer.Option(None, "--jobs", help="How many tasks are worked at a time (1)."),
-    poll: str = typer.Option(None, "--poll", help="How often each source is asked: seconds, or 5m (30)."),
+    poll: str = typer.Option(None, "--poll", help="How often each source is asked: seconds, 5 at least, or 5m (30)."),
     timeout: str = typer.Option(None, "--timeout", help="Time for one session of a task: minutes, or 90s, 2h."),
     once: bool = typer.Option(False, "--once", help="Work what is there now, then end."),
     dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be taken, and why not the rest."),
