@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -146,12 +146,34 @@ def results(variables: dict[str, str], task: str) -> list[str]:
     return [c["text"] for c in listed if "<!-- claudetm:result" in c["text"]]
 
 
+def worker(person: Terminal) -> list[Path]:
+    """Return the journals of what is worked."""
+    return list((person.here / ".claude-task-master" / "tasks").glob("*/journal.jsonl"))
+
+
+def holders(key: str) -> list[str]:
+    """Return the command lines of the processes whose environment or command line shows a key."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            told = (process / "cmdline").read_bytes()
+            if key.encode() in told + (process / "environ").read_bytes():
+                found.append(told.decode(errors="replace"))
+    return found
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 @pytest.mark.timeout(180)
 def test_a_monitor_that_is_killed_carries_on_and_a_task_tried_again_is_reported_again(person: Terminal) -> None:
     with sandbox(person, "--port", "0") as variables:
         there = at(person, variables)
         killed = there.begin("monitor", *PLAYED)
         wait_for(lambda: get(variables, "/api/mcp/tasks/1")["status"] == "IN_PROGRESS", "the claim")
+        wait_for(lambda: worker(person), "the worker")
+        assert holders(variables["SEGO_API_KEY"]) == []
         killed.send_signal(signal.SIGKILL)
         killed.wait()
         assert get(variables, "/api/mcp/tasks/1")["status"] == "IN_PROGRESS"
@@ -168,3 +190,4 @@ def test_a_monitor_that_is_killed_carries_on_and_a_task_tried_again_is_reported_
         assert running.wait(30) == 0
         messages: Any = get(variables, "/api/mcp/conversations/c1/messages")["messages"]
         assert [m["role"] for m in messages] == ["client", "assistant"]
+        assert not [p for p in person.here.rglob("*") if p.is_file() and variables["SEGO_API_KEY"] in text_of(p)]

@@ -196,6 +196,7 @@ async def test_a_key_that_is_revoked_later_is_told_by_the_hint_once(world: SegoW
     source = world.source()
     with pytest.raises(SourceRefused, match="Sego refuses the API key"):
         await asyncio.wait_for(source.hint(), _PATIENCE)
+    assert [n.partition(": make")[0] for n in world.notices] == ["Sego's stream of events: Sego refuses the API key"]
     with pytest.raises(TimeoutError):  # and it does not spin
         await asyncio.wait_for(source.hint(), 0.05)
 

@@ -39,6 +39,7 @@ from claudetm.ports.source import (
     Refused,
     Result,
     SourceBusy,
+    SourceRefused,
     Taken,
 )
 
@@ -147,7 +148,7 @@ class SegoSource:
                 return None
 
     async def _project(self, id_: str) -> Project | None:
-        """Return a project that is this monitor's; None for another, and for one of all that is not there any more."""
+        """Return a project that is this monitor's; None for another, and for one of many that is gone."""
         if self._settings.project == id_:
             return await self._listing.project(id_)
         found = None if self._settings.project else await self._listing.seek(id_)
@@ -228,7 +229,11 @@ class SegoSource:
         await self._woken.wait()
         self._woken.clear()
         if self._stream is not None and self._stream.done() and not self._stream.cancelled():
-            self._stream.result()
+            try:
+                self._stream.result()
+            except SourceRefused as refused:
+                self._once(f"Sego's stream of events: {refused}")  # the sweep may fare better, and goes on
+                raise
 
     async def close(self) -> None:
         """End the stream and close the connections."""
