@@ -247,6 +247,31 @@ def test_an_audit_that_shows_nothing_or_is_none_lets_nothing_through(answer: dic
     assert world.run.changes["c1"].stage is Stage.AUDITING
 
 
+def lazy(*scores: int) -> World:
+    """Return a world whose worker commits in its first session alone, and says in each that it is done."""
+
+    async def plays(world: World, request: SessionRequest) -> SessionReport:
+        if request.role is Role.WORKER and world.count("AuditFailed"):
+            return answered(done())
+        return await scored(*scores)(world, request)
+
+    return World(play=plays, policy=POLICY, begun={"mode": "session"})
+
+
+def test_the_same_work_is_not_audited_again_until_it_is_let_through() -> None:
+    world = lazy(40, 100)
+    assert play(world) is Ending.BLOCKED
+    assert (world.count("AuditFailed"), world.count("AuditPassed")) == (1, 0)
+    assert any("Nothing has changed since the audit of" in r.data.get("detail", "") for r in world.records)
+
+
+def test_work_that_is_left_as_it_is_by_whoever_resumes_is_audited_again() -> None:
+    world = lazy(40, 100)
+    play(world)
+    assert play(world) is Ending.VERIFIED
+    assert world.count("AuditPassed") == 1
+
+
 def test_a_worker_that_rewrites_what_a_round_began_with_is_not_believed() -> None:
     async def plays(world: World, request: SessionRequest) -> SessionReport:
         if request.role is Role.WORKER and world.count("AuditFailed"):

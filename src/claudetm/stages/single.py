@@ -112,7 +112,23 @@ async def _unproven(ctx: Context, change: ChangeState, report: str) -> str:
         return f"History was rewritten: {change.head[:10]}, where this round began, is gone from the branch."
     if not report.strip() and not await ctx.repository.changed_paths(change.base, head):
         return "Nothing was changed, and `report` is empty: commit the work, or tell there what was asked to be told."
-    return ""
+    return _unmended(ctx.run, change, head, report)
+
+
+def _unmended(run: Run, change: ChangeState, head: str, report: str) -> str:
+    """Return why an audit of the same once more would be a throw of the dice, or "".
+
+    Not after a resume: whoever says "leave it" then, or wants less, gets it scored again.
+    """
+    last = run.audit
+    if not change.audits or last is None or last.score >= run.policy.audit_threshold:
+        return ""
+    if head != last.commit or report.strip() != run.report.strip():
+        return ""
+    return (
+        f"Nothing has changed since the audit of {head[:10]}, which gave {last.score} of 100: mend what is true of"
+        " its notes and commit that, or answer `blocked` and say what speaks against them."
+    )
 
 
 async def _judge(
