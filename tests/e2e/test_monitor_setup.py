@@ -313,6 +313,9 @@ def test_the_label_is_asked_for_and_nothing_is_made_at_github_after_a_no(person:
 def test_an_account_that_may_not_label_is_refused(person: Terminal, github: Double) -> None:
     done = person("monitor", "init", "--source", "github", "--yes", GH_TOKEN=github.token("eve"))
     assert (done.returncode, "may not label the issues of acme/widgets" in done.stderr) == (1, True), done
+    done = person("monitor", "init", "--source", "github", "--yes", CLAUDETM_MONITOR_LABEL="claudetm: done")
+    assert (done.returncode, "monitor.label cannot be claudetm: done" in done.stderr) == (1, True), done
+    assert github.repository().labels == {}
     assert not (person.here / "tasks").exists()
 
 
@@ -362,7 +365,9 @@ def test_what_the_skill_shows_is_what_works(person: Terminal) -> None:
 
 
 def test_a_service_is_installed_started_and_told_of_without_its_secrets(person: Terminal) -> None:
-    done = person("monitor", "service", "install", "--yes", "--json", GH_TOKEN="ghp_hidden", OTHER="not asked for")
+    done = person(
+        "monitor", "service", "install", "--yes", "--json", GH_TOKEN="ghp_hidden", OTHER="no", LC_MESSAGES="C"
+    )
     assert done.returncode == 0, done
     data = json.loads(done.stdout)
     assert {n: data[n] for n in ("setup_complete", "service_type", "status")} == {
@@ -371,7 +376,10 @@ def test_a_service_is_installed_started_and_told_of_without_its_secrets(person: 
         "status": "active",
     }
     assert data["components_created"] == [str(variables(person)), str(unit(person)), "linger"]
-    assert data["variables"] == ["PATH", "ANTHROPIC_API_KEY", "GH_TOKEN"]
+    folders = {"XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"}  # or it would look for runs elsewhere
+    assert {"PATH", "LC_MESSAGES", *folders, "ANTHROPIC_API_KEY", "GH_TOKEN"} <= set(data["variables"])
+    assert data["variables"][0] == "PATH"
+    assert data["variables"][-2:] == ["ANTHROPIC_API_KEY", "GH_TOKEN"]
     assert stat.S_IMODE(variables(person).stat().st_mode) == 0o600
     assert "OTHER" not in variables(person).read_text()
     for secret in (SECRET, "ghp_hidden"):
@@ -520,6 +528,7 @@ def test_uninstall_removes_what_install_made(person: Terminal) -> None:
     assert person("monitor", "service", "uninstall", "--yes").returncode == 0
     assert not variables(person).exists()
     assert "[disable] [--now] [claudetm-monitor.service]" in told(person)
+    assert "[kill] [--signal=SIGTERM] [claudetm-monitor.service]" in told(person)
 
 
 def test_a_unit_of_the_machine_is_written_for_root_and_removed(person: Terminal) -> None:
@@ -573,7 +582,7 @@ def test_a_dry_run_shows_the_unit_and_writes_nothing(person: Terminal) -> None:
     before = bytes_of(person.here, person.home)
     done = person("monitor", "service", "install", "--dry-run")
     assert (done.returncode, "Type=notify" in done.stdout) == (0, True), done
-    assert "would set: PATH, ANTHROPIC_API_KEY" in done.stdout
+    assert re.search("would set: PATH, .*ANTHROPIC_API_KEY", done.stdout)
     assert SECRET not in done.stdout
     assert bytes_of(person.here, person.home) == before
 
@@ -581,6 +590,7 @@ def test_a_dry_run_shows_the_unit_and_writes_nothing(person: Terminal) -> None:
 def test_a_unit_of_the_machine_says_whose_it_is(person: Terminal) -> None:
     install = ("monitor", "service", "install", "--system", "--dry-run")
     assert "\nUser=root\n" in person(*install, "--user", "root").stdout
+    assert "XDG_" not in person(*install, "--user", "nobody").stdout  # those folders are not nobody's
     owner = subprocess.run(["stat", "-c", "%U", person.here], capture_output=True, text=True, check=True).stdout
     assert f"\nUser={owner}" in person(*install).stdout
     assert "There is no user nobody-here" in person(*install, "--user", "nobody-here").stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,24 @@ _YES: Final[Any] = typer.Option(False, "-y", "--yes", help="Ask nothing: yes to 
 
 OFFERED: Final = ("ANTHROPIC_", "SEGO_", "CLAUDETM_")
 """How the names begin of the variables that a service is offered."""
-OFFERED_NAMES: Final = ("CLAUDE_CODE_OAUTH_TOKEN", "OPENROUTER_API_KEY", "GH_TOKEN", "GITHUB_TOKEN")
+OFFERED_NAMES: Final = (
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "OPENROUTER_API_KEY",
+    "GH_TOKEN",
+    "GITHUB_TOKEN",
+    "GH_ENTERPRISE_TOKEN",
+    "GITHUB_ENTERPRISE_TOKEN",
+    *("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"),  # may name a password
+)
+_ALONG: Final = re.compile(
+    r"PATH|LANG|LANGUAGE|LC_[A-Z]+|TZ|NO_PROXY|no_proxy|GH_HOST"
+    r"|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|NODE_EXTRA_CA_CERTS|GIT_SSL_CAINFO"
+)
+"""Names what goes along unasked: no secrets, and without it tools, texts and servers are not what they are here."""
+_YOURS: Final = re.compile(
+    r"XDG_(CONFIG|STATE|CACHE|DATA)_HOME|(CLAUDE|GH)_CONFIG_DIR|NVM_DIR|PYENV_ROOT|RUSTUP_HOME"
+)
+"""The same, where the service is of whoever installs it: their folders, so that both see one login and one state."""
 _NEVER: Final = ("SEGO_WORKING_DIR", "CLAUDETM_TASK")  # the service has a working directory of its own
 
 
@@ -199,6 +217,16 @@ def offered(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in sorted({**environment, **held}.items())
         if value and name not in _NEVER and (name.startswith(OFFERED) or name in OFFERED_NAMES)
     }
+
+
+def going_along(environment: Mapping[str, str], *, yours: bool) -> dict[str, str]:
+    """Return the variables that a service gets unasked; `yours`: it runs as whoever installs it."""
+    found = {
+        name: value
+        for name, value in sorted(environment.items())
+        if value and (_ALONG.fullmatch(name) or (yours and _YOURS.fullmatch(name)))
+    }
+    return {"PATH": os.defpath, **found}
 
 
 def program(arguments: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from claudetm.adapters.service import environment_file, systemd
 from claudetm.adapters.store.directory import disk, write_atomically
-from claudetm.cli.monitor.service import described_service, offered, refuse_foreign, standing
+from claudetm.cli.monitor.service import described_service, going_along, offered, refuse_foreign, standing
 from claudetm.cli.monitor.setup import ask_yes, at_a_terminal
 from claudetm.errors import UsageError
 
@@ -149,7 +149,7 @@ def _refuse(manager: Manager, folder: Path, *, system: bool) -> None:
 
 
 def _variables(service: Service, asked: Asked, *, dry_run: bool) -> dict[str, str]:
-    """Return what the service gets: PATH, what it has already, what is named, and what is agreed to."""
+    """Return what the service gets: what goes along, what it has already, what is named, and what is agreed to."""
     there = offered(os.environ)
     everything = {**os.environ, **there}
     if absent := [name for name in asked.names if name not in everything]:
@@ -163,7 +163,8 @@ def _variables(service: Service, asked: Asked, *, dry_run: bool) -> dict[str, st
         )
     asked_of = "Give the service {}, as it is set here?"
     new |= {n: v for n, v in open_.items() if asked.yes or dry_run or ask_yes(asked_of.format(n), default=True)}
-    found = {**kept, "PATH": os.environ.get("PATH", os.defpath), **new}
+    yours = service.user in {"", pwd.getpwuid(os.getuid()).pw_name}
+    found = {**kept, **going_along(os.environ, yours=yours), **new}
     environment_file.text(found)  # refused before anything is written
     return found
 
