@@ -12,7 +12,7 @@ ARG UID=1000
 RUN apt-get update \
     && apt-get install -y --no-install-recommends git bubblewrap openssh-client tini \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid "$UID" claudetm \
+    && useradd --create-home --non-unique --uid "$UID" --user-group claudetm \
     && install -d -o claudetm -g claudetm /work /home/claudetm/.claude /home/claudetm/.local/state
 COPY --from=build /opt/claudetm /opt/claudetm
 ENV PATH=/opt/claudetm/bin:/usr/local/bin:/usr/bin:/bin CLAUDE_CONFIG_DIR=/home/claudetm/.claude
