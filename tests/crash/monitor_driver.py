@@ -87,14 +87,15 @@ def _locked(path: Path) -> int:
     return descriptor
 
 
-async def main(root: Path, poll: float) -> int:
-    state = root / "state"
+async def main(root: Path, poll: float, name: str = "") -> int:
+    """Run a monitor; several at one folder have names."""
+    state = root / f"state{name}"
     for folder in (state, root / "results"):
         folder.mkdir(exist_ok=True)
     with acquire(state / "lock", "monitor") as lock:
         compact(state / "queue.jsonl", lock, survivors, COMPACT_OVER)
         clock = SystemClock()
-        settings = DirectorySettings(root / "tasks", root / "results", root, owner="crash-test")
+        settings = DirectorySettings(root / "tasks", root / "results", root, owner=f"crash-test{name}")
         ports = MonitorPorts(
             (DirectorySource(settings, clock),),
             TinyWorkers(root),
@@ -111,4 +112,4 @@ async def main(root: Path, poll: float) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(Path(sys.argv[1]), float(sys.argv[2]))))
+    sys.exit(asyncio.run(main(Path(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:])))

@@ -1,4 +1,7 @@
-"""1,000 tasks dropped in bursts, the monitor killed again and again: one result each, never two at once, in order."""
+"""1,000 tasks dropped in bursts, the monitor killed again and again: one result each, never two at once, in order.
+
+Two that share a folder and are killed work none of them twice, either.
+"""
 
 from __future__ import annotations
 
@@ -25,41 +28,42 @@ TASKS = 1000
 BURSTS = 8
 SEED = 20_231_114
 DYING = 40  # one task in so many kills its first worker
+MONITORS = ("-one", "-two")
+SHARED = 150
 
 
 class Place:
-    """A folder with a monitor that is killed, and begun again."""
+    """A folder with monitors that are killed, and begun again."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.kills = 0
         self.dropped: list[str] = []
-        self._monitor: subprocess.Popen[bytes] | None = None
+        self._monitors: dict[str, subprocess.Popen[bytes]] = {}
         self._log = (root / "monitor.log").open("wb")
         for name in ("tasks", "results", "die"):
             (root / name).mkdir()
 
-    def begin(self) -> None:
-        command = [sys.executable, monitor_driver.__file__, str(self.root), "0.5"]
-        self._monitor = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+    def begin(self, name: str = "") -> None:
+        command = [sys.executable, monitor_driver.__file__, str(self.root), "0.5", *filter(None, [name])]
+        started = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        self._monitors[name] = started
 
-    def kill(self) -> None:
-        assert self._monitor is not None
-        assert self._monitor.poll() is None, self.log
-        self._monitor.kill()
-        self._monitor.wait()
+    def kill(self, name: str = "") -> None:
+        assert self._monitors[name].poll() is None, self.log
+        self._monitors[name].kill()
+        self._monitors[name].wait()
         self.kills += 1
 
-    def end(self) -> int:
-        """Stop the monitor as a service manager does; return its exit code."""
-        assert self._monitor is not None
-        self._monitor.send_signal(signal.SIGTERM)
-        return self._monitor.wait(60)
+    def end(self, name: str = "") -> int:
+        """Stop a monitor as a service manager does; return its exit code."""
+        self._monitors[name].send_signal(signal.SIGTERM)
+        return self._monitors[name].wait(60)
 
     def close(self) -> None:
-        if self._monitor is not None and self._monitor.poll() is None:
-            self._monitor.kill()
-            self._monitor.wait()
+        for monitor in self._monitors.values():
+            monitor.kill()
+            monitor.wait()
         self._log.close()
 
     def drop(self, names: list[str]) -> None:
@@ -135,3 +139,30 @@ def test_a_thousand_tasks_have_one_result_each_however_often_the_monitor_is_kill
     # in the order in which they came
     first = list(dict.fromkeys(task for _, task in worked))
     assert first == place.dropped
+
+
+def test_two_monitors_that_are_killed_in_turn_work_each_task_once(place: Place) -> None:
+    chance, until = random.Random(SEED), time.monotonic() + 100
+    names = [f"{n:04}" for n in range(1, SHARED + 1)]
+    for monitor in MONITORS:
+        place.begin(monitor)
+    while names or place.results < SHARED:
+        assert time.monotonic() < until, (place.results, place.log)
+        if names:
+            place.drop([names.pop(0) for _ in range(min(len(names), SHARED // 6))])
+        time.sleep(chance.uniform(0.3, 1.2))
+        if place.kills < 6:
+            place.kill(killed := chance.choice(MONITORS))
+            place.begin(killed)
+    time.sleep(1)
+    assert [place.end(monitor) for monitor in MONITORS] == [0, 0], place.log
+    worked = place.worked
+    assert place.kills == 6
+    assert sorted(path.stem for path in (place.root / "results").glob("*.json")) == sorted(place.dropped)
+    # each begun once, but for those that killed their worker; none while it was at work
+    for task in place.dropped:
+        at = [what for what, each in worked if each == task]
+        assert at in (["start", "end"], ["start", "die", "start", "end"]), (task, at)
+    assert list((place.root / "tasks" / ".claims").iterdir()) == []
+    ended = [fold(FileJournal(place.root / f"state{name}" / "queue.jsonl").read()) for name in MONITORS]
+    assert all(queue.completed and not queue.jobs for queue in ended)

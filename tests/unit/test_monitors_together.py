@@ -14,7 +14,7 @@ from claudetm.ports.source import Output
 from claudetm.testing.memory import no_fault
 from claudetm.testing.memory_dispatch import Working
 from claudetm.testing.virtual_time import run
-from monitor_world import Killed, Life, MonitorWorld, started, until
+from monitor_world import Killed, Life, MonitorWorld, started, stopped, until
 
 POLICY = MonitorPolicy(poll=5, retry_first=2, keep=5, grace=5, stopping=20)
 MONITORS = ("one", "two", "three")
@@ -124,5 +124,37 @@ def test_a_killed_monitor_is_dropped_at_once() -> None:
         await asyncio.wait([running])
         assert isinstance(running.exception(), Killed)
         assert len(life.points) == 4
+
+    run(main())
+
+
+async def _points() -> list[str]:
+    """The points that a monitor with one task passes."""
+    world, life = MonitorWorld(), Life()
+    world.place.add("a")
+    running = started(monitor := world.monitor(life=life))
+    await until(lambda: world.results.kept)
+    await stopped(monitor, running)
+    return life.points
+
+
+def test_a_result_that_stands_is_not_written_over() -> None:
+    """A monitor that was killed before it wrote one finds another's in its place, if that took the task over."""
+
+    async def main() -> None:
+        points = await _points()
+        world = MonitorWorld()
+        world.place.add("a")
+        (killed,), _ = await asyncio.wait([started(world.monitor(life=Life(points.index("before:result:a") + 1)))])
+        assert isinstance(killed.exception(), Killed)
+        other = started(second := world.monitor("two"))
+        await until(lambda: world.results.kept and not world.queue("two").jobs)
+        await stopped(second, other)
+        stood = world.results.kept["a"]
+        again = started(first := world.monitor())
+        await until(lambda: not world.queue().jobs)
+        await stopped(first, again)
+        assert world.results.kept["a"] is stood
+        assert world.results_of("a") == ["completed"]
 
     run(main())

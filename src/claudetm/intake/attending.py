@@ -184,11 +184,12 @@ class Attendant:
         self.write(entry)
 
     def write(self, entry: Entry) -> bool:
-        """Write the result's file; return whether it stands. What the disk refuses is tried again by the report."""
+        """Write the result's file, once; return whether it stands. The report tries again what the disk refuses."""
         if entry.result is None:
             return False
         try:
-            self.results.write(entry.result, ending.job_of(entry))
+            if not self.results.ended(entry.id):  # ours, or of a monitor that took it over while we were dead
+                self.results.write(entry.result, ending.job_of(entry))
         except StoreError as error:
             if not self.unwritable:
                 self.say(f"The result of {entry.id} waits, and others with it: {error}")
