@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from claudetm.adapters.sources.sego.memory import Moved
-from claudetm.adapters.sources.sego.settings import paths_of
+from claudetm.adapters.sources.sego.settings import SegoSettings, paths_of
 from claudetm.adapters.sources.sego.source import SegoSource
-from claudetm.errors import ClaudetmError
+from claudetm.errors import ClaudetmError, ConfigError
 from claudetm.ports.source import (
     Claimed,
     Gone,
@@ -812,6 +812,39 @@ async def test_a_proxy_is_not_handed_what_is_meant_for_this_machine(
             monkeypatch.setenv(name, proxy.url)
         assert await world.source().list() == []
         assert proxy.sandbox.asked == []
+
+
+async def test_the_key_reaches_a_proxy_only_inside_the_encryption(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        heard.append(await reader.read(65_536))
+        writer.close()
+
+    async with await asyncio.start_server(proxy, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        settings = SegoSettings(key="key-4711", address="https://sego.example")
+        source = SegoSource(settings, FakeClock(), print)
+        with pytest.raises(SourceBusy, match=r"Sego cannot be reached at https://sego\.example"):
+            await source.list()
+        await source.close()
+    assert heard[0].startswith(b"CONNECT sego.example:443 ")
+    assert heard[1].startswith(b"\x16\x03")  # TLS
+    assert b"key-4711" not in b"".join(heard)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://ada:secret@127.0.0.1:9", "ftp://ada:secret@127.0.0.1:9", "http://[::1"])
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigError, match="names a proxy that cannot be used for Sego") as raised:
+        SegoSource(SegoSettings(key="key-4711", address="https://sego.example"), FakeClock(), print)
+    assert "secret" not in str(raised.value)
+    assert raised.value.__cause__ is None
 
 
 async def test_an_answer_that_never_ends_is_given_up() -> None:

@@ -70,15 +70,7 @@ class Client:
         self.settings = settings
         self.clock = clock
         self._failures = 0
-        host = _host(settings.address)
-        # A proxy of the environment would be handed what is meant for this machine alone.
-        outside = not is_loopback(host)
-        self.http = httpx2.AsyncClient(
-            headers={"Authorization": f"Bearer {settings.key}", "User-Agent": f"claudetm/{__version__}"},
-            timeout=settings.answer_timeout,
-            follow_redirects=False,
-            trust_env=outside,
-        )
+        self.http = _connected(settings)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -237,6 +229,24 @@ class Client:
         pause = min(settings.pause * 2.0 ** min(self._failures, 20), settings.longest_pause)
         self._failures += 1
         return self.clock.now() + pause
+
+
+def _connected(settings: SegoSettings) -> httpx2.AsyncClient:
+    """Return what connects. Raises ConfigError for an address or a proxy that it cannot use."""
+    # A proxy of the environment would be handed what is meant for this machine alone.
+    outside = not is_loopback(_host(settings.address))
+    try:
+        return httpx2.AsyncClient(
+            headers={"Authorization": f"Bearer {settings.key}", "User-Agent": f"claudetm/{__version__}"},
+            timeout=settings.answer_timeout,
+            follow_redirects=False,
+            trust_env=outside,
+        )
+    except (ImportError, ValueError, httpx2.InvalidURL):  # its words hold the proxy's password
+        raise ConfigError(
+            "The environment names a proxy that cannot be used for Sego: name one as http://host:port in HTTPS_PROXY,"
+            " and unset ALL_PROXY"
+        ) from None
 
 
 def _host(address: str) -> str:
