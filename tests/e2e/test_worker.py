@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,27 @@ def test_what_waits_for_a_person_is_carried_on_by_that_person(person: Terminal) 
     assert isinstance(work(made, asked), Done)
 
 
+def test_what_a_person_merges_is_found_and_the_run_goes_on_by_itself(person: Terminal) -> None:
+    now = 0.0
+    made = ProcessDispatch(
+        below(person.here),
+        person.environment,
+        rehearsal=str(HERE / "one_change.yaml"),
+        look=0.05,
+        now=lambda: time.time() + now,
+    )
+    asked = Job("goal", "directory", "Greet a stranger", settings={**GOAL, "merge.auto": False})
+    outcome = work(made, asked)
+    assert isinstance(outcome, AwaitsPerson), outcome
+    assert "merging is left to you" in outcome.why
+    assert asyncio.run(made.awaits(asked)) == outcome
+    branch = outcome.next.split()[2].rstrip(",")
+    person.git("merge", "-q", "--no-ff", "-m", "Take it", branch)
+    now = 100.0
+    assert asyncio.run(made.awaits(asked)) is None
+    assert isinstance(done := work(made, asked), Done), done
+
+
 def test_what_is_refused_at_the_start_fails_in_one_sentence_with_nothing_begun(person: Terminal) -> None:
     for settings, said in (
         ({"merge.method": "rebase"}, "The local forge cannot rebase"),
@@ -176,6 +198,8 @@ def test_a_worker_that_is_stopped_keeps_its_work_and_is_carried_on(person: Termi
         return await at_work
 
     assert asyncio.run(stopped()) == Stopped()
+    assert work(made, job(Mode.SESSION, lease=3.0)) == Stopped()  # by itself: nobody keeps its claim
+    assert "no monitor keeps" in (state_of(person.here, "task-1").root / "worker.txt").read_text()
     slow.write_text((HERE / "task.yaml").read_text())
     assert isinstance(work(made, job(Mode.SESSION)), Done)
 

@@ -330,7 +330,7 @@ async def test_taking_over_says_whose_claim_has_run_out_and_counts_it(world: Git
     outcome = await world.source("one").claim(id_)
     assert isinstance(outcome, Claimed)
     assert outcome.deaths == 1
-    assert any("Monitor `dead` had it" in str(r.body) for r in world.github.asked(COMMENTS))
+    assert "Monitor `dead` had it" in world.comments(id_)[-1].body
 
 
 async def test_a_restart_carries_on_with_the_same_comment(world: GithubIssuesWorld) -> None:

@@ -159,6 +159,13 @@ def test_of_an_issues_text_only_what_github_shows_is_asked() -> None:
     assert wish(Order(Job("a", "directory", text, mode=Mode.SESSION))).goal == text
 
 
+def test_whoever_takes_an_issue_over_says_from_whom_and_what_may_be_left() -> None:
+    found = of(told(1, claim("gone"), ago=EXPIRY), told(2, Sign("mere", 1, State.WORKING, 5, linked=True), ago=2000))
+    body = WORDING.working(SIGN, None, "", found.dead("one"))
+    assert "Monitor `gone` had it, and was last heard of at 2023-11-14 21:58 UTC.\n" in body
+    assert "Monitor `mere` had it, and was last heard of at 2023-11-14 21:40 UTC. A pull request of its run" in body
+
+
 # --- whether issues can be tasks there --------------------------------------------------------------------------
 
 

@@ -357,8 +357,26 @@ def issue(**other: Any) -> dict[str, Any]:
 
 def from_issue(found: Mapping[str, Any], remarks: list[dict[str, Any]] | None = None, **other: Any) -> Ground:
     at = "/repos/acme/widgets"
-    rest = {f"{at}/issues/3": dict(found), f"{at}/issues/3/comments": remarks or [], **LEVELS}
+    pulls = other.pop("pulls", [])
+    rest = {f"{at}/issues/3": dict(found), f"{at}/issues/3/comments": remarks or [], f"{at}/pulls": pulls, **LEVELS}
     return begun(GitHub(rest=rest), **{"issue": "#3", "goal": "", **other})
+
+
+def test_a_pull_request_that_another_run_has_opened_for_the_issue_is_named() -> None:
+    def opened(number: int, ref: str, body: str | None) -> dict[str, Any]:
+        return {"number": number, "head": {"ref": ref}, "body": body}
+
+    bobs = issue(user={"login": "bob", "type": "User"})
+    others = [
+        opened(1, "main-2", "Closes #3"),
+        opened(2, "claudetm/x/c1", "Closes #33"),
+        opened(4, "claudetm/y/c1", None),
+    ]
+    assert from_issue(bobs, pulls=others).warning == ""
+    theirs = opened(9, "claudetm/1121-2200-aa/c1", "It greets.\n\nPart of #3")
+    assert from_issue(bobs, pulls=[*others, theirs]).warning == (
+        "another run has opened pull request #9 (claudetm/1121-2200-aa/c1) for issue #3: merge it, or close it"
+    )
 
 
 def test_an_issue_is_the_goal_with_what_those_who_are_listened_to_added() -> None:

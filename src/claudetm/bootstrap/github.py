@@ -25,7 +25,16 @@ from claudetm.adapters.forge.github.place import (
 )
 from claudetm.adapters.forge.github.refusals import Unauthorised
 from claudetm.adapters.git.git import GitFailed, identity
-from claudetm.bootstrap.github_goal import Told, goal_of_issue, goal_of_pull, head_of, open_issue, open_pull, stranger
+from claudetm.bootstrap.github_goal import (
+    Told,
+    at_work_on,
+    goal_of_issue,
+    goal_of_pull,
+    head_of,
+    open_issue,
+    open_pull,
+    stranger,
+)
 from claudetm.errors import ConfigError, ForgeBusy, ForgeError, UsageError
 from claudetm.workflow.run import ADOPTED
 
@@ -260,6 +269,7 @@ def survey(client: Asks, token: Token, place: Hosted, wanted: Wanted) -> Ground:
         if who := stranger(client, place, open_issue(client, place, issue), wanted.trusted):
             warning = f"issue #{issue} is by {who}, who is not listened to here: agents take its text for your goal"
         told = goal_of_issue(client, place, issue, wanted.goal, wanted.trusted)
+        warning = "; ".join(filter(None, (warning, at_work_on(client, place, issue))))
     refuse_unfinishable(known, place, target)
     if not wanted.dry:
         refuse_unpushable(replace(known, push_permission=known.permission) if lent else known, token, place)

@@ -7,9 +7,10 @@ What GitHub does not show to whoever hands it over is left out, too: nobody has 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from claudetm.adapters.forge.github.facts import Asks, pushed_to
 from claudetm.adapters.forge.github.people import People
@@ -20,6 +21,8 @@ from claudetm.bootstrap.texts import GOAL_BYTES
 from claudetm.errors import UsageError
 from claudetm.prompts.fence import clear
 from claudetm.redact import printable
+
+_OURS: Final = "claudetm/"  # what the branches of runs begin with
 
 
 def _asked(client: Asks, path: str, what: str, number: int, place: Hosted) -> Any:
@@ -112,6 +115,23 @@ def goal_of_issue(client: Asks, place: Hosted, number: int, goal: str, trusted: 
     remarks = [(_author(r), r.get("body") or "") for r in client.pages(f"{_at(place)}/issues/{number}/comments")]
     said = [f"{who.name} added:\n{body}" for who, body in remarks if marked(body) is None and people.hears(who)]
     return _bounded(f"{goal}\n\n{first}" if goal else first, [str(issue.get("body") or ""), *said])
+
+
+def at_work_on(client: Asks, place: Hosted, issue: int) -> str:
+    """Return which of the newest open pull requests of other runs are for an issue, as a sentence; "" for none.
+
+    Another run may have died over it, on another machine, or be at it: what it has begun there is not this one's.
+    """
+    words = re.compile(rf"\b(?:Closes|Part of) #{issue}\b")
+    found = [
+        f"#{pull['number']} ({pull['head']['ref']})"
+        for pull in client.get(f"{_at(place)}/pulls", state="open", sort="created", direction="desc", per_page=100)
+        if str(pull["head"]["ref"]).startswith(_OURS) and words.search(str(pull.get("body") or ""))
+    ]
+    if not found:
+        return ""
+    those, them = ("pull request", "it") if len(found) == 1 else ("pull requests", "them")
+    return f"another run has opened {those} {', '.join(found)} for issue #{issue}: merge {them}, or close {them}"
 
 
 def _author(remark: Mapping[str, Any]) -> Author:

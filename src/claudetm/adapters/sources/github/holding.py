@@ -53,6 +53,7 @@ class Held:
     note: Note | None = None  # the newest
     link: str = ""  # of its pull request
     stage: str | None = None  # as it is shown
+    dead: tuple[Claim, ...] = ()  # whom it was taken over from
 
     def due(self, now: float, seconds: float) -> bool:
         """Whether so much time has passed since the last edit, or our clock was set back since."""
@@ -97,17 +98,18 @@ class Holding:
             if claim is not mine:  # run out, or written twice
                 await self._do(self._issues.delete, claim.id)
         if mine is not None and mine.sign.state is State.WORKING:
-            return await self._confirmed(named, self._known(named, mine))
+            return await self._confirmed(named, self._known(named, mine, claims))
         if mine is None:
             if others := claims.others(self._me):
                 return Taken(who(others[0]))
             mine = await self._written(named, claims)
         return await self._first(named, mine)
 
-    def _known(self, named: Attempt, mine: Claim) -> Held:
+    def _known(self, named: Attempt, mine: Claim, claims: Standing) -> Held:
         held = self.held.get(named.id)
         if held is None or held.comment != mine.id:
             held = Held(mine.id, mine.sign, mine.updated, self._clock.now())
+        held.dead = claims.dead(self._me)
         return held
 
     async def _written(self, named: Attempt, claims: Standing) -> Claim:
@@ -127,7 +129,7 @@ class Holding:
         if alive[0].id != mine.id:
             await self._do(self._issues.delete, mine.id)
             return Taken(who(alive[0]))
-        confirmed = await self._confirmed(named, self._known(named, mine))
+        confirmed = await self._confirmed(named, self._known(named, mine, claims))
         if isinstance(confirmed, Held):
             for claim in claims.left(mine.id):
                 if claim.sign.state is State.GIVEN:
@@ -158,7 +160,7 @@ class Holding:
         if held.updated and now - held.updated >= EXPIRY and (await self.look(named.number)).others(self._me):
             return await self._lost(named, held)
         sign = replace(held.sign, state=State.WORKING, beat=int(now), linked=held.sign.linked or bool(held.link))
-        body = self._wording.working(sign, held.note, held.link)
+        body = self._wording.working(sign, held.note, held.link, held.dead)
         told = await self._do(self._issues.edit, held.comment, sign, body)
         if told is None:
             self.held.pop(named.id, None)
@@ -193,7 +195,7 @@ class Holding:
         if not own:
             sign = Sign(self._me, named.turn, State.WORKING, 0)
             return Held(0, sign, 0.0, 0.0)
-        held = self._known(named, own[-1])
+        held = self._known(named, own[-1], claims)
         held.edited = float("-inf")  # whether it lives still is for the next edit to tell
         return held
 

@@ -38,11 +38,10 @@ class Wording:
 
     def claiming(self, sign: Sign, dead: tuple[Claim, ...]) -> str:
         """Say that the issue is about to be taken, and from whom."""
-        over = [f"Monitor {code(c.sign.monitor)} had it, and was last heard of at {hour(c.updated)}." for c in dead]
-        return _whole(sign, f"claudetm is about to take this issue ({_who(sign)}).", *over)
+        return _whole(sign, f"claudetm is about to take this issue ({_who(sign)}).", *map(_had, dead))
 
-    def working(self, sign: Sign, note: Note | None, link: str) -> str:
-        """Say how far it is."""
+    def working(self, sign: Sign, note: Note | None, link: str, dead: tuple[Claim, ...] = ()) -> str:
+        """Say how far it is, and whom it was taken over from."""
         facts = [f"Stage: {code(note.stage)}" if note else "", _cost(note.cost_usd) if note else "", _link(link)]
         return _whole(
             sign,
@@ -50,6 +49,7 @@ class Wording:
             " · ".join(filter(None, facts)),
             "**It waits for a person.**" if note and note.waiting else "",
             self._quote(note.text, _SHORT) if note else "",
+            *map(_had, dead),
             f"Taking the label {self._label} off, or closing the issue, stops it.",
             f"Last sign of life: {hour(sign.beat)}.",
         )
@@ -93,6 +93,11 @@ def hour(at: float) -> str:
 
 def _who(sign: Sign) -> str:
     return f"monitor {code(sign.monitor)}{f', attempt {sign.turn}' if sign.turn > 1 else ''}"
+
+
+def _had(dead: Claim) -> str:
+    left = " A pull request of its run may be open still: merge it, or close it." if dead.sign.linked else ""
+    return f"Monitor {code(dead.sign.monitor)} had it, and was last heard of at {hour(dead.updated)}.{left}"
 
 
 def _cost(usd: float) -> str:
