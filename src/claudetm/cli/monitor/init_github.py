@@ -20,8 +20,9 @@ def prepare(settings: MonitorSettings, prepared: Prepared, talk: Talk) -> None:
     """Raise ClaudetmError where no issue could be a task; have the label made where it is missing."""
     from claudetm.adapters.git.user_repository import inspect
     from claudetm.bootstrap.github import AT_ONCE, client_of, token_again
-    from claudetm.bootstrap.github_source import issues_at, look, refuse_unfit
+    from claudetm.bootstrap.github_source import issues_at, look, refuse_label, refuse_unfit
 
+    refuse_label(settings.label)
     user = inspect(settings.places.here)
     place = issues_at(user, settings.resolved, settings.mode or Mode.GOAL)
     token = token_again(place)
