@@ -29,6 +29,7 @@ sessions:
   - role: auditor
     subject: c1:audit
     turns:
+      - use: [{Bash: {command: git show --stat HEAD}}]
       - answer: {score: 93, notes: Hello it is., findings: [], examined: [hello.txt]}
 """
 

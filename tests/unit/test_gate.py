@@ -147,6 +147,17 @@ def test_an_accepted_answer_is_judged_each_time(tree: Path) -> None:
     assert answers == ["allow", "deny", "deny", "allow"]
 
 
+def test_an_audit_without_a_look_at_anything_is_never_taken(tree: Path) -> None:
+    gate = Gate(Bounds(Role.AUDITOR, tree), None)
+    answer = {"score": 100, "examined": ["all of it"]}
+    for _ in range(5):
+        assert "Nothing was looked at" in ask(gate, ANSWER, answer)["permissionDecisionReason"]
+    ask(gate, "Read", {"file_path": "/etc/passwd"})
+    assert ask(gate, ANSWER, answer)["permissionDecision"] == "deny", "what was refused is no look"
+    ask(gate, "Read", {"file_path": "a"})
+    assert ask(gate, ANSWER, answer)["permissionDecision"] == "allow"
+
+
 # --- skills ------------------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,8 @@ SKILL: Final = "Skill"
 
 _LOOK: Final = ("Read", "Glob", "Grep")
 _CHANGE: Final = ("Edit", "Write")
+_LOOKERS: Final = frozenset({Role.AUDITOR})
+"""Roles whose answer is worth nothing without a look at anything: none of theirs is let through."""
 _OBJECTIONS: Final = 2  # denials and schema errors share the CLI's 5 attempts at an answer
 _PATHS: Final = {"Read": "file_path", "Edit": "file_path", "Write": "file_path", "Glob": "path", "Grep": "path"}
 _PUSH: Final = re.compile(r"\bgit\b[^|;&\n]*\bpush\b|\bgh\s+(pr|api|repo|release)\b")
@@ -99,6 +101,7 @@ class Gate:
         self._bounds = bounds
         self._judge = judge
         self._objected = 0
+        self._looked = bounds.role not in _LOOKERS
         self.denied: list[str] = []
         """Tools refused so far, in order; a refused answer is not among them."""
         self.failure: Exception | None = None
@@ -114,9 +117,13 @@ class Gate:
         reason = objection(self._bounds, tool, arguments)
         if reason:
             self.denied.append(tool)
+        else:
+            self._looked = True
         return _decision(reason)
 
     async def _judged(self, answer: Mapping[str, Any]) -> str:
+        if not self._looked:
+            return "Nothing was looked at in this session, so nothing can be said of it: read the work first."
         if self._judge is None or self._objected >= _OBJECTIONS:
             return ""
         try:
