@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -491,6 +492,17 @@ async def test_a_comment_holds_neither_key_nor_more_than_a_web_app_can_show(worl
 def _one(path: str, status: int, method: str = "[A-Z]+") -> Fault:
     location = {"location": "https://elsewhere.example/"} if 300 <= status < 400 else {}
     return Fault(path, method, 99, status, location)
+
+
+async def test_of_thousands_that_cannot_be_read_a_hundred_are_named_and_the_rest_goes_on(
+    world: SegoWorld,
+) -> None:
+    bad = [{"id": f"b{n}", "projectId": PROJECT, "status": 7} for n in range(5000)]
+    good = {"id": "1", "projectId": PROJECT, "status": "BACKLOG", "aiConfidence": 0.9}
+    listed = json.dumps({"tasks": [*bad, good]}).encode()
+    world.serving.faults.append(Fault(TASKS, times=2, status=200, body=listed))
+    assert list(await eligible(world.source())) == ["sego-1"]
+    assert len(world.notices) == 100
 
 
 @pytest.mark.parametrize("status", [302, 403, 413, 422, 451])

@@ -51,7 +51,7 @@ def nothing_there(path: str) -> SourceRefused:
 def elsewhere(address: str, location: str) -> SourceRefused:
     """Return what is said of a redirect: the key goes to the address that was set, and nowhere else."""
     target = urlsplit(location)
-    where = f"{target.scheme}://{target.hostname}" if target.hostname else location
+    where = f"{target.scheme}://{target.hostname}" if target.hostname else location or "another place"
     return SourceRefused(
         f"Sego at {address} points to {clean(where)}, where the API key is not sent: set SEGO_API_URL to that address"
         " if it is yours"

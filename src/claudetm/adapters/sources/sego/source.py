@@ -69,7 +69,7 @@ class SegoSource:
         return "sego"
 
     def _once(self, sentence: str) -> None:
-        if sentence not in self._heard:
+        if sentence not in self._heard and len(self._heard) < _HEARD:
             self._heard.add(sentence)
             self._notice(sentence)
 
@@ -244,6 +244,7 @@ class SegoSource:
 
 
 _STUMBLES: Final = 3
+_HEARD: Final = 100  # sentences of what is amiss there; a server may have no end of them
 _ENDED: Final = {TASK: IN_REVIEW, REQUEST: ANALYSED}
 
 
