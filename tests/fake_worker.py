@@ -25,6 +25,12 @@ from claudetm.ports.source import Note
 from claudetm.workflow import events as e
 from claudetm.workflow.run import Run
 
+PAUSES = {
+    "awaits": e.RunPaused("the plan awaits your approval", "claudetm plan, then claudetm resume"),
+    "by_hand": e.RunPaused("#7 is ready; merging is left to you", "merge it there", "forge"),
+    "limit": e.RunPaused("the budget of $1.00 is spent", "claudetm resume --max-cost AMOUNT"),
+}
+
 
 class Stopped(Exception):  # noqa: N818 - a signal
     """SIGTERM."""
@@ -69,10 +75,8 @@ def play(move: str, handover: Handover, note: Notes) -> None:
                 say(e.NothingToDo(Plan()), e.GoalVerified("0" * 40, "nothing to land"))
             case "failed":
                 say(e.RunBlocked("the checks stay red", "claudetm logs, then claudetm resume"))
-            case "awaits":
-                say(e.RunPaused("the plan awaits your approval", "claudetm plan, then claudetm resume"))
-            case "limit":
-                say(e.RunPaused("the budget of $1.00 is spent", "claudetm resume --max-cost AMOUNT"))
+            case "awaits" | "by_hand" | "limit":
+                say(PAUSES[move])
             case "cancelled":
                 say(e.RunCancelled("not wanted any more"))
             case "dies":

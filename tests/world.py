@@ -163,7 +163,7 @@ class World:
         """Return the journal as the next driver opens it."""
         return MemoryJournal(self.lines, self.fault)
 
-    async def drive(self, *, resume: bool = True, **raised: Any) -> Ending:
+    async def drive(self, *, resume: bool = True, leaves: bool = False, **raised: Any) -> Ending:
         """Run one driver to its end: the first begins the run, later ones resume it."""
         journal = self.journal()
         run = fold(journal.read())
@@ -189,7 +189,9 @@ class World:
         elif resume:
             self.inbox.send("resume", f"resume-{len(self.lines)}", **raised)
         seconds = self.inbox_seconds
-        driver = Driver(context, writer, self.inbox, "test", on_wait=self.waits.append, inbox_seconds=seconds)
+        driver = Driver(
+            context, writer, self.inbox, "test", on_wait=self.waits.append, inbox_seconds=seconds, leaves=leaves
+        )
         return await driver.drive()
 
     async def drive_until_killed(self, point: str) -> None:

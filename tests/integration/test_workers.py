@@ -283,6 +283,27 @@ def test_while_a_person_drives_the_run_it_is_that_person_who_is_waited_for(place
     assert awaited.why.startswith(f"its run is driven by process {os.getpid()}")
 
 
+def test_what_people_do_at_the_forge_is_looked_for_by_and_by(place: Place) -> None:
+    now = time.time()
+    dispatch = ProcessDispatch(
+        below(place.folder), os.environ, command=(sys.executable, fake_worker.__file__), look=0.02, now=lambda: now
+    )
+
+    def looked() -> WorkOutcome | None:
+        if (awaited := asyncio.run(dispatch.awaits(JOB))) is not None:
+            return awaited
+        return asyncio.run(dispatch.work(JOB, lambda _note: None, asyncio.Event()))
+
+    waits = place.work("by_hand", "by_hand", "done")
+    assert waits == AwaitsPerson("#7 is ready; merging is left to you", "merge it there")
+    assert (looked(), place.begun()) == (waits, 1)
+    now += 61
+    assert (looked(), place.begun()) == (waits, 2)
+    assert (looked(), place.begun()) == (waits, 2)
+    now += 61
+    assert isinstance(looked(), Done)
+
+
 def test_a_worker_s_folder_is_no_place_to_import_from(place: Place) -> None:
     """What lies in the repository is somebody else's: `claudetm.py` there must not be what runs."""
     (place.folder / "claudetm.py").write_text("raise SystemExit('a stranger runs')")

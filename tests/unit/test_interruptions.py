@@ -17,7 +17,7 @@ from claudetm.ports.commands import CommandRequest, CommandResult
 from claudetm.testing.memory import GREEN, PENDING, MemoryCommands
 from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.pull_request import Check
-from claudetm.workflow.stages import Stage
+from claudetm.workflow.stages import MONITOR, Stage
 from world import Killed, World, answered, change_of, honest, play, proposal, task, work
 
 ONE = {"id": "c1", "title": "One", "tasks": [task()]}
@@ -322,3 +322,38 @@ def test_a_stop_that_is_lifted_while_its_session_ends_lets_the_run_go_on() -> No
     world.play = is_stopped_then_resumed
     assert play(world) is Ending.VERIFIED
     assert begun_in(world, "c1") == ["interrupted", "answered"]
+
+
+# --- a monitor that looks by and by, and nobody has said anything ----------------------------------------------
+
+
+def looks(world: World) -> Ending:
+    return asyncio.run(world.drive(leaves=True, by=MONITOR))
+
+
+def test_a_worker_waits_for_no_review_it_leaves_and_a_look_goes_on_once_there_is_one() -> None:
+    world = World(proposal(ONE), replace(World().policy, reviews_required=1))
+    assert asyncio.run(world.drive(leaves=True)) is Ending.PAUSED
+    assert world.run.halt is not None
+    assert (world.run.halt.asks, world.run.changes["c1"].stage) == ("forge", Stage.WAITING_REVIEWS)
+    sessions = world.run.sessions
+    assert looks(world) is Ending.PAUSED
+    assert world.run.sessions == sessions
+    world.forge.pulls[1].approvals = 1
+    assert looks(world) is Ending.VERIFIED
+
+
+def test_a_look_accepts_no_veto_and_lifts_no_hold() -> None:
+    world = World(proposal(ONE, TWO), replace(World().policy, auto_merge=False))
+    assert asyncio.run(world.drive(leaves=True)) is Ending.PAUSED
+    world.forge.close_by_person(1)
+    for _ in range(2):
+        assert looks(world) is Ending.BLOCKED
+        assert "closed unmerged" in reason(world)
+
+
+def test_a_look_approves_no_plan() -> None:
+    world = World(policy=replace(World().policy, approve_plan=True))
+    assert play(world) is Ending.PAUSED
+    assert looks(world) is Ending.PAUSED
+    assert "PlanApproved" not in world.events

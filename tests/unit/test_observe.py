@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from claudetm.workflow import events as e
-from claudetm.workflow.limits import Wait
+from claudetm.workflow.limits import FORGE, Wait
 from claudetm.workflow.observe import Act, Verdict, observe, verdict
 from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import (
@@ -184,7 +184,7 @@ def test_what_the_forge_says_people_owe_is_waited_for() -> None:
     answer = look(
         at(Stage.WAITING_REVIEWS), pull(withheld="a code owner's review is required", url="https://forge/7")
     )
-    assert answer == Wait(None, "a code owner's review is required", next="a review at https://forge/7")
+    assert answer == Wait(None, "a code owner's review is required", next="a review at https://forge/7", asks=FORGE)
 
 
 def test_running_checks_are_waited_for_until_the_time_is_up() -> None:

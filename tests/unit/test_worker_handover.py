@@ -19,7 +19,7 @@ from claudetm.adapters.dispatch.handover import (
 )
 from claudetm.adapters.dispatch.hints import TASKED, after_failure, for_task
 from claudetm.adapters.dispatch.place import below, state_of
-from claudetm.adapters.dispatch.verdict import parting, settled, standing, waits
+from claudetm.adapters.dispatch.verdict import look_at, parting, settled, standing, waits
 from claudetm.adapters.store.journal import encode
 from claudetm.bootstrap.worker import wish
 from claudetm.cli.app import COMMANDS
@@ -61,7 +61,8 @@ def test_an_order_comes_back_as_it_was_given(handover: Handover) -> None:
         "a b", "sego", "\ud800 text", "T", Mode.SESSION, 3.5, (Material("m", "ü"),), "skill", "repo", "7",
         {"limits.cost_usd": 2.5, "checks.commands": ["make"]}, {"task": {"id": [1, None]}},
     )  # fmt: skip
-    for order in (Order(job), Order(job, 7, "r1", forgotten=True, rehearsal="demo", begun=Begun(3, "boot"))):
+    begun = Begun(3, "boot")
+    for order in (Order(job), Order(job, 7, looks=True, over="r1", forgotten=True, rehearsal="demo", begun=begun)):
         handover.give(order)
         assert handover.order() == order
     assert (handover.state.root / "job.json").stat().st_mode & 0o777 == 0o600
@@ -206,6 +207,19 @@ def test_work_whose_audit_never_passed_is_named(handover: Handover) -> None:
 def test_a_pause_for_a_person_waits_for_that_person(handover: Handover, why: str) -> None:
     journalled(handover, e.RunPaused(why))
     assert came_to(handover) == AwaitsPerson(why, "claudetm --task 'task 1' resume")
+
+
+@pytest.mark.parametrize(("waited", "pause"), [(0, 60), (200, 60), (2000, 500), (100_000, 1800)])
+def test_the_forge_is_looked_at_ever_more_seldom_but_each_half_hour(waited: float, pause: float) -> None:
+    story = at(Stage.READY_TO_MERGE).tell(e.RunPaused("ready", "merge it there", "forge"))
+    for change in story.run.active.values():
+        change.since = story.run.time - waited
+    assert look_at(story.run) == story.run.time + pause
+
+
+@pytest.mark.parametrize("halt", [e.RunPaused("later"), e.RunPaused("may it push?", "", "push"), e.RunBlocked("red")])
+def test_what_a_person_has_to_say_is_not_looked_for(halt: e.Event) -> None:
+    assert look_at(at(Stage.READY_TO_MERGE).tell(halt).run) is None
 
 
 def test_a_run_that_was_told_to_end_is_carried_on(handover: Handover) -> None:

@@ -55,8 +55,13 @@ class Screen:
     stopping: Callable[[str], None] = lambda _sentence: None
 
 
-async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None = None) -> Ending:
-    """Drive the run; `resume` holds raised limits when it is carried on. The caller closes `opened`."""
+async def drive(
+    opened: Opened, screen: Screen, resume: Mapping[str, Any] | None = None, *, leaves: bool = False
+) -> Ending:
+    """Drive the run; `resume` holds raised limits when it is carried on. The caller closes `opened`.
+
+    One that `leaves` ends where only people at the forge can take it further.
+    """
     run, state = opened.run, opened.state
     files = FileViews(state.root)
     views, waits = RunViews(files), WaitView(files)
@@ -86,7 +91,7 @@ async def drive(opened: Opened, screen: Screen, resume: Mapping[str, Any] | None
                 return None
             return replace(_context(opened, folder, environment, writer, screen), stop=context.stop)
 
-        driver = Driver(context, writer, box, __version__, os.getpid(), on_wait=waiting, refit=refit)
+        driver = Driver(context, writer, box, __version__, os.getpid(), on_wait=waiting, refit=refit, leaves=leaves)
         with _signals(context, box, screen.stopping):
             try:
                 return await driver.drive()

@@ -20,7 +20,8 @@ from claudetm.errors import ClaudetmError, ForgeBusy, LockLost, StoreError, Usag
 from claudetm.ports.source import Job, Mode, slug
 from claudetm.prompts.fence import clear
 from claudetm.redact import printable
-from claudetm.workflow.run import Material
+from claudetm.workflow.run import Material, Run
+from claudetm.workflow.stages import MONITOR
 from claudetm.workflow.stages import Mode as RunMode
 
 _LOOK: Final = 10.0  # seconds
@@ -45,7 +46,12 @@ def opened(handover: Handover, order: Order, notice: Notice) -> tuple[Opened, Ma
         _make_way(handover)
         return begin(wish(order), state.repository, notice, state), None
     lifted = stands.run.halt is not None and (stands.run.halted_at <= order.lifted or told_to_end(stands.run))
-    return reopen(state.repository, notice, state), {} if lifted else None
+    return reopen(state.repository, notice, state), _resumed(order, stands.run) if lifted else None
+
+
+def _resumed(order: Order, run: Run) -> Mapping[str, Any]:
+    """Return what a resume brings: where no person has asked for it, nothing is accepted, approved or tried anew."""
+    return {"by": MONITOR} if order.looks or told_to_end(run) else {}
 
 
 def _make_way(handover: Handover) -> None:

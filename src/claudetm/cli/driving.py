@@ -72,14 +72,16 @@ def painted_on() -> bool:
     return utf8 and os.environ.get("TERM", "dumb") not in {"", "dumb", "unknown"}
 
 
-def drive_to_end(opened: Opened, told: Audience, resume: Mapping[str, Any] | None = None) -> ExitCode:
-    """Drive the run to where it can go no further; return the exit code."""
+def drive_to_end(
+    opened: Opened, told: Audience, resume: Mapping[str, Any] | None = None, *, leaves: bool = False
+) -> ExitCode:
+    """Drive the run to where it can go no further; return the exit code. The rest is as `drive` has it."""
     undumpable()
     gc.enable()
     told.open(opened)
     try:
         screen = Screen(told.event, told.progress, told.wait, told.stopping)
-        ending = asyncio.run(drive(opened, screen, resume))
+        ending = asyncio.run(drive(opened, screen, resume, leaves=leaves))
         told.end(opened.run, ending)
         if ending is Ending.PLANNED:
             told.close()

@@ -16,14 +16,16 @@ from claudetm.workflow import events as e
 from claudetm.workflow.legality import IllegalEvent, edge
 from claudetm.workflow.outcomes import NEEDS_THE_USER
 from claudetm.workflow.run import Run
-from claudetm.workflow.stages import FINAL_STAGES, Halt, Phase, Stage
+from claudetm.workflow.stages import FINAL_STAGES, MONITOR, Halt, Phase, Stage
 
 STOPPED: Final = "stopped by the user (claudetm stop)"
 PAUSED: Final = "paused by the user"
 
 
 def _resume(run: Run, arguments: Mapping[str, Any]) -> Sequence[e.Event]:
-    """Lift what halts the run: raised limits first, then holds, then the halt itself."""
+    """Lift what halts the run: raised limits first, then holds, then the halt itself; for a monitor, only that."""
+    if arguments.get("by") == MONITOR:
+        return [e.RunResumed(MONITOR)] if run.halt is not None else []
     raised = {k: v for k, v in arguments.items() if k in _RAISABLE}
     events: list[e.Event] = [e.LimitsRaised(raised)] if raised else []
     events += [e.ChangeUnblocked(c.id) for c in run.held if c.stage is not Stage.ABANDONED]

@@ -20,7 +20,7 @@ from claudetm.stages import CHANGE_HANDLERS, RUN_HANDLERS
 from claudetm.stages.context import Context
 from claudetm.workflow import events as e
 from claudetm.workflow.legality import IllegalEvent
-from claudetm.workflow.limits import Wait
+from claudetm.workflow.limits import FORGE, Wait
 from claudetm.workflow.pull_request import PullRequest
 from claudetm.workflow.run import Run
 from claudetm.workflow.stages import Halt, Mode, Phase, Stage
@@ -46,6 +46,7 @@ class Driver:
     """The one process that drives a run. `version` is journalled; `pid` too.
 
     `refit` returns new ports once a setting has changed that the old ones were made with, and None while they fit.
+    One that `leaves` pauses the run where only people at the forge can take it further: another looks again later.
     """
 
     context: Context
@@ -56,6 +57,7 @@ class Driver:
     on_wait: Callable[[Wait], None] = lambda _wait: None
     refit: Callable[[], Context | None] = lambda: None
     inbox_seconds: float = INBOX_SECONDS
+    leaves: bool = False
 
     async def drive(self) -> Ending:
         """Drive the run to where it can go no further; return why."""
@@ -128,6 +130,8 @@ class Driver:
                 await self._perform(change, look)
             case Wait(person=True) as wait:
                 await self.writer.append(_halt(run, wait))
+            case Wait(until=None, asks=asks) as wait if self.leaves and asks == FORGE:
+                await self.writer.append(e.RunPaused(wait.why, wait.next, wait.asks))
             case Wait() as wait:
                 self.on_wait(wait)
                 await look.rest(wait, self.inbox)
@@ -223,7 +227,7 @@ def _halt(run: Run, wait: Wait) -> e.RunPaused | e.RunBlocked:
             f"pull request {numbers} was closed unmerged",
             "reopen it, or claudetm resume to accept that; then the rest is verified",
         )
-    return e.RunPaused(wait.why, wait.next)
+    return e.RunPaused(wait.why, wait.next, wait.asks)
 
 
 class _Look:

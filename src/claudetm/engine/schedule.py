@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from claudetm.workflow import events as e
-from claudetm.workflow.limits import Blocked, Go, Wait, may_start
+from claudetm.workflow.limits import FORGE, Blocked, Go, Wait, may_start
 from claudetm.workflow.observe import Act, observe
 from claudetm.workflow.pull_request import PullRequest
 from claudetm.workflow.run import ChangeState, Run
@@ -136,7 +136,8 @@ def _soonest(waits: list[Wait]) -> Wait:
         return min(timed, key=lambda w: w.until or 0.0)
     patient = [w for w in waits if not w.person]
     if patient:
-        return patient[0]
+        return next((w for w in patient if w.asks != FORGE), patient[0])
     why = "; ".join(dict.fromkeys(w.why for w in waits)) or "nothing can go on"
     steps = dict.fromkeys(w.next for w in waits)
-    return Wait(None, why, person=True, next=next(iter(steps)) if len(steps) == 1 else "claudetm resume")
+    step = next(iter(steps)) if len(steps) == 1 else "claudetm resume"
+    return Wait(None, why, person=True, next=step, asks=FORGE if any(w.asks == FORGE for w in waits) else "")

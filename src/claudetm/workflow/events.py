@@ -170,7 +170,10 @@ class QuestionAnswered(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunPaused(Event):
-    """The driver stops, to be resumed. `asks` names what a resume allows: "push", or "" for nothing."""
+    """The driver stops, to be resumed. `asks` names what a resume allows: "push", or "" for nothing.
+
+    With "forge" it allows nothing, either: what is waited for is done at the forge, and can be looked for there.
+    """
 
     reason: str
     next: str = "claudetm resume"
@@ -187,7 +190,10 @@ class RunBlocked(Event):
 
 @dataclass(frozen=True, slots=True)
 class RunResumed(Event):
-    """Pause or block is lifted; a pull request that is closed still is accepted as a veto."""
+    """Pause or block is lifted; a pull request that is closed still is accepted as a veto.
+
+    By the `monitor` it is lifted to look, and no more: nobody has said that anything be tried again, or accepted.
+    """
 
     by: str = "user"
 

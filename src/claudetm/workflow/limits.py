@@ -23,6 +23,8 @@ BACKOFF_FIRST: Final = 15.0  # seconds
 BACKOFF_MOST: Final = 900.0
 RAISE: Final = "claudetm resume --max-"
 """How the one thing begins that a person can do about a limit of the whole run."""
+FORGE: Final = "forge"
+"""What a wait asks for that ends by what people do at the forge, so that whoever looks there needs no resume."""
 RESET_JITTER: Final = 20.0  # seconds after a usage limit's reset, so that not everybody calls at once
 
 
@@ -34,6 +36,7 @@ class Wait:
     why: str
     person: bool = False  # only a person, or a raised limit, can end it
     next: str = "claudetm resume"  # what that person can do
+    asks: str = ""  # `FORGE`: the forge will show that somebody has done it
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, assert_never
 
 from claudetm.workflow import events as e
-from claudetm.workflow.limits import Wait
+from claudetm.workflow.limits import FORGE, Wait
 from claudetm.workflow.policy import Policy
 from claudetm.workflow.pull_request import UNREPORTED, CheckState, PullRequest, PullRequestState, both_sides
 from claudetm.workflow.run import ChangeState
@@ -227,7 +227,7 @@ def _waiting_reviews(change: ChangeState, pull: PullRequest, policy: Policy, now
     if pull.unanswered:
         return e.ReviewsReceived(change.id, tuple(t.id for t in pull.unanswered))
     if debt := owed(pull, policy):
-        return Wait(None, debt.why, next=debt.next)
+        return Wait(None, debt.why, next=debt.next, asks=FORGE)
     until = change.since + policy.review_wait
     if now < until:
         return Wait(until, "waiting for reviews")
@@ -279,7 +279,7 @@ def _ready(change: ChangeState, pull: PullRequest, policy: Policy) -> e.Event | 
     if not policy.auto_merge:
         how = "merge it there" if "://" in pull.url else f"git merge {pull.branch}"
         ready = f"{pull.url or pull.branch} is ready; merging is left to you"
-        return Wait(None, ready, person=True, next=f"{how}, then claudetm resume")
+        return Wait(None, ready, person=True, next=f"{how}, then claudetm resume", asks=FORGE)
     if pull.queued:
         return Wait(None, "in the forge's merge queue")
     return Act()

@@ -14,7 +14,7 @@ from claudetm.plan.model import Change, Plan, Task, plan_from_data
 from claudetm.workflow.outcomes import NEVER_RAN, Outcome, Usage, usage_from_data
 from claudetm.workflow.policy import Policy, Tally, policy_from_data
 from claudetm.workflow.records import SCHEMA, Record
-from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, Halt, Mode, Phase, Stage
+from claudetm.workflow.stages import FINAL_PHASES, FINAL_STAGES, MONITOR, Halt, Mode, Phase, Stage
 
 ADOPTED: Final = "c1"
 """The change that a pull request made elsewhere becomes."""
@@ -576,7 +576,10 @@ def _run_blocked(run: Run, data: Mapping[str, Any], record: Record) -> None:
 
 
 @_folds("RunResumed")
-def _run_resumed(run: Run, _data: Mapping[str, Any], _record: Record) -> None:
+def _run_resumed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
+    if data.get("by") == MONITOR:
+        run.halt = None
+        return
     if run.halt is not None:
         for change in run.active.values():
             change.conceded = change.stage is Stage.ABANDONED

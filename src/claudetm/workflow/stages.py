@@ -54,6 +54,8 @@ class Halt(StrEnum):
     BLOCKED = "blocked"
 
 
+MONITOR: Final = "monitor"
+"""Who resumes a run without a person's word."""
 FINAL_PHASES: Final = frozenset({Phase.VERIFIED, Phase.CANCELLED})
 FINAL_STAGES: Final = frozenset({Stage.MERGED, Stage.SKIPPED, Stage.KEPT})
 

@@ -44,12 +44,14 @@ class Begun:
 class Order:
     """What a worker is told. `lifted` is the journal's seq up to which whatever halts the run is lifted.
 
+    With `looks` that is only to see whether people have done at the forge what it waits for.
     `over` names the run in the journal that this order is not for any more: the worker puts it away and begins anew.
     `forgotten` says that the result was reported, so that the next order begins anew or carries on what is not over.
     """
 
     job: Job
     lifted: int = 0
+    looks: bool = False
     over: str = ""
     forgotten: bool = False
     rehearsal: str = ""
@@ -172,6 +174,7 @@ def _order(data: Mapping[str, Any]) -> Order:
     return Order(
         job=_job(data["job"]),
         lifted=int(data["lifted"]),
+        looks=bool(data.get("looks")),
         over=str(data["over"]),
         forgotten=bool(data["forgotten"]),
         rehearsal=str(data["rehearsal"]),

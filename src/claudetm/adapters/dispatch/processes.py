@@ -21,7 +21,9 @@ from typing import Final
 from claudetm.adapters.dispatch.handover import Begun, Handover, Order, note_of
 from claudetm.adapters.dispatch.place import state_of
 from claudetm.adapters.dispatch.verdict import (
+    LOOK_MOST,
     Standing,
+    look_at,
     parting,
     settled,
     standing,
@@ -74,6 +76,7 @@ class ProcessDispatch:
         rehearsal: str = "",
         grace: float = GRACE,
         look: float = _LOOK,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._repository = repository
         self._environment = environment
@@ -81,7 +84,8 @@ class ProcessDispatch:
         self._rehearsal = rehearsal
         self._grace = grace
         self._look = look
-        self._seen: dict[str, tuple[tuple[int, int], AwaitsPerson | None]] = {}
+        self._now = now
+        self._seen: dict[str, tuple[tuple[int, int], AwaitsPerson | None, float | None]] = {}
 
     async def work(self, job: Job, told: Callable[[Note], None], stop: asyncio.Event) -> WorkOutcome:
         """Work a job to where it can go no further."""
@@ -246,12 +250,24 @@ class ProcessDispatch:
         looked = at.st_size, at.st_mtime_ns
         order = handover.order()
         if job.id not in self._seen or self._seen[job.id][0] != looked:
-            stands = standing(handover, order.over if order else "")
-            self._seen[job.id] = looked, waits(job, stands.run)
+            run = standing(handover, order.over if order else "").run
+            self._seen[job.id] = looked, waits(job, run), look_at(run)
+        if order is not None and self._looks(handover, order, self._seen[job.id][2]):
+            return None
         if order is not None and order.lifted and self._seen[job.id][1] is not None:
             run = standing(handover, order.over).run
             return self._seen[job.id][1] if run is not None and run.halted_at > order.lifted else None
         return self._seen[job.id][1]
+
+    def _looks(self, handover: Handover, order: Order, at: float | None) -> bool:
+        """Let the next worker look at the forge, where that is due."""
+        if at is None or at - LOOK_MOST < self._now() < at:  # else it is due, or the clock went back
+            return False
+        with suppress(LockHeld), acquire(handover.lock):
+            if (run := standing(handover, order.over).run) is not None and look_at(run) == at:
+                handover.give(replace(order, lifted=run.seq, looks=True))
+                return True
+        return False
 
     async def retry(self, job: Job) -> None:
         """Lift what holds it, for the next worker; a run that was cancelled is begun anew. Raises ClaudetmError."""
@@ -267,7 +283,7 @@ class ProcessDispatch:
             if run is not None and run.phase is Phase.CANCELLED:
                 handover.give(replace(order, over=run.id, forgotten=True))
             elif run is not None and not run.finished:
-                handover.give(replace(order, job=job, lifted=run.seq, forgotten=False, begun=None))
+                handover.give(replace(order, job=job, lifted=run.seq, looks=False, forgotten=False, begun=None))
 
     async def forget(self, job: Job) -> None:
         """Remove the repository of a run that is over; one that is not keeps it, as it may be carried on."""

@@ -22,10 +22,12 @@ from claudetm.ports.dispatch import (
 )
 from claudetm.ports.source import Job, Output
 from claudetm.redact import printable, redact
-from claudetm.workflow.limits import RAISE
+from claudetm.workflow.limits import FORGE, RAISE
 from claudetm.workflow.run import Run, UnreadableRecord
 from claudetm.workflow.stages import Halt, Mode, Phase, Stage
 
+LOOK_FIRST: Final = 60.0  # seconds
+LOOK_MOST: Final = 1800.0
 _NO_ADVANCE: Final = frozenset(
     {
         "RunStarted",
@@ -92,6 +94,17 @@ def waits(job: Job, run: Run | None) -> AwaitsPerson | None:
     if halt is None or halt.kind is not Halt.PAUSED or halt.reason == TOLD_TO_END or halt.next.startswith(RAISE):
         return None
     return AwaitsPerson(for_task(_plain(halt.reason), job.id), for_task(_plain(halt.next), job.id))
+
+
+def look_at(run: Run | None) -> float | None:
+    """Return when to look whether people have done what the run waits for, in epoch seconds; None: it must be told.
+
+    The longer it waits, the more seldom, but each half-hour.
+    """
+    if run is None or run.halt is None or run.halt.kind is not Halt.PAUSED or run.halt.asks != FORGE:
+        return None
+    since = min((change.since for change in run.active.values()), default=run.time)
+    return run.time + min(max((run.time - since) / 4, LOOK_FIRST), LOOK_MOST)
 
 
 def _halted(job: Job, run: Run, handover: Handover) -> Failed | AwaitsPerson | None:

@@ -49,4 +49,4 @@ def _work(handover: Handover) -> ExitCode:
         told = Audience(Several((Quiet(), Telling(handover.progress))))
         with held_to(handover.claim, order.job.lease, end_unkept):
             run, resume = opened(handover, order, told.notice)
-            return drive_to_end(run, told, resume)
+            return drive_to_end(run, told, resume, leaves=True)
