@@ -20,6 +20,7 @@ import fake_worker
 from claudetm.adapters.dispatch.handover import Begun, Handover, Notes, Order
 from claudetm.adapters.dispatch.place import below, state_of
 from claudetm.adapters.dispatch.processes import ProcessDispatch
+from claudetm.adapters.dispatch.verdict import standing
 from claudetm.adapters.store.lock import acquire, holder, identity
 from claudetm.ports.dispatch import AwaitsPerson, Died, Done, Failed, Stopped, TryAgain, WorkOutcome
 from claudetm.ports.source import Job, Note
@@ -148,6 +149,16 @@ def test_a_job_that_is_asked_for_anew_with_other_words_begins_anew(place: Place)
     done = place.work(job=replace(JOB, text="Do something else."))
     assert isinstance(done, Done)
     assert done.output.run != first.output.run
+
+
+def test_a_job_that_was_given_back_half_done_and_has_other_words_by_then_begins_anew(place: Place) -> None:
+    place.play("hangs", "done")
+    assert asyncio.run(stopped(place, place.dispatch(), found_again=False)) == Stopped()
+    before = standing(place.handover).run
+    done = place.work(job=replace(JOB, text="Do something else."))
+    assert isinstance(done, Done)
+    assert before is not None
+    assert done.output.run != before.id
 
 
 def test_a_job_that_failed_and_is_asked_for_anew_in_the_same_words_is_carried_on(place: Place) -> None:

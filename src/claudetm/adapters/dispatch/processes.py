@@ -155,7 +155,7 @@ class ProcessDispatch:
         """
         last = handover.order()
         stands = standing(handover, last.over if last else "")
-        if last is not None and not last.forgotten:
+        if last is not None and not last.forgotten and _same(last.job, job):
             return replace(last, job=job, rehearsal=self._rehearsal)
         run = stands.run
         if run is None:
@@ -395,6 +395,11 @@ class _Tail:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _same(one: Job, other: Job) -> bool:
+    """Whether two orders of a job ask for the same: it may have been given back, and changed before it was claimed."""
+    return one.mode == other.mode and (bool(one.issue) or one.text == other.text)
 
 
 def _death(begun: Begun | None, stands: Standing, evidence: str) -> Died:
