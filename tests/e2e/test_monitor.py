@@ -237,6 +237,7 @@ def test_a_dry_run_shows_what_would_be_taken_and_why_not_the_rest_and_changes_no
     assert re.search(r"task-0001 +would be taken from directory: Say hello\n", ended.stdout)
     assert re.search(r"task-0002 +not taken: .*nonsense", ended.stdout)
     assert ended.stdout.endswith("dry run: 1 would be taken, 1 not; nothing was changed\n")
+    assert "as it is, the monitor would not start: No Claude credentials" in ended.stdout
     assert bytes_of(person.here) == before
     shown = [json.loads(line) for line in person("monitor", "--dry-run", "--json").stdout.splitlines()]
     assert [(o["task"], o["taken"]) for o in shown if o["type"] == "offer"] == [

@@ -167,6 +167,14 @@ def test_results_come_newest_first_and_what_is_none_is_passed_over(places: Place
     assert result_of(places, "pipe") == {}
 
 
+def test_results_that_are_no_folder_are_one_sentence(places: Places) -> None:
+    places.results.rmdir()
+    places.results.write_text("x")
+    assert open_rows(look(None, "")) == []
+    with pytest.raises(UsageError, match="results cannot be read: Not a directory; mend that, or move it away"):
+        list(ended_rows(look(None, ""), None))
+
+
 def test_a_result_of_odd_kinds_is_shown_all_the_same(places: Places) -> None:
     ended(places, "odd", status=7, completed_at=[], worker_output="x", title=None, error=None)
     [row] = ended_rows(look(None, ""), None)
@@ -269,8 +277,10 @@ def test_the_log_rotates_is_private_masked_and_follows_no_link(tmp_path: Path) -
     for handler in log.handlers:
         handler.close()
     (tmp_path / "link.log").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(UsageError, match=r"link.log cannot be written: Too many levels of symbolic links; mend"):
         open_log(tmp_path / "link.log")
+    with pytest.raises(UsageError, match="cannot be written: Is a directory"):
+        open_log(tmp_path)
 
 
 def test_a_log_that_cannot_be_written_costs_lines_and_nothing_else(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from claudetm.bootstrap import dotenv
+from claudetm.bootstrap.monitor import doubt
 from claudetm.bootstrap.monitor_places import FOLDERS, find_places
 from claudetm.bootstrap.monitor_settings import (
     CLI_KEY,
@@ -19,7 +20,7 @@ from claudetm.bootstrap.monitor_settings import (
     monitor_settings,
     refuse_unfit,
 )
-from claudetm.errors import ConfigError, UsageError
+from claudetm.errors import ConfigError, RepositoryError, UsageError
 from claudetm.ports.source import Job, Mode
 
 GIVEN: Mapping[str, tuple[str, Any]] = {
@@ -138,6 +139,33 @@ def test_a_file_that_is_no_file_too_large_or_locked_away_is_refused_in_one_sente
     (here / ".env").mkdir()
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         dotenv.read(here)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"A=1\nSEGO_API_KEY: sk-1\n", r"\.env:2: SEGO_API_KEY has no = behind it; write SEGO_API_KEY=value\."),
+        (b"export SEGO_API_KEY sk-1\n", r"\.env:1: SEGO_API_KEY has no = behind it"),
+        (b'SEGO_API_KEY="sk-1\n', r"\.env:1: SEGO_API_KEY begins with a quote that does not end"),
+        ("SEGO_API_KEY=sk-1\n".encode("utf-16"), r"\.env is written in UTF-16; save it in UTF-8\."),
+    ],
+)
+def test_a_line_that_cannot_be_meant_is_said_as_the_key_would_just_be_missing(
+    content: bytes, sentence: str, here: Path
+) -> None:
+    (here / ".env").write_bytes(content)
+    with pytest.raises(ConfigError, match=sentence) as refused:
+        dotenv.read(here)
+    assert "sk-1" not in str(refused.value)
+
+
+def test_without_a_repository_no_task_is_taken_that_could_name_none(here: Path) -> None:
+    said = doubt(monitor_settings())
+    assert said.endswith("go to one. Until then only tasks that name a `repository` can be worked.")
+    with pytest.raises(RepositoryError, match="is not in a git repository: run git init"):
+        doubt(monitor_settings({"monitor.source": ["sego"], "monitor.sego.api_key": "sk-1"}))
+    repository(here)
+    assert "has no commits yet: make a first one" in doubt(monitor_settings())
 
 
 def test_a_key_in_a_file_that_others_can_read_is_told(here: Path) -> None:

@@ -5,6 +5,7 @@ The file is read as shells and their like read theirs: quotes, `export`, comment
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import stat
@@ -32,6 +33,7 @@ NAMES: Final = (
 
 _LARGEST: Final = 64 << 10  # bytes
 _LINE: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*)")
+_NAMED: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\b\s*\S")
 _QUOTED: Final = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)\"""")
 
 
@@ -53,7 +55,11 @@ def read(folder: Path) -> Dotenv:
         return Dotenv(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    return Dotenv(path, parse(content.decode("utf-8-sig", "replace")), bool(mode & 0o077))
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError(f"{path} is written in UTF-16; save it in UTF-8.")
+    text = content.decode("utf-8-sig", "replace")
+    _refuse_unclear(path, text)
+    return Dotenv(path, parse(text), bool(mode & 0o077))
 
 
 def parse(text: str) -> dict[str, str]:
@@ -61,6 +67,18 @@ def parse(text: str) -> dict[str, str]:
     found = (_LINE.fullmatch(line) for line in text.splitlines())
     values = {f[1]: _value(f[2]) for f in found if f and f[1] in NAMES}
     return {name: value for name, value in values.items() if value}
+
+
+def _refuse_unclear(path: Path, text: str) -> None:
+    """Refuse a line that names one of ours and cannot be meant: were it passed over, a key would just be missing."""
+    for number, line in enumerate(text.splitlines(), 1):
+        name = found[1] if (found := _NAMED.match(line)) else ""
+        if name not in NAMES:
+            continue
+        if (said := _LINE.fullmatch(line)) is None:
+            raise ConfigError(f"{path}:{number}: {name} has no = behind it; write {name}=value.")
+        if said[2].startswith(("'", '"')) and not _QUOTED.match(said[2]):
+            raise ConfigError(f"{path}:{number}: {name} begins with a quote that does not end; close it.")
 
 
 def _value(text: str) -> str:

@@ -30,7 +30,7 @@ from claudetm.adapters.store.results import FileResults
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.monitor_places import Places
 from claudetm.bootstrap.monitor_settings import CLI_KEY, MonitorSettings, at_sego
-from claudetm.errors import ConfigError, UsageError
+from claudetm.errors import ConfigError, RepositoryError, UsageError
 from claudetm.intake import commands
 from claudetm.intake.monitor import Ended, Monitor, MonitorPorts
 from claudetm.intake.policy import MonitorPolicy
@@ -88,6 +88,22 @@ def able(settings: MonitorSettings, rehearsal: str) -> str:
             "CLAUDE_CODE_OAUTH_TOKEN or OPENROUTER_API_KEY (`claudetm demo` needs none)"
         )
     return rehearsal
+
+
+def doubt(settings: MonitorSettings) -> str:
+    """Return what keeps tasks here from being worked while those that name a repository can be, or "".
+
+    Raises RepositoryError where none can name one: each would be taken, and fail.
+    """
+    from claudetm.adapters.git.user_repository import inspect
+
+    try:
+        inspect(settings.places.here)
+    except RepositoryError as error:
+        if set(settings.sources) - {"directory"}:
+            raise
+        return f"{error} Until then only tasks that name a `repository` can be worked."
+    return ""
 
 
 def sources(settings: MonitorSettings, monitor: str, clock: Clock, notice: Callable[[str], None]) -> list[Source]:

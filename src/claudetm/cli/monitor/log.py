@@ -13,6 +13,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
 
+from claudetm.errors import UsageError
 from claudetm.redact import printable, redact
 
 LARGEST: Final = 5 << 20  # bytes of one file
@@ -44,8 +45,11 @@ class _Plain(logging.Formatter):
 
 
 def open_log(path: Path, largest: int = LARGEST, kept: int = KEPT) -> logging.Logger:
-    """Return a logger that writes to the file. Raises OSError where it cannot be opened at all."""
-    handler = _Private(path, maxBytes=largest, backupCount=kept, encoding="utf-8", errors="replace", delay=False)
+    """Return a logger that writes to the file. Raises UsageError where it cannot be opened at all."""
+    try:
+        handler = _Private(path, maxBytes=largest, backupCount=kept, encoding="utf-8", errors="replace", delay=False)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}; mend that, or move it away") from None
     handler.setFormatter(_Plain())
     logger = logging.Logger("claudetm.monitor")  # noqa: LOG001 - of no hierarchy: nobody else writes into it
     logger.addHandler(handler)

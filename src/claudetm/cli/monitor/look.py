@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from claudetm.adapters.store.lock import Holder, holder
 from claudetm.bootstrap.monitor_places import Places, find_places
+from claudetm.errors import UsageError
 from claudetm.intake.queue import Queue, fold
 
 _LARGEST: Final = 64 << 20  # bytes of a result
@@ -75,6 +76,8 @@ def _files(folder: Path) -> Iterator[tuple[float, Path]]:
                         yield found.st_mtime, Path(entry.path)
     except FileNotFoundError:
         return
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}; mend that, or move it away") from None
 
 
 def _object(path: Path) -> dict[str, Any]:

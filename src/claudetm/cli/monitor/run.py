@@ -91,6 +91,7 @@ def callback(
         "monitor.sego.stream_progress": False if no_stream_progress else None,
         "monitor.sego.conversation_only": conversation_only or None,
     }
+    from claudetm.bootstrap.monitor import doubt
     from claudetm.bootstrap.monitor_settings import monitor_settings, refuse_unfit
     from claudetm.cli.monitor.screen import screen
 
@@ -103,8 +104,10 @@ def callback(
         told.notice(
             "the key stands in the process list, where others can see it: SEGO_API_KEY, `.env` or `-` hide it"
         )
+    if at_place := doubt(settings):
+        told.notice(at_place)
     if dry_run:
-        raise typer.Exit(_show(settings, told))
+        raise typer.Exit(_show(settings, rehearse, told))
     from claudetm.errors import LockLost, StoreError
 
     try:
@@ -147,7 +150,7 @@ def _run(settings: MonitorSettings, rehearsal: str, told: Screen, *, once: bool)
 _ENDED = {"done": "all that was there is done", "stopped": "stopped; what was under way goes on at the next start"}
 
 
-def _show(settings: MonitorSettings, told: Screen) -> int:
+def _show(settings: MonitorSettings, rehearsal: str, told: Screen) -> int:
     """Tell what would be taken, and why not the rest; return the exit code."""
     import asyncio
 
@@ -155,10 +158,15 @@ def _show(settings: MonitorSettings, told: Screen) -> int:
     from claudetm.adapters.store.lock import holder
     from claudetm.bootstrap import monitor
     from claudetm.cli.monitor.banner import lines, settings_shown
+    from claudetm.errors import ClaudetmError
 
     told.banner(list(lines(settings, __version__)), settings_shown(settings), __version__)
     if running := holder(settings.places.lock):
         told.notice(f"a monitor works here already ({running}): it takes what is taken")
+    try:
+        monitor.able(settings, rehearsal)
+    except ClaudetmError as error:
+        told.notice(f"as it is, the monitor would not start: {error}")
     found, troubles = asyncio.run(monitor.preview(settings, told.notice))
     for prospect in found:
         told.prospect(prospect)

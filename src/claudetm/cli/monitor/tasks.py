@@ -91,11 +91,14 @@ def _readable(result: dict[str, Any]) -> Iterator[str]:
         if isinstance(cost := output.get("cost_usd"), int | float):
             yield f"  {'cost':<15}${cost:.2f}"
         yield from _field("summary", str(output.get("summary") or "-"))
-    artifacts = result.get("artifacts")
-    for artifact in artifacts if isinstance(artifacts, list) else ():
-        if isinstance(artifact, dict):
-            named = (artifact.get(key) for key in ("name", "url"))
-            yield from _field(one_line(artifact.get("kind", "")), " ".join(str(n) for n in named if n))
+    found = result.get("artifacts")
+    artifacts = [a for a in found if isinstance(a, dict)] if isinstance(found, list) else []
+    for artifact in artifacts:
+        named = (artifact.get(key) for key in ("name", "url"))
+        yield from _field(one_line(artifact.get("kind", "")), " ".join(str(n) for n in named if n))
+    if any(artifact.get("kind") == "snapshot" for artifact in artifacts):
+        id_ = one_line(result.get("task_id", ""))
+        yield f"next: claudetm monitor apply {id_} brings it into the checkout, uncommitted"
 
 
 def _field(name: str, text: str) -> Iterator[str]:
