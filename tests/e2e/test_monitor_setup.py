@@ -659,6 +659,9 @@ def test_doctor_asks_sego_for_the_key_the_project_and_the_stream(person: Termina
         "Sego PM stream": "ok",
     }
     assert "auto-task is on, from an AI confidence of 0.85" in found["Sego PM project"][1]
+    exclude = person.here / ".git" / "info" / "exclude"
+    exclude.write_text(exclude.read_text().replace("/.env\n", ""))
+    assert examined(person)[".env"][0] == "warning"  # the next `git add .` would take the key
     (person.here / ".env").chmod(0o644)
     person(*init, "quiet", SEGO_API_KEY=sego.key)
     (person.here / ".env").chmod(0o644)

@@ -16,6 +16,7 @@ from claudetm.doctor.place import Place
 from claudetm.errors import ClaudetmError, ForgeBusy
 
 if TYPE_CHECKING:
+    from claudetm.adapters.service.described import Manager
     from claudetm.bootstrap.monitor_settings import MonitorSettings
     from claudetm.bootstrap.sego import ProjectSeen, Server
 
@@ -51,6 +52,7 @@ def _settings(place: Place) -> MonitorSettings | None:
 
 
 def _dotenv(settings: MonitorSettings) -> Iterator[Finding]:
+    from claudetm.adapters.git.user_repository import ignores
     from claudetm.bootstrap.dotenv import KEY, read
     from claudetm.bootstrap.monitor_places import is_tracked
 
@@ -61,6 +63,9 @@ def _dotenv(settings: MonitorSettings) -> Iterator[Finding]:
         yield fail(".env", f"{dotenv.path} holds a key, and git tracks it", f"git rm --cached {dotenv.path.name}")
     elif dotenv.open_to_others:
         yield warn(".env", f"{dotenv.path} holds a key, and others can read it", f"chmod 600 {dotenv.path}")
+    elif settings.root is not None and not ignores(settings.root, dotenv.path):
+        remedy = f"claudetm monitor init, or a line {dotenv.path.name} in .gitignore"
+        yield warn(".env", f"{dotenv.path} holds a key, and git does not ignore it", remedy)
     else:
         yield ok(".env", f"{dotenv.path} is yours alone; git passes it by")
 
@@ -189,24 +194,33 @@ def _stream(server: Server, settings: MonitorSettings) -> Finding:
 
 
 def service(place: Place) -> Iterator[Finding]:
-    """Say how the service stands that works here; nothing where there is none."""
-    import pwd
-
-    from claudetm.adapters.service.systemd import lingers
+    """Say how the service stands that works here, of the account or of the machine; nothing where there is none."""
     from claudetm.bootstrap.service import manager_of
 
     if (settings := _settings(place)) is None:
         return
-    manager = manager_of()
-    if manager.works_in() != settings.places.here:
-        return
+    for system in (False, True):
+        manager = manager_of(system=system)
+        if manager.works_in() == settings.places.here:
+            yield from _service(manager, system=system)
+
+
+def _service(manager: Manager, *, system: bool) -> Iterator[Finding]:
+    import pwd
+
+    from claudetm.adapters.service.systemd import lingers
+
     manager.refuse_absent()
     found = manager.standing()
     told = ", ".join(filter(None, (f"{manager.file.stem} is {found.state}", found.detail)))
     if found.pid:
         yield ok("monitor service", told)
     else:
-        yield fail("monitor service", told, "claudetm monitor service logs, then claudetm monitor service start")
+        of = " --system" if system else ""
+        remedy = f"claudetm monitor service logs{of}, then claudetm monitor service start{of}"
+        yield fail("monitor service", told, remedy)
+    if system:
+        return
     user = pwd.getpwuid(os.getuid()).pw_name
     if manager.kind == "systemd" and lingers(user) is False:
         yield warn("linger", "off, so the service ends at your last logout", f"loginctl enable-linger {user}")
