@@ -55,6 +55,6 @@ $(VENV)/.developed: pyproject.toml constraints.txt | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@{ command -v bwrap && command -v systemd-analyze; } >/dev/null \
 	  || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null \
-	  || { apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap systemd; } >/dev/null 2>&1 \
+	  || { export DEBIAN_FRONTEND=noninteractive; timeout 120 apt-get update -qq && apt-get install -y -qq --no-install-recommends bubblewrap systemd; } >/dev/null 2>&1 \
 	  || echo "bubblewrap, systemd: not installable here, so the tests of sandbox and units are skipped" >&2
 	@touch $@ $(VENV)/.installed
