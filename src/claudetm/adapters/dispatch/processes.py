@@ -287,6 +287,7 @@ class ProcessDispatch:
 
     async def forget(self, job: Job) -> None:
         """Remove the repository of a run that is over; one that is not keeps it, as it may be carried on."""
+        self._seen.pop(job.id, None)
         with suppress(ClaudetmError):
             handover = Handover(state_of(self._repository(job), job.id))
             await asyncio.to_thread(self._forget, handover)
@@ -398,7 +399,7 @@ class _Tail:
 
 
 def _same(one: Job, other: Job) -> bool:
-    """Whether two orders of a job ask for the same: it may have been given back, and changed before it was claimed."""
+    """Whether two orders of a job ask for the same: it may have been given back, and changed since."""
     return one.mode == other.mode and (bool(one.issue) or one.text == other.text)
 
 

@@ -57,7 +57,9 @@ def _set(places: Places, task: str, wanted: list[str]) -> None:
     from claudetm.errors import UsageError
     from claudetm.workflow.policy import policy_to_data
 
-    state = state_of(below(places.here)(_job(places, task)), task)
+    if (job := _retriable(places, task)) is None:
+        return  # which is said when it is asked for
+    state = state_of(below(places.here)(job), task)
     for key, equals, text in (one.partition("=") for one in wanted):
         if not equals or not (field := named(key).field):
             raise UsageError(f"--set {key} is no setting of a run: name one as `claudetm config` does, KEY=VALUE")
@@ -67,16 +69,16 @@ def _set(places: Places, task: str, wanted: list[str]) -> None:
         send(state, "settings", {KEYS[key].field: policy_to_data(policy)[field]})
 
 
-def _job(places: Places, task: str) -> Job:
-    """Return where a task is worked, as far as it is known here: from the queue, or else from its result."""
+def _retriable(places: Places, task: str) -> Job | None:
+    """Return where a task is worked, from the queue, or else from its result; None for one that is on its way."""
     from claudetm.adapters.store.journal import FileJournal
     from claudetm.adapters.store.results import FileResults
     from claudetm.intake.queue import fold
-    from claudetm.ports.source import Job
+    from claudetm.ports.source import Job, Status
 
     entry = fold(FileJournal(places.journal).read()).jobs.get(task) if places.journal.exists() else None
-    if entry is not None and entry.job is not None:
-        return entry.job
+    if entry is not None:
+        return entry.job if entry.waiting or entry.status is Status.RETRYING else None
     kept = FileResults(places.results).read(task)
     return Job(task, "", "", repository=kept.repository if kept is not None else "")
 
