@@ -94,9 +94,13 @@ class Holding:
     async def take(self, named: Attempt, claims: Standing) -> Held | Taken:
         """Carry on with our own claim while it lives, else claim the issue."""
         mine = next((c for c in claims.of(self._me) if c.alive(claims.now)), None)
+        outcome = await self._taken(named, claims, mine)
         for claim in claims.of(self._me):
-            if claim is not mine:  # run out, or written twice
+            if claim is not mine:  # run out, or written twice; it stood till now, as it knows of a pull request
                 await self._do(self._issues.delete, claim.id)
+        return outcome
+
+    async def _taken(self, named: Attempt, claims: Standing, mine: Claim | None) -> Held | Taken:
         if mine is not None and mine.sign.state is State.WORKING:
             return await self._confirmed(named, self._known(named, mine, claims))
         if mine is None:
