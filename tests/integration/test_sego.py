@@ -6,7 +6,8 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
@@ -341,6 +342,33 @@ async def test_a_report_whose_answer_was_lost_is_made_once(
         told += [1 for r in world.sandbox.requests.values() if r["analysis"]]
         assert told == [1]
         assert await why_nots(world) == {}
+
+
+NAMED = [(_task, "sego-1-"), (_request, "request-r1-"), (_conversation, "conversation-c1-m1")]
+
+
+@pytest.mark.parametrize(("add", "of"), NAMED)
+async def test_what_is_posted_names_itself_so_that_a_server_can_tell_a_repeat(
+    world: SegoWorld, add: Any, of: str
+) -> None:
+    job = await claimed(world.source(), await add(world))
+    await world.source().finish(job, result_of(job))
+    (key,) = [key for _, key in world.sandbox.done]
+    assert key.startswith(f"claudetm-{of}")
+
+
+class Hasty(Sandbox):
+    """A server at which somebody moves a task between our look and our move."""
+
+    def move(self, item: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+        item["status"] = "DONE"
+        return super().move(item, asked)
+
+
+async def test_a_task_that_somebody_moves_just_before_we_do_stays_where_they_put_it() -> None:
+    async with sego_world(Hasty()) as world:
+        assert await world.source().claim(await _task(world)) == Gone("its status is DONE")
+        assert world.sandbox.tasks["1"]["claimedBy"] is None
 
 
 @pytest.mark.parametrize("add", [_task, _request, _conversation])
@@ -869,6 +897,29 @@ def _dripping() -> Fault:
     from claudetm.testing.sego.faults import Silent
 
     return Silent(body=b'{"tasks": [', content_type="application/json")
+
+
+async def test_an_answer_that_drips_without_end_is_given_up() -> None:
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.close()
+        over.set()
+
+    over = asyncio.Event()
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        source = SegoSource(SegoSettings(key="key-4711", address=address, answer_timeout=0.1), FakeClock(), print)
+        async with asyncio.timeout(20):
+            with pytest.raises(SourceBusy, match="no answer in time"):
+                await source.list()
+            await source.close()
+            await over.wait()
 
 
 async def test_a_path_can_be_named_otherwise(world: SegoWorld) -> None:
