@@ -257,6 +257,9 @@ def test_a_project_that_is_trusted_is_configured(bench: Bench) -> None:
     (bench.worktree / ".claude").mkdir()
     hook = {"hooks": [{"type": "command", "command": f"touch {fired}"}]}
     (bench.worktree / ".claude/settings.json").write_text(json.dumps({"hooks": {"SessionStart": [hook]}}))
+    audited = bench.play(scenario(bash("ls"), DONE), bench.request(role=Role.AUDITOR))
+    assert audited.outcome is Outcome.ANSWERED
+    assert not fired.exists(), "who judges the work does not go by what it made of the settings"
     assert bench.play(scenario(DONE)).outcome is Outcome.ANSWERED
     assert fired.exists()
 

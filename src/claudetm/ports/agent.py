@@ -29,6 +29,9 @@ class Role(StrEnum):
 WRITERS = frozenset({Role.WORKER, Role.FIXER, Role.RESPONDER, Role.UPDATER})
 """Roles that may change files in their worktree. The others work in a throw-away checkout, read-only."""
 
+JUDGES = frozenset({Role.REVIEWER, Role.VERIFIER, Role.AUDITOR})
+"""Roles that judge what other sessions have made; that has no say in how it is judged."""
+
 Objection = Callable[[Mapping[str, Any]], Awaitable[str]]
 """Looks at an answer before it is taken: "" accepts, a sentence sends the session back to work."""
 

@@ -29,7 +29,7 @@ from claudetm.adapters.agent.gate import ANSWER, Bounds, Gate, tools
 from claudetm.adapters.agent.messages import Ending, Reading, describe, one_line
 from claudetm.adapters.agent.scratch import clear, scratch
 from claudetm.adapters.agent.transcript import Transcript
-from claudetm.ports.agent import WRITERS, Progress, SessionReport, SessionRequest
+from claudetm.ports.agent import JUDGES, WRITERS, Progress, SessionReport, SessionRequest
 from claudetm.redact import MASK, redact, secrets_of
 from claudetm.workflow.outcomes import Outcome, Usage
 
@@ -145,7 +145,11 @@ class ClaudeAgent:
 
     def _skill(self, request: SessionRequest) -> str:
         """Return the project's skill that the session may use: none where the project is not trusted."""
-        return request.skill if self._settings.trust_project_settings else ""
+        return request.skill if self._trusts(request) else ""
+
+    def _trusts(self, request: SessionRequest) -> bool:
+        """Whether the session goes by the project's settings: who judges sees them as the work has left them."""
+        return self._settings.trust_project_settings and request.role not in JUDGES
 
     @contextlib.contextmanager
     def _options(self, request: SessionRequest, gate: Gate, tap: _Tap) -> Iterator[ClaudeAgentOptions]:
@@ -160,9 +164,9 @@ class ClaudeAgent:
                 yield ClaudeAgentOptions(
                     cli_path=cli,
                     cwd=request.cwd,
-                    setting_sources=["project"] if s.trust_project_settings else [],
+                    setting_sources=["project"] if self._trusts(request) else [],
                     settings=_SETTINGS,
-                    strict_mcp_config=not s.trust_project_settings,
+                    strict_mcp_config=not self._trusts(request),
                     verbatim_prompts=True,
                     system_prompt={"type": "file", "path": str(system)},
                     output_format={"type": "json_schema", "schema": dict(request.schema)},
