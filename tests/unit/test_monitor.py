@@ -214,6 +214,23 @@ def test_others_go_on_while_one_is_tried_again() -> None:
     run(main())
 
 
+def test_a_clock_that_is_set_back_makes_nothing_wait_for_that_long() -> None:
+    async def main() -> None:
+        world = outcomes(TryAgain("Not now."), DONE)
+        world.place.add("a")
+        running = started(monitor := world.monitor())
+        await until(lambda: world.views.files and world.state["retrying"])
+        world.place.busy_until = world.clock.now() + 50
+        world.place.wake()
+        await until(lambda: world.said)
+        world.clock.began -= 86_400
+        world.place.busy_until = 0
+        await until(lambda: "a" in world.results.kept, 200)
+        await stopped(monitor, running)
+
+    run(main())
+
+
 def test_what_could_not_begin_for_a_day_has_failed() -> None:
     async def main() -> None:
         world = outcomes(TryAgain("No account is logged in."))

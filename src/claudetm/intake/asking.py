@@ -28,6 +28,7 @@ class Asking:
         self.refused = ""
         self.trouble = ""  # the sentence, while it cannot be asked
         self.until = 0.0  # when it may be asked again
+        self._said_at = 0.0  # when it said so: a clock that shows less has been set back
         self.swept = False  # listed once, or tried
         self.passed: dict[str, str] = {}  # what the last sweep or claim told not to take now, and why
         self.look = asyncio.Event()  # set: list it now
@@ -39,7 +40,8 @@ class Asking:
     @property
     def ready(self) -> bool:
         """Whether it may be asked now."""
-        return not self.refused and self._clock.now() >= self.until
+        now = self._clock.now()
+        return not self.refused and (now >= self.until or now < self._said_at)
 
     @property
     def stuck(self) -> bool:
@@ -74,7 +76,8 @@ class Asking:
         return await self.ask(self.source.claim(id_))
 
     def _busy(self, busy: SourceBusy) -> SourceBusy:
-        self.until = max(busy.until, self._clock.now() + _SOONEST)
+        self._said_at = self._clock.now()
+        self.until = max(busy.until, self._said_at + _SOONEST)
         if not self.trouble:
             self._say(f"{busy} It is asked again later; other sources go on.")
         self.trouble = str(busy)

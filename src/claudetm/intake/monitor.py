@@ -207,7 +207,7 @@ class Monitor:
         """Yield what may be worked now: first what is ours, in the order of its claims, then what waits."""
         now = self.ports.clock.now()
         for entry in self.writer.queue.held:
-            if entry.lane is lane and not entry.waiting and entry.until <= now and self._free(entry):
+            if entry.lane is lane and not entry.waiting and entry.due(now) and self._free(entry):
                 yield entry
         if not self._fresh():
             return
@@ -336,7 +336,15 @@ class Monitor:
         if any(self._askings[c.source].ready for c in self.writer.queue.concluded if c.source in self._askings):
             return None
         trouble = " ".join(a.trouble for a in self._askings.values() if a.trouble)
-        return Ended(Ending.TROUBLED, trouble) if trouble else Ended(Ending.DONE)
+        return Ended(Ending.TROUBLED, trouble) if trouble else Ended(Ending.DONE, self._left())
+
+    def _left(self) -> str:
+        """Return the sentence about what is ours and could not go on now, or ""."""
+        held = self.writer.queue.held
+        waiting = sum(entry.waiting for entry in held)
+        left = {"tried again at a next start": len(held) - waiting, "waiting for you": waiting}
+        said = ", ".join(f"{count} {'is' if count == 1 else 'are'} {what}" for what, count in left.items() if count)
+        return f"all that could be done now is done; of the rest {said}: claudetm monitor status" if said else ""
 
     async def _close(self) -> None:
         """Leave: what is under way here is dropped as a kill would drop it, workers live on."""

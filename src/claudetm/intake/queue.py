@@ -36,6 +36,7 @@ class Entry:
     job: Job | None = None  # as it was claimed
     started: float = 0.0  # when it was first worked
     until: float = 0.0  # before which it is not tried again
+    paused: float = 0.0  # when that was said
     why: str = ""  # it is retrying, or waits
     next: str = ""  # the command that carries on what waits for a person
     waiting: bool = False  # for a person
@@ -53,6 +54,10 @@ class Entry:
     def rank(self) -> tuple[int, int, str]:
         """Sorts what waits: by priority, then as it was queued."""
         return self.priority, self.order, self.id
+
+    def due(self, now: float) -> bool:
+        """Whether it may be worked now; also where the clock was set back, which else would make it wait for days."""
+        return now >= self.until or now < self.paused
 
     @property
     def ours(self) -> Job | None:
@@ -193,13 +198,13 @@ def _claimed(entry: Entry, data: Data, now: float) -> None:
     entry.deaths = max(entry.deaths, data["deaths"])
 
 
-def _died(entry: Entry, data: Data, _now: float) -> None:
+def _died(entry: Entry, data: Data, now: float) -> None:
     if data["progressed"]:
         entry.deaths, entry.unseen, entry.evidence = 0, 0, ()
     seen = data.get("seen", True)
     entry.deaths, entry.unseen = entry.deaths + seen, entry.unseen + (not seen)
     entry.evidence = (*entry.evidence, data["evidence"])
-    entry.until, entry.why = data["until"], "its worker died"
+    entry.until, entry.paused, entry.why = data["until"], now, "its worker died"
     entry.retries += 1
     entry.postponed, entry.postponed_since = 0, 0.0
 
@@ -210,7 +215,7 @@ def _postponed(entry: Entry, data: Data, now: float) -> None:
     entry.postponed_since = entry.postponed_since or now
     entry.postponed_at = now
     entry.postponed += 1
-    entry.until, entry.why = data["until"], data["why"]
+    entry.until, entry.paused, entry.why = data["until"], now, data["why"]
     entry.retries += 1
 
 

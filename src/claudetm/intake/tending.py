@@ -47,9 +47,9 @@ class Tending:
 
     async def _rest(self) -> None:
         """Wait for the poll, a hint, or the end of what keeps it busy."""
-        busy = self.asking.until - self.attendant.clock.now()
+        busy, poll = self.asking.until - self.attendant.clock.now(), self.attendant.policy.poll
         try:
-            async with asyncio.timeout(busy if busy > 0 else self.attendant.policy.poll):
+            async with asyncio.timeout(min(busy, poll) if busy > 0 else poll):  # the clock may be set meanwhile
                 await self.asking.look.wait()
         except TimeoutError:
             return
