@@ -7,10 +7,11 @@ from contextlib import suppress
 
 from claudetm.bootstrap.monitor import policy
 from claudetm.bootstrap.monitor_settings import monitor_settings
+from claudetm.intake.monitor import Ending
 from claudetm.intake.policy import MonitorPolicy
 from claudetm.intake.preview import preview
 from claudetm.intake.queue import Queue
-from claudetm.ports.dispatch import WorkOutcome
+from claudetm.ports.dispatch import TryAgain, WorkOutcome
 from claudetm.ports.source import Lane, Offer
 from claudetm.testing.memory_dispatch import Working, at_once
 from claudetm.testing.memory_source import MemorySource
@@ -76,3 +77,22 @@ def test_two_sources_with_one_name_have_one_task() -> None:
 
 def test_the_option_for_how_many_at_a_time_is_that_of_the_lane() -> None:
     assert policy(monitor_settings({"monitor.jobs": 3})).lanes == {Lane.WORK: 3, Lane.TALK: 1}
+
+
+def test_once_says_what_it_leaves_behind() -> None:
+    async def later(working: Working) -> WorkOutcome:
+        return TryAgain("The disk is full.", 500) if working.job.id == "a" else await at_once(working)
+
+    async def main() -> None:
+        world = MonitorWorld(later, MonitorPolicy(once=True))
+        world.place.add("b")
+        assert (await world.monitor().run()).sentence == ""
+        world.place.add("a")
+        ended = await world.monitor().run()
+        assert (ended.ending, ended.code) == (Ending.DONE, 0)
+        assert ended.sentence == (
+            "all that could be done now is done; of the rest 1 is tried again at a next start: "
+            "claudetm monitor status"
+        )
+
+    run(main())

@@ -117,7 +117,8 @@ def _judged(content: bytes, places: Places) -> Document:
 
 
 def _written(places: Places, content: bytes, name: str, document: Document) -> Path:
-    """Write the document under a free name, or the one that was given; return its path."""
+    """Write the document under a free name, or the one that was given; return its path. Raises StoreError."""
+    from claudetm.adapters.store.directory import disk
     from claudetm.errors import UsageError
 
     stems = [_given(name)] if name else _free(document)
@@ -125,7 +126,8 @@ def _written(places: Places, content: bytes, name: str, document: Document) -> P
         places.create()
     draft = places.tasks / f".{os.urandom(8).hex()}.tmp"
     try:
-        _write_draft(draft, content)
+        with disk(places.tasks):
+            _write_draft(draft, content)
         for stem in stems:
             target = places.tasks / f"{stem}.md"
             if not os.path.lexists(places.results / f"{stem}.json") and _appeared(draft, target):
