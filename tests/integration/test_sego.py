@@ -522,6 +522,14 @@ def _one(path: str, status: int, method: str = "[A-Z]+") -> Fault:
     return Fault(path, method, 99, status, location)
 
 
+async def test_a_number_without_end_costs_its_own_item_alone(world: SegoWorld) -> None:
+    good = {"id": "1", "projectId": PROJECT, "status": "BACKLOG", "aiConfidence": 0.9}
+    bad = json.dumps({**good, "id": "2"}).replace("0.9", "9" * 5000)
+    body = f'{{"tasks": [{bad}, {json.dumps(good)}]}}'.encode()
+    world.serving.faults.append(Fault(TASKS, times=2, status=200, body=body))
+    assert list(await eligible(world.source())) == ["sego-1"]
+
+
 async def test_of_thousands_that_cannot_be_read_a_hundred_are_named_and_the_rest_goes_on(
     world: SegoWorld,
 ) -> None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ _PAGES: Final = 200
 _PER_PAGE: Final = 100
 _LARGEST_LIST: Final = 64 * 1024 * 1024  # bytes
 FORBIDDEN: Final = 403
+_LONGEST_NUMBER: Final = 20  # digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ class Client:
     async def _answer(self, response: httpx2.Response, path: str) -> Answer:
         text = await self._read(response, path, LARGEST_ANSWER)
         try:
-            answer = json.loads(text) if text.strip() else None
+            answer = json.loads(text, parse_int=_integer) if text.strip() else None
         except (ValueError, RecursionError):
             raise refusals.unreadable(path, "it is not JSON", self._later()) from None
         self._failures = 0
@@ -261,6 +263,11 @@ def _host(address: str) -> str:
 def _segment(value: str) -> str:
     """Return an id as one segment of a path: no `/` of it means anything there (`..` is no id, see shapes.py)."""
     return quote(value, safe="")
+
+
+def _integer(digits: str) -> float:
+    """Return a number; one that no field has is infinite, so that it spoils its own item and not the whole list."""
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else inf
 
 
 def _reason(said: bytes) -> str:
