@@ -326,6 +326,20 @@ def test_a_budget_that_is_spent_stops_before_the_next_session_and_goes_on_with_m
     assert world.count("TaskFinished") == 1
 
 
+def test_a_usage_limit_in_an_audit_is_waited_out_and_costs_no_round() -> None:
+    async def plays(world: World, request: SessionRequest) -> SessionReport:
+        if request.role is Role.AUDITOR and world.clock.now() < reset:
+            return SessionReport(Outcome.USAGE_LIMIT, detail="The limit is reached.", resets_at=reset)
+        return await scored(90)(world, request)
+
+    world = World(play=plays, policy=POLICY, begun={"mode": "session"})
+    reset = world.clock.now() + 3 * 3600
+    assert play(world) is Ending.VERIFIED
+    assert world.clock.now() >= reset
+    assert [r.role for r in world.agent.requests] == ["worker", "auditor", "auditor"]
+    assert world.count("AuditFailed") == 0
+
+
 def test_a_stop_keeps_what_was_not_committed_and_a_resume_goes_on() -> None:
     stopped = False
 
