@@ -397,7 +397,7 @@ async def test_an_issue_that_the_merge_of_our_pull_request_closed_is_not_taken_b
     job = await claimed(source, id_)
     assert (job.mode, job.issue) == (Mode.GOAL, str(number(id_)))
     await source.progress(job, Note("reviewing", "It is open.", link="https://github.com/acme/widgets/pull/9"))
-    world.github.close_issue(number(id_))
+    world.github.close_issue(number(id_), login=US)
     await source.list()
     assert await source.keep(job)
     restarted = world.opened(mode=Mode.GOAL)
@@ -454,7 +454,7 @@ async def test_an_issue_that_our_merge_closed_while_the_monitor_was_down_is_carr
     source = world.opened(mode=Mode.GOAL)
     job = await claimed(source, id_)
     await source.progress(job, Note("reviewing", "It is open.", link="https://github.com/acme/widgets/pull/9"))
-    world.github.close_issue(number(id_))
+    world.github.close_issue(number(id_), login=US)
     await world.wait(away)
     restarted = world.opened(mode=Mode.GOAL)
     assert await claimed(restarted, id_) == job

@@ -324,3 +324,24 @@ async def test_a_monitor_that_keeps_its_claim_tells_the_worker(world: GithubIssu
     state.root.mkdir(parents=True)
     await dispatch.kept(job)
     assert Handover(state).claim.exists()
+
+
+# --- closed, and by whom ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["by hand", "by a merge", "nobody may tell"])
+async def test_an_issue_that_a_person_closes_as_completed_is_taken_back_unless_a_merge_closed_it(
+    world: GithubIssuesWorld, how: str
+) -> None:
+    id_ = await world.add("Do it")
+    source = world.opened(mode=Mode.GOAL)
+    job = await claimed(source, id_)
+    await source.progress(job, Note("reviewing", "It is open.", link="https://github.com/acme/widgets/pull/9"))
+    world.github.close_issue(number(id_))
+    if how == "by a merge":  # which a person made
+        world.github.issue(number(id_)).closed_by_commit = world.github.tip()
+    if how == "nobody may tell":
+        world.github.faults.refuse("graphql Closed", 403, "Resource not accessible by integration", times=9)
+    await source.list()
+    assert await source.keep(job) is (how != "by hand")
+    assert world.claims(id_) == [("one", State.GIVEN if how == "by hand" else State.WORKING)]

@@ -25,6 +25,13 @@ LABELS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """What we put on issues: colours, and what for."""
 
+_CLOSED: Final = """query Closed($owner: String!, $name: String!, $number: Int!) {
+  repository(owner: $owner, name: $name) { issue(number: $number) {
+    timelineItems(itemTypes: [CLOSED_EVENT], last: 1) {
+      nodes { ... on ClosedEvent { actor { login } closer { __typename } } }
+    }
+  } }
+}"""
 _UNPROCESSABLE: Final = 422
 Comment = Mapping[str, Any]
 
@@ -58,6 +65,19 @@ class Issues:
         """Whether an issue is of this repository, whatever that is called by now: GitHub leads to where it is."""
         home = str(issue["repository_url"]).casefold()
         return home.endswith(self._at.casefold()) or home == str(self.client.get(self._at)["url"]).casefold()
+
+    def merged(self, number: int) -> bool:
+        """Whether a closed issue was closed by a merge or by us, as far as GitHub tells; else a person has."""
+        owner, name = self._at.split("/")[2:]
+        try:
+            data, _ = self.client.graphql(_CLOSED, owner=owner, name=name, number=number)
+            (event,) = data["repository"]["issue"]["timelineItems"]["nodes"]
+        except Unauthorised:
+            raise
+        except (GithubRefused, TypeError, ValueError):
+            return True
+        by, us = str((event["actor"] or {}).get("login") or ""), self.client.login.removesuffix("[bot]")
+        return event["closer"] is not None or same(by, us)
 
     def comments(self, number: int) -> Sequence[Comment]:
         """Return what was said below an issue, the oldest first."""

@@ -26,7 +26,7 @@ from claudetm.adapters.sources.github.settings import GithubIssuesSettings
 from claudetm.adapters.sources.github.tasks import NAME, Attempt, Tasks, attempt, labels
 from claudetm.adapters.sources.github.wording import Harmless, Wording, state_of
 from claudetm.ports.clock import Clock
-from claudetm.ports.source import Claimed, ClaimOutcome, Gone, Job, Note, Offer, Result, Taken, slug
+from claudetm.ports.source import Claimed, ClaimOutcome, Gone, Job, Mode, Note, Offer, Result, Taken, slug
 
 SHOWN: Final = 60.0
 """Seconds between two edits within one stage."""
@@ -103,10 +103,19 @@ class GithubIssues:
         await self._asking.do(self._issues.mark, named.number, labels(issue), WORKING)
         return await self._asking.do(self._claimed, issue, named)
 
+    async def _taken_back(self, issue: Mapping[str, Any], mode: Mode, *, linked: bool) -> str:
+        """Return how a person has taken an issue back, or "". The merge of its last pull request closes it, too."""
+        if not (over := self._tasks.over(issue)):
+            return ""
+        if mode is Mode.GOAL and linked and issue["state"] != "open" and issue.get("state_reason") == "completed":
+            merged = await self._asking.do(self._issues.merged, int(issue["number"]))
+            over = "" if merged else over
+        return f"a person has taken it back: {over}" if over else ""
+
     async def _unfit(self, issue: Mapping[str, Any], named: Attempt, mine: Sequence[Claim]) -> str:
         """Return why an issue is not to be worked, or "". What a person took back while we were down is given up."""
         linked = any(c.sign.linked for c in mine)
-        if mine and (why := self._tasks.taken_back(issue, self._tasks.mode(issue), linked=linked)):
+        if mine and (why := await self._taken_back(issue, self._tasks.mode(issue), linked=linked)):
             await self._give(named, labels(issue), why)
             return why
         if mine:
@@ -139,7 +148,7 @@ class GithubIssues:
         if issue is None:
             self._holding.held.pop(named.id, None)
             return False
-        if why := self._tasks.taken_back(issue, job.mode, linked=held.sign.linked or bool(held.link)):
+        if why := await self._taken_back(issue, job.mode, linked=held.sign.linked or bool(held.link)):
             await self._give(named, labels(issue), why)
             return False
         beat = await self._holding.beat(named, held, look=True) if held.comment else Beat.VANISHED

@@ -62,14 +62,6 @@ class Tasks:
             return f"the label {self._label} is not on it"
         return ""
 
-    def taken_back(self, issue: Issue, mode: Mode, *, linked: bool) -> str:
-        """Return how a person has taken an issue back, or "". The merge of its last pull request closes it, too."""
-        merged = (
-            mode is Mode.GOAL and linked and issue["state"] != "open" and issue.get("state_reason") == "completed"
-        )
-        over = "" if merged else self.over(issue)
-        return f"a person has taken it back: {over}" if over else ""
-
     def why_not(self, issue: Issue) -> str:
         """Return why an issue with the label is not taken, as a clause; "" where it is."""
         if "pull_request" in issue:
