@@ -650,6 +650,9 @@ async def test_without_claimed_by_a_comment_says_who_has_a_task() -> None:
         job = await claimed(world.source("one"), id_)
         assert "claudetm:claim one" in world.sandbox.comments["1"][0]["text"]
         assert await world.source("two").claim(id_) == Taken("one")
+        world.sandbox.add_comment("1", "Mine. <!-- claudetm:claim two -->")  # too late
+        assert await world.source("two").claim(id_) == Taken("one")
+        assert await world.source("one").keep(job)
         await world.die("one")
         assert await eligible(world.source("one")) == [id_]
         assert await claimed(world.source("one"), id_) == job

@@ -109,7 +109,11 @@ def test_auto_task_is_turned_on_and_off_and_told_as_it_is_then(serving: Serving,
     off = server.set_auto_task(PROJECT, enabled=False)
     assert off == ProjectSeen(PROJECT, "Greetings", auto_task=False, threshold=0.6)
     serving.faults.append(Fault(".*/auto-task", status=403))
-    assert isinstance(server.set_auto_task(PROJECT, enabled=True), Refused)
+    told = server.set_auto_task(PROJECT, enabled=True)
+    assert isinstance(told, Refused)
+    assert told.sentence.startswith(
+        f"Sego does not let this API key at /api/mcp/projects/{PROJECT}/auto-task (a fault)"
+    )
     assert isinstance(server.set_auto_task("nope", enabled=True), Refused)
 
 
@@ -119,6 +123,8 @@ def test_a_stream_is_there_or_it_is_said_why_not(serving: Serving, server: Serve
     assert server.check_stream(PROJECT) == NoStream(f"it answers 204 at {EVENTS}")
     serving.faults.append(Fault(EVENTS, status=200, content_type="text/html"))
     assert server.check_stream(PROJECT) == NoStream("it answers text/html")
+    serving.faults.append(Fault(EVENTS, status=403))
+    assert server.check_stream(PROJECT) == NoStream(f"the key is not let at {EVENTS}")
     serving.faults.append(Fault(EVENTS, status=401))
     assert isinstance(server.check_stream(PROJECT), Refused)
     serving.faults.append(Fault(EVENTS, status=500))

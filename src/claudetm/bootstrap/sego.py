@@ -148,14 +148,14 @@ async def _project(client: Client, id_: str) -> ProjectSeen:
 
 async def _set_auto_task(client: Client, id_: str, *, enabled: bool, threshold: float | None) -> ProjectSeen:
     from claudetm.adapters.sources.sego import refusals
-    from claudetm.adapters.sources.sego.client import Answer, Conflict, Declined, Missing
+    from claudetm.adapters.sources.sego.client import Answer, Conflict, Declined, Missing, refused
 
     body: dict[str, Any] = {"enabled": enabled}
     body |= {"threshold": threshold} if threshold is not None else {}
     path = client.path("auto_task", project=id_)
     match await client.patch(path, body):
-        case Declined(status, why):
-            raise refusals.not_understood(status, path, why)
+        case Declined() as declined:
+            raise refused(path, declined)
         case Missing() | Conflict():
             raise refusals.no_project(id_)
         case Answer():

@@ -21,7 +21,7 @@ from claudetm.adapters.sources.sego import refusals
 from claudetm.adapters.sources.sego.settings import ADDRESS, SegoSettings, is_loopback
 from claudetm.errors import ConfigError
 from claudetm.ports.clock import Clock
-from claudetm.ports.source import SourceBusy
+from claudetm.ports.source import SourceBusy, SourceRefused
 from claudetm.redact import learn
 
 LARGEST_ANSWER: Final = 8 * 1024 * 1024  # bytes
@@ -123,8 +123,8 @@ class Client:
         match found:
             case Missing() | Conflict():
                 raise refusals.nothing_there(path)
-            case Declined(status, why):
-                raise refusals.not_understood(status, path, why)
+            case Declined() as declined:
+                raise refused(path, declined)
             case _:
                 return found
 
@@ -231,6 +231,13 @@ class Client:
         pause = min(settings.pause * 2.0 ** min(self._failures, 20), settings.longest_pause)
         self._failures += 1
         return self.clock.now() + pause
+
+
+def refused(path: str, declined: Declined) -> SourceRefused:
+    """Return what is said of what is declined where no server is without it."""
+    if declined.status == FORBIDDEN:
+        return refusals.forbidden(path, declined.why)
+    return refusals.not_understood(declined.status, path, declined.why)
 
 
 def _connected(settings: SegoSettings) -> httpx2.AsyncClient:

@@ -66,6 +66,14 @@ def not_understood(status: int, path: str, why: str) -> SourceRefused:
     )
 
 
+def forbidden(path: str, why: str) -> SourceRefused:
+    """Return what is said where the key is good, but not for this."""
+    return SourceRefused(
+        f"Sego does not let this API key at {clean(path)} ({clean(why)}): ask whoever runs the project there, or use"
+        " another key"
+    )
+
+
 def too_many(until: float) -> SourceBusy:
     """Return what is said of 429."""
     return SourceBusy("Sego asks to be asked less often; the monitor waits as long as it says", until)
