@@ -57,7 +57,7 @@ def results(places: Places, most: int | None = None) -> Iterator[dict[str, Any]]
     """Yield the results, the newest first, as JSON values; what is none is passed over."""
     found = sorted(_files(places.results), key=lambda f: f[0], reverse=True)
     for _, path in found[:most]:
-        if data := _object(path):
+        if data := _object(Path(path)):
             yield data
 
 
@@ -66,14 +66,15 @@ def result_of(places: Places, job: str) -> dict[str, Any]:
     return _object(places.results / f"{job}.json")
 
 
-def _files(folder: Path) -> Iterator[tuple[float, Path]]:
+def _files(folder: Path) -> Iterator[tuple[float, str]]:
+    """Yield when each result was written, and its path: of thousands, as plain text."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.name.endswith(".json") and not entry.name.startswith("."):
                     found = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(found.st_mode):
-                        yield found.st_mtime, Path(entry.path)
+                        yield found.st_mtime, entry.path
     except FileNotFoundError:
         return
     except OSError as error:
