@@ -406,13 +406,16 @@ async def test_a_task_that_is_tried_again_is_reported_again(world: SegoWorld) ->
     assert await world.reported(job.id) == [Status.FAILED, Status.COMPLETED]
 
 
-async def test_what_a_person_moved_elsewhere_stays_there_and_is_reported(world: SegoWorld) -> None:
-    job = await claimed(world.source(), await _task(world))
-    world.sandbox.tasks["1"] |= {"status": "DONE"}
-    assert not await world.source().keep(job)
-    await world.source().finish(job, result_of(job))
-    assert world.sandbox.tasks["1"]["status"] == "DONE"
-    assert await world.reported(job.id) == [Status.COMPLETED]
+@pytest.mark.parametrize("checks_status", [True, False])
+async def test_what_a_person_moved_elsewhere_stays_there_and_is_reported(checks_status: bool) -> None:
+    async with sego_world(Sandbox(checks_status=checks_status)) as world:
+        job = await claimed(world.source(), await _task(world))
+        world.sandbox.tasks["1"] |= {"status": "DONE"}
+        assert not await world.source().keep(job)
+        await world.source().finish(job, result_of(job))
+        await world.source().give_back(job, "stop")
+        assert world.sandbox.tasks["1"]["status"] == "DONE"
+        assert await world.reported(job.id) == [Status.COMPLETED]
 
 
 @pytest.mark.parametrize(
