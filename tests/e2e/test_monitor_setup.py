@@ -95,7 +95,7 @@ def talk(
                 seen += os.read(terminal_end, 4096).decode(errors="replace")
             except OSError:
                 break
-        if left and left[0][0] in seen[said_from:]:
+        if left and left[0][0] in seen[said_from:] and seen.endswith(" "):  # a prompt's last sign is written last
             said_from, typed, at = len(seen), left.pop(0)[1], time.monotonic()
             os.write(terminal_end, typed.encode())
         elif typed == "\x03" and time.monotonic() > at + 1:  # between the prompt and the read Python loses one
@@ -231,6 +231,11 @@ def test_the_wizard_takes_no_key_but_one_that_the_server_takes_and_shows_none(pe
     before = (person.here / ".env").stat()
     assert talk(person, ["monitor", "init"], again)[1] == 0
     assert (person.here / ".env").stat() == before
+    person("monitor", "service", "install", "--yes", SEGO_API_KEY="sk-revoked")
+    anew = [*again[:2], ("Enter keeps the one that is set): ", f"{sego.key}\n"), ("Which project?", "\n")]
+    seen, _ = talk(person, ["monitor", "init"], anew, SEGO_API_KEY="sk-older")
+    assert "SEGO_API_KEY is set in the environment to something else, which goes before `.env`" in seen
+    assert "the service has another SEGO_API_KEY, which goes before `.env`" in seen
 
 
 def test_ctrl_c_after_the_key_leaves_no_file(person: Terminal, sego: Sego) -> None:

@@ -5,7 +5,9 @@ The key is never shown, not as it is typed, nor in any sentence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from claudetm.cli.monitor.setup import ask_text
@@ -45,7 +47,7 @@ def prepare(settings: MonitorSettings, api_url: str, project_id: str, prepared: 
     if project or sego.project_id:
         prepared.variables["SEGO_PROJECT_ID"] = project
     talk.say(f"Sego PM at {address}: the key is taken, {len(projects)} projects")
-    prepared.notes.extend(_notes(projects, project))
+    prepared.notes.extend([*_notes(projects, project), *_shadowed(prepared.variables, settings.places.here)])
 
 
 def _key(known: str, address: str, settings: MonitorSettings, talk: Talk) -> tuple[str, Sequence[ProjectSeen]]:
@@ -95,6 +97,24 @@ def _chosen(projects: Sequence[ProjectSeen], known: str, talk: Talk) -> str:
         if said in {p.id for p in projects}:
             return said
         talk.say(f"There is no project {said} in the list.")
+
+
+def _shadowed(variables: Mapping[str, str], here: Path) -> Iterator[str]:
+    """Yield a sentence for each variable that the environment, or that of the service here, says otherwise."""
+    from claudetm.adapters.service.described import NAME
+    from claudetm.adapters.service.environment_file import read
+    from claudetm.bootstrap.service import manager_of, variables_file
+    from claudetm.credentials import credential
+
+    service = read(variables_file(NAME)) if manager_of().works_in() == here else {}
+    for name, value in variables.items():
+        if (there := (credential(name) or os.environ.get(name, "")).strip()) and there != value:
+            yield f"{name} is set in the environment to something else, which goes before `.env`: unset {name}"
+        if (there := service.get(name, "").strip()) and there != value:
+            yield (
+                f"the service has another {name}, which goes before `.env`: set the new one in this shell, then call "
+                "`claudetm monitor service install`"
+            )
 
 
 def _notes(projects: Sequence[ProjectSeen], project: str) -> list[str]:
