@@ -252,7 +252,7 @@ _QUEUE: Final = (
         ),
         (
             "what is tried again later is tried at once",
-            "not entry.waiting and entry.until <= now and",
+            "not entry.waiting and entry.due(now) and",
             "not entry.waiting and",
             f"{_MONITOR}test_what_passes_by_itself_is_tried_again_ever_more_slowly_and_not_counted_against_the_job",
         ),

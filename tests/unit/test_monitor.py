@@ -316,13 +316,15 @@ def test_deaths_with_progress_between_them_quarantine_nothing() -> None:
     run(main())
 
 
-def test_workers_that_a_job_has_cost_elsewhere_count() -> None:
+def test_monitors_that_died_elsewhere_count_but_three_say_nothing_of_the_task() -> None:
     async def main() -> None:
         world = MonitorWorld(policy=ONCE)
         world.place.add("a")
-        world.place.items["a"].deaths = 3
+        world.place.add("b")
+        world.place.items["a"].deaths = 8
+        world.place.items["b"].deaths = 3
         await world.monitor().run()
-        assert world.dispatch.began == []
+        assert world.dispatch.began == ["b"]
         assert "quarantined" in world.errors["a"]
 
     run(main())

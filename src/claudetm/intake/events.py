@@ -67,7 +67,7 @@ class JobRanked(JobEvent):
 
 @dataclass(frozen=True, slots=True)
 class JobClaimed(JobEvent):
-    """It is ours. `deaths` is how many workers it has cost at other monitors."""
+    """It is ours. `deaths` is how often another monitor died while it had the claim: of the task, or of anything."""
 
     claim: Job
     deaths: int = 0

@@ -41,7 +41,7 @@ class Entry:
     next: str = ""  # the command that carries on what waits for a person
     waiting: bool = False  # for a person
     deaths: int = 0  # in a row, without progress
-    unseen: int = 0  # the same of those that no monitor has seen
+    unseen: int = 0  # the same of those that no monitor has seen, or that ended with a monitor elsewhere
     evidence: tuple[str, ...] = ()  # of each of them
     postponed: int = 0  # times in a row
     resumed: float = 0.0  # when it last went on
@@ -195,7 +195,7 @@ def _claimed(entry: Entry, data: Data, now: float) -> None:
     entry.job = e.job_from_data(data["claim"])
     entry.started = entry.started or now
     entry.resumed = now
-    entry.deaths = max(entry.deaths, data["deaths"])
+    entry.unseen = max(entry.unseen, data["deaths"])
 
 
 def _died(entry: Entry, data: Data, now: float) -> None:

@@ -65,7 +65,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The job is ours until it is finished or given back. `deaths` counts the workers that it has cost elsewhere."""
+    """The job is ours until it is finished or given back. `deaths` counts the monitors that died with it."""
 
     job: Job
     deaths: int = 0
