@@ -77,6 +77,8 @@ def applied_in_one_step_or_not_at_all(person: Terminal, snapshot: str) -> None:
     assert refused.returncode == 1
     assert "greet/greet.py" in refused.stderr
     assert f"git merge {snapshot}" in refused.stderr
+    picked = refused.stderr.partition("git cherry-pick ")[2].partition("`")[0]
+    assert person.git("rev-list", picked) == person.git("rev-list", f"main..{snapshot}")
     assert file.read_text() == f"{was}# mine\n"
     file.write_text(was)
     assert "written: greet/greet.py" in person("monitor", "apply", "task-1").stdout

@@ -32,7 +32,8 @@ def command(
     user = UserRefs(*locate(here()), run.author)
     if (found := user.find(kept.ref)) is None:
         raise UsageError(f"{kept.ref}, where the work of {task} was kept, is gone; let the task run again")
-    _tell(task, replace(kept, commit=found.commit), bring(user, run.base, found.commit), as_json=as_json)
+    outcome = bring(user, run.base, found.commit)
+    _tell(task, replace(kept, commit=found.commit), run.base, outcome, as_json=as_json)
 
 
 def _kept(task: str, run: Run) -> Kept:
@@ -51,19 +52,20 @@ def _kept(task: str, run: Run) -> Kept:
     return kept
 
 
-def _tell(task: str, kept: Kept, outcome: Outcome, *, as_json: bool) -> None:
+def _tell(task: str, kept: Kept, base: str, outcome: Outcome, *, as_json: bool) -> None:
     from claudetm.adapters.git.applying import Applied, InPlace, InTheWay
     from claudetm.errors import UsageError
     from claudetm.redact import printable
 
     match outcome:
         case InTheWay(why, paths):
-            named = f": {', '.join(paths[:_NAMED])}{', …' if len(paths) > _NAMED else ''}" if paths else ""
-            name = kept.branch or kept.ref
+            first = printable(", ".join(paths[:_NAMED]))
+            named = f": {first}{', …' if len(paths) > _NAMED else ''}" if paths else ""
+            name, picked = kept.branch or kept.ref, f"{base[:12]}..{kept.commit[:12]}"  # it may be many commits
             raise UsageError(
                 f"The work of {task} was not brought in, and nothing was changed, as {why}{named}; commit or set "
                 f"aside what is yours and call the same again, or merge it by hand: `git merge {name}`, "
-                f"`git cherry-pick {kept.commit[:12]}`"
+                f"`git cherry-pick {picked}`"
             )
         case Applied(paths) if not as_json:
             print("\n".join(f"written: {printable(path)}" for path in paths))
