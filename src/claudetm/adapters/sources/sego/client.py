@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, TypeVar
@@ -16,10 +15,9 @@ from urllib.parse import quote
 
 import httpx2
 
-from claudetm import __version__
 from claudetm.adapters.sources.sego import refusals
-from claudetm.adapters.sources.sego.settings import ADDRESS, SegoSettings, is_loopback
-from claudetm.errors import ConfigError
+from claudetm.adapters.sources.sego.connection import connected
+from claudetm.adapters.sources.sego.settings import SegoSettings
 from claudetm.ports.clock import Clock
 from claudetm.ports.source import SourceBusy, SourceRefused
 from claudetm.redact import learn
@@ -72,7 +70,7 @@ class Client:
         self.settings = settings
         self.clock = clock
         self._failures = 0
-        self.http = _connected(settings)
+        self.http = connected(settings)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -238,33 +236,6 @@ def refused(path: str, declined: Declined) -> SourceRefused:
     if declined.status == FORBIDDEN:
         return refusals.forbidden(path, declined.why)
     return refusals.not_understood(declined.status, path, declined.why)
-
-
-def _connected(settings: SegoSettings) -> httpx2.AsyncClient:
-    """Return what connects. Raises ConfigError for an address or a proxy that it cannot use."""
-    # A proxy of the environment would be handed what is meant for this machine alone.
-    outside = not is_loopback(_host(settings.address))
-    try:
-        return httpx2.AsyncClient(
-            headers={"Authorization": f"Bearer {settings.key}", "User-Agent": f"claudetm/{__version__}"},
-            timeout=settings.answer_timeout,
-            follow_redirects=False,
-            trust_env=outside,
-        )
-    except (ImportError, ValueError, httpx2.InvalidURL):  # its words hold the proxy's password
-        raise ConfigError(
-            "The environment names a proxy that cannot be used for Sego: name one as http://host:port in HTTPS_PROXY,"
-            " and unset ALL_PROXY"
-        ) from None
-
-
-def _host(address: str) -> str:
-    """Return the host that the library would ask. Raises ConfigError where it sees none, or another than we did."""
-    with suppress(httpx2.InvalidURL, UnicodeError):
-        found = httpx2.URL(address)
-        if found.scheme == "https" or is_loopback(found.host):
-            return found.host
-    raise ConfigError(f"{address!r} is no address of a Sego server; write it like {ADDRESS}")
 
 
 def _segment(value: str) -> str:

@@ -79,7 +79,6 @@ class SegoSettings:
     pause: float = 5.0  # after the first answer that failed; doubled with each
     longest_pause: float = 300.0
     progress_every: float = 5.0
-    keep_every: float = 30.0
 
     def __post_init__(self) -> None:
         """Hold what is given to what can be meant. Raises ConfigError."""

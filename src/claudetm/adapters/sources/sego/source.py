@@ -50,7 +50,6 @@ class SegoSource:
     def __init__(self, settings: SegoSettings, clock: Clock, notice: Callable[[str], None]) -> None:
         """Ask nothing yet. `notice` hears what is left out, each sentence once."""
         self._settings = settings
-        self._clock = clock
         self._heard: set[str] = set()
         self._notice = notice
         self._client = Client(settings, clock)
@@ -61,7 +60,6 @@ class SegoSource:
         self._woken = asyncio.Event()
         self._stream: asyncio.Task[None] | None = None
         self._stumbles: dict[str, int] = {}  # claims in a row that the server failed at
-        self._kept: dict[str, float] = {}  # when a claim was last seen to be ours
 
     @property
     def name(self) -> str:
@@ -172,18 +170,11 @@ class SegoSource:
                 raise AssertionError(other)
 
     async def keep(self, job: Job) -> bool:
-        """Look whether it is ours still, every half minute."""
-        now = self._clock.now()
-        if now - self._kept.get(job.id, 0.0) < self._settings.keep_every:
-            return True
+        """Look whether it is ours still."""
         whose = await self._claims.keep(KINDS[job.handle["kind"]], str(job.handle["id"]))
         if isinstance(whose, Free):
             self._listing.leave(job.id, whose.held)
-        if not isinstance(whose, Ours):
-            self._kept.pop(job.id, None)
-            return False
-        self._kept[job.id] = now
-        return True
+        return isinstance(whose, Ours)
 
     async def progress(self, job: Job, note: Note) -> None:
         """Stream a task's progress to the web app, where that is wanted and not too often."""
@@ -200,13 +191,13 @@ class SegoSource:
                 await self._reports.request(job, result)
             case _:
                 await self._reports.conversation(job, result)
-        self._forget(job)
+        self._telling.forget(job.id)
 
     async def give_back(self, job: Job, why: str) -> None:
         """Move it back to where it waits, if it is ours; the web app is told why."""
-        self._forget(job)
+        self._telling.forget(job.id)
         await self.progress(job, Note("given back", why))
-        self._forget(job)
+        self._telling.forget(job.id)
         await self._claims.release(KINDS[job.handle["kind"]], str(job.handle["id"]), why)
 
     async def reopen(self, job: str) -> None:
@@ -215,10 +206,6 @@ class SegoSource:
         if ref is not None and ref.kind in _ENDED:
             await self._claims.reopen(ref.kind, ref.id, _ENDED[ref.kind])
             self._woken.set()  # it waits now
-
-    def _forget(self, job: Job) -> None:
-        self._kept.pop(job.id, None)
-        self._telling.forget(job.id)
 
     async def hint(self) -> None:
         """Return when something may wait. Raises SourceRefused once, where the stream refuses the key."""
