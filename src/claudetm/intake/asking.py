@@ -79,7 +79,7 @@ class Asking:
         self._said_at = self._clock.now()
         self.until = max(busy.until, self._said_at + _SOONEST)
         if not self.trouble:
-            self._say(f"{busy} It is asked again later; other sources go on.")
+            self._say(f"{str(busy).rstrip('.')}. It is asked again later; other sources go on.")
         self.trouble = str(busy)
         return busy
 
