@@ -518,6 +518,7 @@ def test_status_and_logs_tell_what_systemd_knows(person: Terminal) -> None:
     assert SECRET not in shown
     logs = person("monitor", "service", "logs", "-n", "5", "--follow")
     assert (logs.returncode, logs.stdout) == (0, "what the service said\n")
+    assert logs.stderr == f"the monitor's own log, which is longer: {person.here}/logs/monitor.log\n"
     assert "journalctl [--user] [--unit] [claudetm-monitor.service] [--lines] [5] [--no-pager] [--follow]" in told(
         person
     )

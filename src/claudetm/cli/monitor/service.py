@@ -152,6 +152,10 @@ def logs(
 
     manager = _installed(name, system=system)
     command = manager.logs(lines, follow=follow)
+    if (folder := manager.works_in()) is not None:  # a journal that is kept nowhere has nothing for its users
+        print(
+            f"the monitor's own log, which is longer: {folder / 'logs' / 'monitor.log'}", file=sys.stderr, flush=True
+        )
     try:
         code = subprocess.run(command, check=False).returncode
     except OSError as error:
