@@ -86,11 +86,11 @@ def folders(place: Place) -> Iterator[Finding]:
     else:
         yield ok("monitor folders", ", ".join(str(f) for f in used))
     if "directory" in settings.sources and places.tasks.is_dir():
-        yield _watch(places.tasks, settings.poll)
+        yield _watch(places.tasks)
 
 
-def _watch(folder: Path, poll: float) -> Finding:
-    late = f"a new file is found within {poll:g} s, not at once"
+def _watch(folder: Path) -> Finding:
+    late = "the folder is looked at each second"
     if find_spec("watchdog") is None:
         return warn("file events", f"watchdog is not installed, so {late}", "pip install 'claudetm[monitor]'")
     from watchdog.events import FileSystemEventHandler
