@@ -103,7 +103,7 @@ def test_a_file_that_is_dropped_can_be_claimed_within_a_second(place: Place, dro
         async with place.source() as source:
             await eligible(source)
             hint = asyncio.ensure_future(source.hint())
-            await asyncio.sleep(1.5)  # it waits as on any idle day, between two looks
+            await asyncio.sleep(1.1)  # it waits as on any idle day, and has just looked
             assert not hint.done()
             began = time.monotonic()
             drop(place.tasks / "task-a.md")

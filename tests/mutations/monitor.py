@@ -15,7 +15,6 @@ _REAL: Final = "integration/test_directory_source.py::"
 _EVERY_SOURCE: Final = "contract/test_source.py::TestSource::"
 _MONITOR: Final = "unit/test_monitor.py::"
 _KILLED: Final = "unit/test_monitor_killed.py::"
-_TOGETHER: Final = "unit/test_monitors_together.py::"
 
 _CLAIMS: Final = of(
     f"{_SOURCES}/task_claims.py",
@@ -76,12 +75,6 @@ _FILES: Final = of(
         "if status.st_size > LARGEST:",
         "if status.st_size > LARGEST << 20:",
         f"{_FOLDER}test_hostile_files_are_refused_and_the_others_go_on",
-    ),
-    (
-        "what changed since it was looked at is read",
-        "if _found(found.path, os.fstat(descriptor)) != found:\n",
-        "if descriptor < 0:\n",
-        f"{_FOLDER}test_what_changed_between_the_look_and_the_reading_is_not_read",
     ),
 )
 
@@ -206,7 +199,7 @@ _QUEUE: Final = (
             "a job that is given back is still ours by the journal",
             "        await self.writer.append(e.JobGivenBack(entry.id, why))\n",
             "        await asking.ask(asking.source.give_back(job, why))\n",
-            f"{_TOGETHER}test_whoever_dies_or_stops_each_task_has_one_result",
+            f"{_MONITOR}test_after_the_grace_workers_are_stopped_and_their_jobs_given_back",
         ),
     ),
     *of(
@@ -248,7 +241,7 @@ _QUEUE: Final = (
             "a report is noted and not made",
             "        try:\n            await asking.ask(asking.source.finish",
             "        try:\n            await asyncio.sleep(0) if job else await asking.ask(asking.source.finish",
-            f"{_KILLED}test_killed_there_the_next_monitor_comes_to_the_same_end",
+            f"{_MONITOR}test_a_result_that_cannot_be_reported_now_is_reported_later_and_stands_at_once",
         ),
         (
             "what is tried again later is tried at once",

@@ -573,6 +573,7 @@ def test_what_ended_while_its_claim_was_taken_is_gone(place: Place) -> None:
         place.end("task-a")
         fcntl.flock(descriptor, how)
 
+    source._prepare()  # which tries the lock
     source._claims._flock = after_it_ended
     assert asyncio.run(source.claim("task-a")) == Gone(f"{place.results}/task-a.json is there already")
     assert list((place.tasks / ".claims").iterdir()) == []

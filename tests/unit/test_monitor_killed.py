@@ -86,9 +86,7 @@ def _all_over(world: MonitorWorld) -> bool:
 
 def _check(world: MonitorWorld) -> None:
     assert {i: len(item.results) for i, item in world.place.items.items()} == dict.fromkeys(world.place.items, 1)
-    assert {i: r.status for i, r in world.results.kept.items()} == {
-        i: item.results[0].status for i, item in world.place.items.items()
-    }
+    assert world.results.kept == {i: item.results[0] for i, item in world.place.items.items()}
     assert world.dispatch.most <= 1
     assert list(dict.fromkeys(world.dispatch.began)) == list(world.place.items)
     queue = world.queue()
