@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from claudetm.adapters.sources.task_document import Document
     from claudetm.bootstrap.monitor_places import Places
 
-_WORDS: Final = 6  # of a text, in its file's name
-_NAME: Final = 48  # characters of those
+_WORDS: Final = 4  # of a text, in its file's name
+_NAME: Final = 19  # characters of those: with the time, half of a terminal
 _FRONT: Final = "What else is said of it"
 _SAY: Final = 'say what to do, as in `claudetm monitor add "Update the changelog"`'
 
