@@ -28,6 +28,7 @@ from typing import Any
 import pytest
 
 from claudetm.adapters.agent.cli import find_cli
+from claudetm.adapters.store.lock import holder
 from claudetm.testing.sego.serve import Serving, serve
 from claudetm.testing.sego.state import Sandbox
 from terminal import CLAUDETM, SCENARIOS, Terminal, bytes_of, terminal, wait_for
@@ -87,7 +88,8 @@ def about(person: Terminal, *command: str) -> Any:
 def begun(person: Terminal, *options: str) -> subprocess.Popen[str]:
     """Begin a monitor; return once it takes tasks."""
     monitor = person.begin("monitor", *options)
-    wait_for(lambda: monitor.poll() is not None or about(person, "status")["running"], "the monitor")
+    lock = Path(person.extra.get("SEGO_WORKING_DIR", person.here)) / "state" / "monitor.lock"
+    wait_for(lambda: monitor.poll() is not None or holder(lock), "the monitor")
     assert monitor.poll() is None, person.output()
     return monitor
 
@@ -147,7 +149,8 @@ def test_a_file_that_is_dropped_is_taken_worked_and_reported(person: Terminal) -
     wait_for(lambda: result(person, "task-0003"), "the one behind it")
     assert not result(person, "task-0002")
 
-    wait_for(lambda: about(person, "status")["completed"] == 2, "the report")
+    wait_for(lambda: "JobReported task-0003" in queue(person), "the report")
+    assert about(person, "status")["completed"] == 2
     status = person("monitor", "status").stdout
     assert re.search(r"^monitor: running \(process \d+ .*\) in .*", status)
     assert "ended: 2 completed, 0 failed" in status
@@ -234,10 +237,10 @@ def test_a_dry_run_shows_what_would_be_taken_and_why_not_the_rest_and_changes_no
     before = bytes_of(person.here)
     ended = person("monitor", "--dry-run")
     assert (ended.returncode, ended.stderr) == (0, ""), ended
+    assert "as it is, the monitor would not start: No Claude credentials" in ended.stdout
     assert re.search(r"task-0001 +would be taken from directory: Say hello\n", ended.stdout)
     assert re.search(r"task-0002 +not taken: .*nonsense", ended.stdout)
     assert ended.stdout.endswith("dry run: 1 would be taken, 1 not; nothing was changed\n")
-    assert "as it is, the monitor would not start: No Claude credentials" in ended.stdout
     assert bytes_of(person.here) == before
     shown = [json.loads(line) for line in person("monitor", "--dry-run", "--json").stdout.splitlines()]
     assert [(o["task"], o["taken"]) for o in shown if o["type"] == "offer"] == [

@@ -176,16 +176,6 @@ _SOURCE: Final = of(
     ),
 )
 
-_WATCHING: Final = of(
-    f"{_SOURCES}/watching.py",
-    (
-        "nobody is woken",
-        "loop.call_soon_threadsafe(wake)",
-        "loop.call_soon_threadsafe(len, '')",
-        f"{_REAL}test_a_file_that_is_dropped_can_be_claimed_within_a_second",
-    ),
-)
-
 _QUEUE: Final = (
     *of(
         "intake/attending.py",
@@ -266,6 +256,5 @@ MUTATIONS: Final[tuple[Mutation, ...]] = (
     *_FILES,
     *_FOLDERS,
     *_SOURCE,
-    *_WATCHING,
     *_QUEUE,
 )

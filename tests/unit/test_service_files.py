@@ -57,10 +57,11 @@ def verified(folder: Path, unit: str, name: str = NAME) -> str:
     """Return what systemd says of a unit, "" where it has nothing against it."""
     file = folder / f"{name}.service"
     file.write_text(unit, encoding="utf-8")
-    (folder / "runtime").mkdir(exist_ok=True)
-    environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder / "runtime"), "LC_ALL": "C"}
     command = ["systemd-analyze", "--user", "--man=no", "verify", str(file)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    # a short path: systemd complains of sockets of other programs whose addresses would be too long in it
+    with tempfile.TemporaryDirectory() as runtime:
+        environment = {**os.environ, "XDG_RUNTIME_DIR": runtime, "LC_ALL": "C"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     return done.stderr + ("" if done.returncode == 0 else f"exit code {done.returncode}")
 
 
