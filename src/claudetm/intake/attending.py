@@ -162,7 +162,7 @@ class Attendant:
             case TryAgain(why, seconds):
                 await self._postpone(entry, why, seconds, now)
             case Died(evidence, progressed, seen):
-                times = 1 if progressed else entry.deaths + entry.unseen + 1
+                times = 1 if progressed else len(entry.evidence) + 1  # those elsewhere slow nothing down
                 until = now + self.policy.pause(entry.id, times)
                 await self.writer.append(e.JobDied(entry.id, evidence, progressed, until, seen))
             case Stopped() if self.stopping():
