@@ -46,7 +46,7 @@ class People:
         """Whether somebody is listened to. Raises ForgeBusy where GitHub does not tell."""
         names = {name.casefold() for name in self._trusted()}
         name = who.name.casefold()
-        if name in names or name.removesuffix("[bot]") in names:
+        if name in names:  # a bot as NAME[bot]: the person of that name is somebody else
             return True
         if not who.person:
             return False
