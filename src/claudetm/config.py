@@ -80,12 +80,12 @@ _MOST: Final = 1_000_000  # of anything: more is a slip of the pen
 _LONGEST: Final = 366 * 86_400.0  # seconds
 
 
-def _count(least: int) -> Parse:
-    what = f"a whole number of at least {least}"
+def _count(least: int, most: int | None = None) -> Parse:
+    what = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
 
     def parse(value: Any) -> int:
         number = _number(value, what)
-        if number < least or not number.is_integer():
+        if number < least or number > (most or math.inf) or not number.is_integer():
             raise _Unusable(what)
         if number > _MOST:
             raise _Unusable(f"at most {_MOST}")
@@ -94,15 +94,8 @@ def _count(least: int) -> Parse:
     return parse
 
 
-def _share(value: Any) -> int:
-    what = "a whole number from 0 to 100"
-    number = _number(value, what)
-    if number > _WHOLE or not number.is_integer():
-        raise _Unusable(what)
-    return int(number)
-
-
 _WHOLE: Final = 100
+_MOST_JOBS: Final = 32  # some 11 GB of sessions and workers; more is a slip of the hand
 
 
 def _dollars(value: Any) -> float:
@@ -334,7 +327,7 @@ _MONITOR_KEYS: Final = (
     Key("monitor.timeout", _or_none(_duration("m")), unit=60.0),
     Key("monitor.client_request_timeout", _duration("m"), unit=60.0, default=120.0),
     Key("monitor.grace", _duration("s", zero=True), default=60.0),
-    Key("monitor.jobs", _count(1), looser=_more, default=1),
+    Key("monitor.jobs", _count(1, _MOST_JOBS), looser=_more, default=1),
     Key("monitor.tasks_dir", _folder, guarded=True, default="tasks"),
     Key("monitor.results_dir", _folder, guarded=True, default="results"),
     Key("monitor.logs_dir", _folder, guarded=True, default="logs"),
@@ -394,7 +387,7 @@ KEYS: Final[Mapping[str, Key]] = {
         Key("limits.fix_rounds", _count(1), "fix_rounds"),
         Key("limits.verify_rounds", _count(1), "verify_rounds"),
         Key("plan.max_prs", _or_none(_count(1)), "max_prs", looser=_more),
-        Key("session.threshold", _share, "audit_threshold", looser=_less),
+        Key("session.threshold", _count(0, _WHOLE), "audit_threshold", looser=_less),
         Key("session.rounds", _count(1), "audit_rounds"),
         Key("sandbox", _choice("auto", "on", "off"), "sandbox", guarded=True),
         Key("agent.cli", _choice("bundled", "path"), "cli", guarded=True),

@@ -317,7 +317,7 @@ def test_what_is_wrong_is_one_sentence_and_nothing_is_made(person: Terminal) -> 
         ("--poll", "4"): "monitor.poll must be a duration of at least 5s, as in 90s",
         ("--timeout", "soon"): "monitor.timeout must be a duration above 0",
         ("--source", "gitlab"): "monitor.source must be a list of directory, github, sego",
-        ("--jobs", "0"): "monitor.jobs must be a whole number of at least 1",
+        ("--jobs", "0"): "monitor.jobs must be a whole number from 1 to 32",
         ("--mode", "both"): "monitor.mode must be one of auto, goal, session",
         ("--working-dir", "nowhere"): "nowhere is no folder that the monitor could work in",
         ("--name", "../x"): "--name must be letters, digits and dashes",

@@ -146,6 +146,7 @@ def test_keys_that_are_not_of_the_policy(tmp_path: Path) -> None:
         ({"limits.session_minutes": "2 weeks"}, 'a number of minutes, not "2 weeks".'),
         ({"checks.timeout": -1}, "checks.timeout must be a duration above 0, as in 90s, 30m, 2h or a number of sec"),
         ({"monitor.poll": 4.9}, "monitor.poll must be a duration of at least 5s, as in 90s, 30m, 2h"),
+        ({"monitor.jobs": 33}, "monitor.jobs must be a whole number from 1 to 32, not 33."),
         ({"merge.auto": "perhaps"}, 'merge.auto must be true or false, not "perhaps".'),
         ({"merge.auto": 1}, "merge.auto must be true or false, not 1."),
         ({"reviews.trusted": ["no_name!"]}, "reviews.trusted must be a list of names of accounts"),

@@ -25,7 +25,7 @@ def callback(
     working_dir: Path = typer.Option(None, "--working-dir", help="Where the monitor works (here)."),
     mode: str = typer.Option(None, "--mode", help="auto, goal or session: how a task is worked that says nothing."),
     model: str = typer.Option(None, "-m", "--model", help="opus, sonnet, haiku, or a full claude-… id."),
-    jobs: int = typer.Option(None, "--jobs", help="How many tasks are worked at a time (1)."),
+    jobs: int = typer.Option(None, "--jobs", help="How many tasks are worked at a time (1; 32 at most)."),
     poll: str = typer.Option(None, "--poll", help="How often each source is asked: seconds, 5 at least, or 5m (30)."),
     timeout: str = typer.Option(None, "--timeout", help="Time for one session of a task: minutes, or 90s, 2h."),
     once: bool = typer.Option(False, "--once", help="Work what is there now, then end."),
