@@ -19,6 +19,15 @@ class ConfigError(ClaudetmError):
     """A setting is unknown or unusable."""
 
 
+class Untested(ConfigError):  # noqa: N818 - a fact about the repository
+    """Nothing could test the work, and nobody has said that this is meant."""
+
+    def __init__(self, sentence: str, of_task: str) -> None:
+        """Say it to who starts a run, and to whom a task of the monitor fails for it: a task has no options."""
+        super().__init__(sentence)
+        self.of_task = of_task
+
+
 class RepositoryError(ClaudetmError):
     """The repository cannot be worked in."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from claudetm.adapters.dispatch.hints import TASKED, after_failure, for_task
 from claudetm.adapters.dispatch.place import below, state_of
 from claudetm.adapters.dispatch.verdict import look_at, parting, settled, standing, waits
 from claudetm.adapters.store.journal import encode
-from claudetm.bootstrap.worker import wish
+from claudetm.bootstrap import opening
+from claudetm.bootstrap.worker import last_words, wish
 from claudetm.cli.app import COMMANDS
-from claudetm.errors import JournalError, RepositoryError, UsageError
+from claudetm.config import policy, resolve
+from claudetm.errors import JournalError, RepositoryError, Untested, UsageError
 from claudetm.ports.dispatch import TOLD_TO_END, AwaitsPerson, Done, Failed, Stopped, TryAgain
 from claudetm.ports.source import Job, Material, Mode, Note
 from claudetm.workflow import events as e
+from claudetm.workflow.limits import TRANSIENT_LIMIT, Blocked, Go, Wait, may_start
 from claudetm.workflow.outcomes import Outcome, Usage
-from claudetm.workflow.stages import Stage
+from claudetm.workflow.stages import MONITOR, Stage
 from story import QUESTION, ROUTES, STARTED, Story, at, plan
 
 JOB = Job("task 1", "directory", "Make it work")
@@ -46,6 +50,16 @@ def handover(tmp_path: Path) -> Handover:
 def journalled(handover: Handover, *events: e.Event, story: Story | None = None) -> None:
     told = (story or Story(*STARTED)).tell(*events)
     handover.state.journal.write_bytes(b"".join(map(encode, told.records)))
+
+
+def turned_away(outcome: Outcome) -> Story:
+    """Return a run whose planner the service turned away until it was blocked."""
+    story = Story(*STARTED)
+    for n in range(TRANSIENT_LIMIT if outcome is Outcome.OVERLOADED else 1):
+        story.tell(e.SessionStarted(f"s{n}", "planner", "plan"), e.SessionEnded(f"s{n}", "plan", outcome))
+    blocked = may_start(story.run, "plan", story.now)
+    assert isinstance(blocked, Blocked)
+    return story.tell(e.RunBlocked(blocked.reason, blocked.next))
 
 
 def came_to(handover: Handover, ended: Ended | None = None, **order: Any) -> object:
@@ -172,6 +186,48 @@ def test_a_blocked_run_has_failed_with_the_command_that_helps_this_task(handover
     assert failed.output.run == "r1"
 
 
+@pytest.mark.parametrize(
+    ("outcome", "why", "everybody"),
+    [
+        (Outcome.UNAUTHENTICATED, "Claude refused the credentials: claude login, or ANTHROPIC_API_KEY; then ", True),
+        (Outcome.BILLING, "the Claude account has no credit: add credit, then ", True),
+        (Outcome.UNKNOWN_MODEL, "Claude does not know the model: ", False),
+        (Outcome.OVERLOADED, "the model's service failed 10 times in a row: ", True),
+    ],
+)
+def test_a_service_that_turns_everybody_away_is_no_fault_of_the_task(
+    handover: Handover, outcome: Outcome, why: str, everybody: bool
+) -> None:
+    journalled(handover, story=turned_away(outcome))
+    found = came_to(handover)
+    assert isinstance(found, TryAgain)
+    assert (found.seconds, found.everybody) == (None, everybody)
+    assert found.why.startswith(why)
+    assert "claudetm monitor retry 'task 1'" in found.why
+
+
+@pytest.mark.parametrize("setting", ["model", "models.opus", "roles.planner.model"])
+def test_a_model_that_the_task_itself_names_and_nobody_knows_has_failed(handover: Handover, setting: str) -> None:
+    journalled(handover, story=turned_away(Outcome.UNKNOWN_MODEL))
+    stands, job = standing(handover), replace(JOB, settings={setting: "claude-nobody"})
+    assert isinstance(settled(Order(job), stands, None, handover), Failed)
+    shared = {setting: "claude-nobody"}  # the monitor's own, for every task
+    assert isinstance(settled(Order(job), stands, None, handover, shared), TryAgain)
+
+
+def test_what_a_run_was_turned_away_by_before_does_not_excuse_another_block(handover: Handover) -> None:
+    story = turned_away(Outcome.UNAUTHENTICATED).tell(e.RunResumed(MONITOR))
+    journalled(handover, e.RunBlocked("the checks stay red"), story=story)
+    assert isinstance(came_to(handover), Failed)
+
+
+def test_what_turned_a_run_away_is_tried_again_and_nothing_else_is_accepted() -> None:
+    run = turned_away(Outcome.UNAUTHENTICATED).run
+    assert isinstance(may_start(run, "plan", run.time), Wait)
+    run = turned_away(Outcome.UNAUTHENTICATED).tell(e.RunResumed(MONITOR)).run
+    assert isinstance(may_start(run, "plan", run.time), Go)
+
+
 def test_a_spent_limit_has_failed(handover: Handover) -> None:
     journalled(handover, e.RunPaused("the budget of $1.00 is spent", "claudetm resume --max-cost AMOUNT"))
     failed = came_to(handover)
@@ -245,6 +301,17 @@ def test_a_refusal_stands_until_the_run_has_moved(handover: Handover) -> None:
     assert came_to(handover, refused) == Failed("No checks; `claudetm monitor retry 'task 1'` helps")
     journalled(handover)
     assert came_to(handover, refused) is None
+
+
+def test_a_task_that_nothing_would_test_is_told_what_helps_a_task(handover: Handover) -> None:
+    with pytest.raises(Untested, match="--no-checks"), last_words(handover):
+        opening.refuse_ungated(policy(resolve({})))
+    failed = came_to(handover, handover.ended())
+    assert isinstance(failed, Failed)
+    assert failed.error.startswith("No checks were found in this repository")
+    assert "`claudetm config set checks.commands COMMAND`" in failed.error
+    assert "`claudetm monitor retry 'task 1'`; a task with `mode: session` needs none" in failed.error
+    assert " --" not in failed.error  # an option of a start, which nobody can give to a task
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from claudetm.bootstrap.github_goal import (
     open_pull,
     stranger,
 )
-from claudetm.errors import ConfigError, ForgeBusy, ForgeError, UsageError
+from claudetm.errors import ConfigError, ForgeBusy, ForgeError, Untested, UsageError
 from claudetm.workflow.run import ADOPTED
 
 if TYPE_CHECKING:
@@ -429,11 +429,15 @@ def refuse_unchecked(found: Policy, ground: Ground, notice: Notice) -> None:
         named = ", ".join(known.required or known.workflows) or "what reports at GitHub"
         notice(f"checks: {named} ({'required' if known.required else 'at GitHub'})")
     elif found.checks_none == "block":
-        raise ConfigError(
+        raise Untested(
             f"No checks were found for {ground.target} of {ground.hosted.repository} (no workflow for pull requests, "
             "nothing required, nothing reported), and zero checks is not green: add a workflow, or let checks.none "
             "be pass (--no-checks), which merges what no check has reported on, as where CI reports on pull requests "
-            "alone"
+            "alone",
+            f"No checks were found for {ground.target} of {ground.hosted.repository} (no workflow for pull requests, "
+            "nothing required, nothing reported), and zero checks is not green: add a workflow, or `claudetm config "
+            "set checks.none pass`, where CI reports on pull requests alone, then `claudetm resume`; a task with "
+            "`mode: session` needs none",
         )
     else:
         notice("checks: none at GitHub; as checks.none is pass, what no check has reported on is merged")

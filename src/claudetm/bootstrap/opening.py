@@ -30,7 +30,7 @@ from claudetm.bootstrap.newest import newest
 from claudetm.bootstrap.texts import check_goal, check_text
 from claudetm.config import KEYS, Resolved, policy
 from claudetm.engine.commit import Writer
-from claudetm.errors import ConfigError, JournalError, StoreError, UsageError
+from claudetm.errors import ConfigError, JournalError, StoreError, Untested, UsageError
 from claudetm.prompts.render import Prompts
 from claudetm.redact import redact
 from claudetm.workflow.events import RunStarted
@@ -348,7 +348,7 @@ def _policy(resolved: Resolved, user: UserRepository, wish: Wish, notice: Notice
         return replace(alone, poll_seconds=REHEARSAL_POLL) if wish.rehearsal else alone
     found = _set_up(resolved, user, _checked(policy(resolved), user, notice, gates=not hosted), notice)
     if not hosted:  # there the forge's own checks gate
-        _refuse_ungated(found)
+        refuse_ungated(found)
     if not found.checks and not hosted:
         notice("checks: none; as checks.none is pass, pull requests are merged untested")
         found = replace(found, checks_grace=0.0)  # the local forge knows at once that there are none
@@ -381,17 +381,20 @@ def changed(name: str, standing: Run, resolved: Resolved, root: Path, notice: No
         case _:
             pass
     if name in {"checks.commands", "checks.none"} and not hosted:
-        _refuse_ungated(found)
+        refuse_ungated(found)
     refuse_unfit(found, hosted=hosted)
     return found
 
 
-def _refuse_ungated(found: Policy) -> None:
-    """Raise ConfigError where nothing would be tested, and nobody said that this is meant."""
+def refuse_ungated(found: Policy) -> None:
+    """Raise Untested where nothing would be tested, and nobody said that this is meant."""
     if not found.checks and found.checks_none == "block":
-        raise ConfigError(
+        raise Untested(
             "No checks were found in this repository, and zero checks is not green: set checks.commands in "
-            f"{NAME}/config.json, pass --check COMMAND, or pass --no-checks to merge untested work"
+            f"{NAME}/config.json, pass --check COMMAND, or pass --no-checks to merge untested work",
+            "No checks were found in this repository, and zero checks is not green: `claudetm config set "
+            "checks.commands COMMAND` says what tests it, then `claudetm resume`; a task with `mode: session` needs "
+            "none",
         )
 
 
@@ -412,9 +415,11 @@ def _checked(found: Policy, user: UserRepository, notice: Notice, *, gates: bool
         if (tool := detect.lacking(command)) and not gates:
             notice(f"checks: agents may be unable to run `{command}`: {tool} is not installed here")
         elif tool:
-            raise ConfigError(
+            raise Untested(
                 f"This repository is checked by `{command}`, and {tool} is not installed here: install it, or say "
-                "with --check COMMAND how else to check"
+                "with --check COMMAND how else to check",
+                f"This repository is checked by `{command}`, and {tool} is not installed here: install it, or say by "
+                "`claudetm config set checks.commands COMMAND` how else to check; then `claudetm resume`",
             )
     if commands and gates:
         notice(f"checks: {', '.join(commands)} (detected)")

@@ -16,7 +16,7 @@ from claudetm.adapters.dispatch.handover import Ended, Ending, Handover, Order
 from claudetm.adapters.dispatch.verdict import Standing, standing, told_to_end
 from claudetm.adapters.store.lock import LockHeld, acquire
 from claudetm.bootstrap.opening import Notice, Opened, Wish, begin, reopen
-from claudetm.errors import ClaudetmError, ForgeBusy, LockLost, StoreError, UsageError
+from claudetm.errors import ClaudetmError, ForgeBusy, LockLost, StoreError, Untested, UsageError
 from claudetm.ports.source import Job, Mode, slug
 from claudetm.prompts.fence import clear
 from claudetm.redact import printable
@@ -50,7 +50,7 @@ def opened(handover: Handover, order: Order, notice: Notice) -> tuple[Opened, Ma
 
 
 def _resumed(order: Order, run: Run) -> Mapping[str, Any]:
-    """Return what a resume brings: where no person has asked for it, nothing is accepted, approved or tried anew."""
+    """Return what a resume brings: where no person has asked for it, nothing is accepted, approved or unblocked."""
     return {"by": MONITOR} if order.looks or told_to_end(run) else {}
 
 
@@ -117,6 +117,8 @@ def _words(error: BaseException, stands: Standing) -> Ended:
             return Ended(Ending.PASSING, said, _seq(stands), error.until)
         case LockHeld() | LockLost() | StoreError() | OSError():
             return Ended(Ending.PASSING, said, _seq(stands))
+        case Untested():
+            return Ended(Ending.REFUSED, error.of_task, _seq(stands))  # a resume is told as a retry
         case ClaudetmError():
             return Ended(Ending.REFUSED, said, _seq(stands))
         case _:
