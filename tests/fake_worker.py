@@ -23,6 +23,7 @@ from claudetm.plan.model import Change, Plan, Task
 from claudetm.ports.dispatch import TOLD_TO_END
 from claudetm.ports.source import Note
 from claudetm.workflow import events as e
+from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.run import Run
 
 PAUSES = {
@@ -75,6 +76,10 @@ def play(move: str, handover: Handover, note: Notes) -> None:
                 say(e.NothingToDo(Plan()), e.GoalVerified("0" * 40, "nothing to land"))
             case "failed":
                 say(e.RunBlocked("the checks stay red", "claudetm logs, then claudetm resume"))
+            case "no_login":
+                say(e.SessionStarted("s1", "planner", "plan"))
+                say(e.SessionEnded("s1", "plan", Outcome.UNAUTHENTICATED))
+                say(e.RunBlocked("Claude refused the credentials", "claude login, then claudetm resume"))
             case "awaits" | "by_hand" | "limit":
                 say(PAUSES[move])
             case "cancelled":

@@ -88,6 +88,19 @@ def test_a_cancelled_job_is_begun_anew_by_a_retry(place: Place) -> None:
     assert done.output.run != cancelled.output.run
 
 
+def test_what_turned_a_run_away_is_lifted_for_the_next_worker_also_when_no_monitor_saw_it(place: Place) -> None:
+    first = place.work("no_login", "no_login", "done")
+    assert isinstance(first, TryAgain)
+    order = place.handover.order()
+    assert order is not None
+    place.handover.give(replace(order, lifted=0, looks=False))  # as after a kill before its end was seen
+    assert place.work() == first
+    assert place.begun() == 1
+    assert place.work() == first
+    assert place.begun() == 2
+    assert isinstance(place.work(), Done)
+
+
 def test_a_refusal_at_the_start_stands_until_it_is_retried(place: Place) -> None:
     refused = place.work("refused", "done")
     assert refused == Failed("No checks were found; `claudetm monitor retry a` helps")

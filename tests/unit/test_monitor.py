@@ -198,6 +198,44 @@ def test_what_passes_by_itself_is_tried_again_ever_more_slowly_and_not_counted_a
     run(main())
 
 
+def test_while_the_service_turns_everybody_away_one_task_asks_and_the_others_are_not_begun() -> None:
+    async def script(_working: Working) -> WorkOutcome:
+        await asyncio.sleep(1)
+        return TryAgain("Claude refused the credentials: claude login", everybody=True) if expired else DONE
+
+    async def main() -> None:
+        world = MonitorWorld(script)
+        for id_ in ("a", "b", "c"):
+            world.place.add(id_)
+        running = started(monitor := world.monitor())
+        await asyncio.sleep(20_000)
+        assert set(world.dispatch.began) == {"a"}
+        assert len(world.dispatch.began) > 10
+        entry = world.queue().jobs["a"]
+        assert (entry.status, entry.why) == (Status.RETRYING, "Claude refused the credentials: claude login")
+        assert len([s for s in world.said if "no other task is begun" in s]) == 1
+        expired.clear()
+        world.inbox.send("retry", "c1", job="a")
+        await until(lambda: len(world.results.kept) == 3, 60)
+        assert {r.status for r in world.results.kept.values()} == {Status.COMPLETED}
+        await stopped(monitor, running)
+
+    expired = ["for weeks"]
+    run(main())
+
+
+def test_once_says_what_it_has_not_begun_as_the_service_turns_everybody_away() -> None:
+    async def main() -> None:
+        world = outcomes(TryAgain("no login", everybody=True))
+        world.policy = ONCE
+        for id_ in ("a", "b", "c"):
+            world.place.add(id_)
+        ended = await world.monitor().run()
+        assert "1 is tried again at a next start, 2 are not begun" in ended.sentence
+
+    run(main())
+
+
 def test_others_go_on_while_one_is_tried_again() -> None:
     async def script(working: Working) -> WorkOutcome:
         return TryAgain("Not now.", 500) if working.job.id == "a" and working.attempt == 1 else DONE

@@ -10,10 +10,11 @@ import json
 import os
 import signal
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 from claudetm import __version__
 from claudetm.adapters.agent.access import choose
@@ -182,9 +183,9 @@ def held(places: Places) -> Iterator[FileJournal]:
         yield FileJournal(places.journal, lock)
 
 
-def dispatch(places: Places, rehearsal: str = "") -> Dispatch:
-    """Return who works the jobs of a monitor."""
-    return ProcessDispatch(below(places.here), os.environ, rehearsal=rehearsal)
+def dispatch(places: Places, rehearsal: str = "", shared: Mapping[str, Any] = MappingProxyType({})) -> Dispatch:
+    """Return who works the jobs of a monitor; `shared` are the settings that it gives to all of them."""
+    return ProcessDispatch(below(places.here), os.environ, rehearsal=rehearsal, shared=shared)
 
 
 async def retry(places: Places, journal: FileJournal, job: str, say: Callable[[str], None]) -> str:
@@ -213,7 +214,7 @@ async def run(
     views = FileViews(places.state)
     ports = MonitorPorts(
         sources=sources(settings, _monitor_id(places), clock, told.notice),
-        dispatch=_Overheard(dispatch(places, rehearsal), settings, told),
+        dispatch=_Overheard(dispatch(places, rehearsal, settings.flags), settings, told),
         journal=_Told(journal, told.event),
         results=FileResults(places.results),
         inbox=FileInbox(places.inbox),

@@ -53,6 +53,13 @@ class Attendant:
     stopping: Callable[[], bool]
     ours: set[str] = field(default_factory=set)
     unwritable: bool = False  # the disk refused the last result
+    _shut: tuple[float, float] = (0.0, 0.0)  # since and until when no job is begun, as every one would be turned away
+
+    @property
+    def shut(self) -> bool:
+        """Whether a job that is begun now would only be turned away; who was, asks again."""
+        since, until = self._shut
+        return since <= self.clock.now() < until  # the clock may be set back
 
     async def attend(self, place: Place, asking: Asking) -> None:
         """Claim a job, work it, write down what came of it."""
@@ -151,6 +158,7 @@ class Attendant:
             return
         match outcome:
             case Done(output):
+                self._shut = (0.0, 0.0)
                 await self.conclude(entry, e.JobCompleted(entry.id, ending.completed(entry, output, now)))
             case Failed(error, next_, output):
                 result = ending.failed(entry, error, now, next_, output)
@@ -159,8 +167,10 @@ class Attendant:
                 await self.writer.append(e.JobWaiting(entry.id, why, next_))
                 with suppress(*UNASKABLE):
                     await asking.ask(asking.source.progress(job, Note("waiting", why, waiting=True)))
-            case TryAgain(why, seconds):
+            case TryAgain(why, seconds, everybody):
                 await self._postpone(entry, why, seconds, now)
+                if everybody:
+                    self._shut_until(entry.until, why)
             case Died(evidence, progressed, seen):
                 times = 1 if progressed else len(entry.evidence) + 1  # those elsewhere slow nothing down
                 until = now + self.policy.pause(entry.id, times)
@@ -171,6 +181,11 @@ class Attendant:
                 await self._postpone(entry, "its worker was stopped", None, now)
             case _:
                 assert_never(outcome)
+
+    def _shut_until(self, until: float, why: str) -> None:
+        if not any(self._shut):
+            self.say(f"{why}. Until that is over no other task is begun; it is tried again by and by.")
+        self._shut = self.clock.now(), until
 
     async def _postpone(self, entry: Entry, why: str, seconds: float | None, now: float) -> None:
         pause = self.policy.pause(entry.id, entry.postponed + 1) if seconds is None else max(seconds, 1.0)

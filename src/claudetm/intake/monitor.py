@@ -209,7 +209,7 @@ class Monitor:
         for entry in self.writer.queue.held:
             if entry.lane is lane and not entry.waiting and entry.due(now) and self._free(entry):
                 yield entry
-        if not self._fresh():
+        if not self._fresh() or self._attendant.shut:
             return
         for entry in self.writer.queue.line() if self._any_ready() else ():
             if entry.lane is lane and self._free(entry) and entry.id not in self._askings[entry.source].passed:
@@ -342,7 +342,8 @@ class Monitor:
         """Return the sentence about what is ours and could not go on now, or ""."""
         held = self.writer.queue.held
         waiting = sum(entry.waiting for entry in held)
-        left = {"tried again at a next start": len(held) - waiting, "waiting for you": waiting}
+        idle = self.writer.queue.size if self._attendant.shut else 0
+        left = {"tried again at a next start": len(held) - waiting, "waiting for you": waiting, "not begun": idle}
         said = ", ".join(f"{count} {'is' if count == 1 else 'are'} {what}" for what, count in left.items() if count)
         return f"all that could be done now is done; of the rest {said}: claudetm monitor status" if said else ""
 

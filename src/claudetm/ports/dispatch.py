@@ -39,10 +39,14 @@ class AwaitsPerson:
 
 @dataclass(frozen=True, slots=True)
 class TryAgain:
-    """It could not begin for a reason that passes; no fault of the job. `seconds` is None for the usual pause."""
+    """It could not go on for a reason that passes; no fault of the job. `seconds` is None for the usual pause.
+
+    What meets `everybody` would meet any other job that is begun now.
+    """
 
     why: str
     seconds: float | None = None
+    everybody: bool = False
 
 
 @dataclass(frozen=True, slots=True)

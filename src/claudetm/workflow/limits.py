@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from claudetm.workflow.outcomes import NEEDS_THE_USER, RESUMABLE, Outcome
+from claudetm.workflow.stages import Halt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from claudetm.plan.model import Plan
+    from claudetm.workflow.policy import Tally
     from claudetm.workflow.run import Run
 
 POISON_LIMIT: Final = 3
@@ -64,8 +66,8 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
         return Wait(None, "the run is over")
     if run.halt is not None:
         return Wait(None, run.halt.reason, person=True)
-    if tally.last_outcome in NEEDS_THE_USER:
-        return _needs_the_user(tally.last_outcome)
+    if (refused := _by_the_service(tally)) is not None:
+        return refused
     last = f"; the last: {tally.last_detail}" if tally.last_detail else ""
     if tally.poison >= POISON_LIMIT:
         return Blocked(
@@ -75,10 +77,6 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
     if tally.overflows >= OVERFLOW_LIMIT:
         return Blocked(
             f"{subject}: the conversation outgrew the model's context twice", 'claudetm say "…", then claudetm resume'
-        )
-    if tally.transient >= TRANSIENT_LIMIT:
-        return Blocked(
-            f"the model's service failed {tally.transient} times in a row", "claudetm resume", whole_run=True
         )
     if tally.attempts >= policy.attempts:
         return Blocked(
@@ -116,6 +114,27 @@ def may_start(run: Run, subject: str, now: float) -> Go | Wait | Blocked:
 
 _FRESH_AFTER: Final = 2
 """After two attempts at one thing the conversation itself is suspect: the next session starts afresh."""
+
+
+def turned_away(run: Run) -> Outcome | None:
+    """Return how the model's service answers where that is what blocks the run: it will pass, or be mended."""
+    if run.halt is None or run.halt.kind is not Halt.BLOCKED:
+        return None
+    for tally in run.tallies.values():
+        refused = _by_the_service(tally)
+        lasting = tally.last_outcome is Outcome.START_FAILED  # that is this machine's
+        if refused is not None and refused.reason == run.halt.reason and not lasting:
+            return tally.last_outcome
+    return None
+
+
+def _by_the_service(tally: Tally) -> Blocked | None:
+    if tally.last_outcome in NEEDS_THE_USER:
+        return _needs_the_user(tally.last_outcome)
+    if tally.transient >= TRANSIENT_LIMIT:
+        reason = f"the model's service failed {tally.transient} times in a row"
+        return Blocked(reason, "claudetm resume", whole_run=True)
+    return None
 
 
 def _needs_the_user(outcome: Outcome) -> Blocked:

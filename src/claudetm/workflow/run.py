@@ -578,6 +578,8 @@ def _run_blocked(run: Run, data: Mapping[str, Any], record: Record) -> None:
 @_folds("RunResumed")
 def _run_resumed(run: Run, data: Mapping[str, Any], _record: Record) -> None:
     if data.get("by") == MONITOR:
+        if run.halt is not None and run.halt.kind is Halt.BLOCKED:  # the service may answer again
+            run.tallies = {subject: tally.resumed() for subject, tally in run.tallies.items()}
         run.halt = None
         return
     if run.halt is not None:

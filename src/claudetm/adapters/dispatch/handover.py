@@ -44,7 +44,8 @@ class Begun:
 class Order:
     """What a worker is told. `lifted` is the journal's seq up to which whatever halts the run is lifted.
 
-    With `looks` that is only to see whether people have done at the forge what it waits for.
+    With `looks` that is only to see whether people have done at the forge what it waits for, or whether the model's
+    service answers again that turned it away.
     `over` names the run in the journal that this order is not for any more: the worker puts it away and begins anew.
     `forgotten` says that the result was reported, so that the next order begins anew or carries on what is not over.
     """

@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from claudetm.adapters.dispatch.handover import Begun, Handover, Order, note_of
 from claudetm.adapters.dispatch.place import state_of
@@ -64,16 +65,18 @@ class ProcessDispatch:
 
     `repository` says where a job is worked and raises ClaudetmError, one sentence; `environment` is the monitor's.
     `command` begins a worker: the path of the job's state directory and `--lock DESCRIPTOR` are added to it.
-    `rehearsal` names the scenario that all jobs play, if any. `grace` and `look` are seconds.
+    `rehearsal` names the scenario that all jobs play, if any; `shared` are the settings that all of them are given.
+    `grace` and `look` are seconds.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two say where, the rest has defaults
         self,
         repository: Callable[[Job], Path],
         environment: Mapping[str, str],
         *,
         command: Sequence[str] = WORKER,
         rehearsal: str = "",
+        shared: Mapping[str, Any] = MappingProxyType({}),
         grace: float = GRACE,
         look: float = _LOOK,
         now: Callable[[], float] = time.time,
@@ -82,6 +85,7 @@ class ProcessDispatch:
         self._environment = environment
         self._command = tuple(command)
         self._rehearsal = rehearsal
+        self._shared = shared
         self._grace = grace
         self._look = look
         self._now = now
@@ -168,7 +172,9 @@ class ProcessDispatch:
     def _stood(self, order: Order, stands: Standing, handover: Handover) -> WorkOutcome | None:
         """Return what is to be told before any worker is begun: how it ended, or that one has died."""
         ended = handover.ended()
-        if (found := settled(order, stands, ended, handover)) is not None:
+        if (found := settled(order, stands, ended, handover, self._shared)) is not None:
+            if isinstance(found, TryAgain):
+                handover.give(_after(order, found, stands))
             return found
         carried_on = told_to_end(stands.run) or (ended is not None and parting(ended) is not None)
         if order.begun is None or carried_on:
@@ -209,10 +215,11 @@ class ProcessDispatch:
         """Return what a worker came to that has ended."""
         order = handover.order() or Order(job)
         stands, ended = standing(handover, order.over), handover.ended()
+        found = settled(order, stands, ended, handover, self._shared)
         if order.begun is not None:
             with suppress(LockHeld), acquire(handover.lock):  # held again: another monitor has begun the next
-                handover.give(replace(order, begun=None))
-        if (found := settled(order, stands, ended, handover)) is not None:
+                handover.give(_after(order, found, stands))
+        if found is not None:
             return found
         if ended is not None and (words := parting(ended)) is not None:
             return words
@@ -310,6 +317,14 @@ class ProcessDispatch:
             if run is not None and run.finished:
                 user = UserRefs(*locate(handover.state.repository), run.author)
                 remove(run, run_folder(user.root, run.id), user, "the monitor's task has ended")
+
+
+def _after(order: Order, found: WorkOutcome | None, stands: Standing) -> Order:
+    """Return the order once a worker's end is told: what turned its run away, the next worker tries again."""
+    told = replace(order, begun=None)
+    if isinstance(found, TryAgain) and stands.run is not None:
+        return replace(told, lifted=stands.run.seq, looks=True)
+    return told
 
 
 class _Watch:

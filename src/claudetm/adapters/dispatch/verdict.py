@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Final, assert_never
+from types import MappingProxyType
+from typing import Any, Final, assert_never
 
 from claudetm.adapters.dispatch.handover import Ended, Ending, Handover, Order
 from claudetm.adapters.dispatch.hints import after_failure, for_failed, for_task
@@ -22,7 +23,8 @@ from claudetm.ports.dispatch import (
 )
 from claudetm.ports.source import Job, Output
 from claudetm.redact import printable, redact
-from claudetm.workflow.limits import FORGE, RAISE
+from claudetm.workflow.limits import FORGE, RAISE, turned_away
+from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.run import Run, UnreadableRecord
 from claudetm.workflow.stages import Halt, Mode, Phase, Stage
 
@@ -69,15 +71,21 @@ def standing(handover: Handover, over: str = "") -> Standing:
     return Standing(run, reached, cancelled) if run.seq and run.id != over else Standing(None)
 
 
-def settled(order: Order, stands: Standing, ended: Ended | None, handover: Handover) -> WorkOutcome | None:
-    """Return what the job came to; None where a worker has to carry it on."""
+def settled(
+    order: Order,
+    stands: Standing,
+    ended: Ended | None,
+    handover: Handover,
+    shared: Mapping[str, Any] = MappingProxyType({}),
+) -> WorkOutcome | None:
+    """Return what the job came to; None where a worker has to carry it on. `shared` settings are every job's."""
     job, run = order.job, stands.run
     if run is not None and run.phase is Phase.CANCELLED:
         return Failed(f"cancelled: {_plain(stands.cancelled) or 'by a person'}", output=_output(run, handover))
     if run is not None and run.finished:
         return Done(_output(run, handover))
     if run is not None and run.halt is not None:
-        return _halted(job, run, handover) if run.halted_at > order.lifted else None
+        return _halted(job, run, handover, shared) if run.halted_at > order.lifted else None
     if ended is not None and ended.ending is Ending.REFUSED and ended.seq == (run.seq if run else 0):
         return Failed(for_failed(_plain(ended.error), job.id), output=_output(run, handover) if run else Output())
     return None
@@ -107,14 +115,25 @@ def look_at(run: Run | None) -> float | None:
     return run.time + min(max((run.time - since) / 4, LOOK_FIRST), LOOK_MOST)
 
 
-def _halted(job: Job, run: Run, handover: Handover) -> Failed | AwaitsPerson | None:
+def _halted(
+    job: Job, run: Run, handover: Handover, shared: Mapping[str, Any]
+) -> Failed | AwaitsPerson | TryAgain | None:
     assert run.halt is not None  # noqa: S101 - the caller looked
     if (awaited := waits(job, run)) is not None:
         return awaited
     if told_to_end(run):
         return None
     error, step = for_failed(_plain(run.halt.reason), job.id), after_failure(_plain(run.halt.next), job.id)
-    return Failed(error, step, _output(run, handover))
+    refused = turned_away(run)
+    if refused is None or (refused is Outcome.UNKNOWN_MODEL and _names_a_model(job, shared)):
+        return Failed(error, step, _output(run, handover))
+    return TryAgain(f"{error}: {step}", everybody=refused is not Outcome.UNKNOWN_MODEL)
+
+
+def _names_a_model(job: Job, shared: Mapping[str, Any]) -> bool:
+    """Whether the task itself does: then nobody but whoever asked for it can mend that."""
+    own = [name for name, value in job.settings.items() if shared.get(name) != value]
+    return any(name == "model" or name.startswith("models.") or name.endswith(".model") for name in own)
 
 
 def parting(ended: Ended, now: float | None = None) -> Stopped | TryAgain | None:
