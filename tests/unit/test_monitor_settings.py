@@ -20,6 +20,7 @@ from claudetm.bootstrap.monitor_settings import (
     monitor_settings,
     refuse_unfit,
 )
+from claudetm.cli.monitor.banner import lines
 from claudetm.errors import ConfigError, RepositoryError, UsageError
 from claudetm.ports.source import Job, Mode
 
@@ -249,6 +250,30 @@ def test_times_are_minutes_or_as_they_say() -> None:
     assert minutes not in plain.job_settings("directory", Mode.GOAL)
     assert plain.job_settings("sego", Mode.SESSION)[minutes] == "600.000s"
     assert plain.job_settings("sego", Mode.QUESTION)[minutes] == "120.000s"
+
+
+def shown(**flags: Any) -> dict[str, str]:
+    """Return what the banner says of modes and times."""
+    said = [line.split(maxsplit=1) for line in lines(monitor_settings(flags), "1.0")]
+    return {name: " ".join(value.split()) for name, value in said if name.partition(".")[0] in {"mode", "timeout"}}
+
+
+def test_the_banner_says_the_mode_and_the_time_that_hold_for_each_source(here: Path) -> None:
+    repository(here)
+    key, sego = {"monitor.sego.api_key": "k-12345678"}, {"mode": "session [default]", "timeout": "10 min [default]"}
+    assert shown(**key) == sego
+    assert shown() == {"mode": "goal [default]", "timeout": "60 min [default]"}
+    os.environ["CLAUDETM_LIMITS_SESSION_MINUTES"] = "45"
+    assert shown() == {"mode": "goal [default]", "timeout": "45 min [env]"}
+    assert shown(**key) == sego
+    assert shown(**key, **{"monitor.source": "sego,directory"}) == {
+        "mode.sego": "session [default]",
+        "mode.directory": "goal [default]",
+        "timeout.sego": "10 min [default]",
+        "timeout.directory": "45 min [env]",
+    }
+    said = {**key, "monitor.source": "sego,directory", "monitor.mode": "session", "monitor.timeout": "90s"}
+    assert shown(**said) == {"mode": "session [cli]", "timeout": "1.5 min [cli]"}
 
 
 def test_what_a_task_says_itself_stands_above() -> None:

@@ -82,6 +82,12 @@ class MonitorSettings:
         """Return how a task of the source is worked that does not say so itself."""
         return self.mode or _MODES[source]
 
+    def timeout_of(self, source: str) -> tuple[float, str]:
+        """Return the seconds that one session of a source's task has, and where that comes from."""
+        if self.timeout is not None or source == "sego":
+            return self.timeout or _SEGO_TIMEOUT, self.origins["monitor.timeout"]
+        return self.resolved["limits.session_minutes"], self.origins["limits.session_minutes"]
+
     def job_settings(self, source: str, mode: Mode) -> dict[str, Any]:
         """Return what a task of a source is worked by, by dotted key, where it says nothing itself."""
         limit = self.timeout or (_SEGO_TIMEOUT if source == "sego" else None)

@@ -43,13 +43,25 @@ def settings_shown(settings: MonitorSettings) -> dict[str, dict[str, Any]]:
         "source": {"value": list(settings.sources), "source": settings.origins["monitor.source"]},
         "working_dir": {"value": str(settings.places.here), "source": settings.working_dir_origin},
     }
-    return shown | {name.removeprefix("monitor."): _shown(settings, name) for name in names}
+    return shown | {short: said for name in names for short, said in _shown(settings, name)}
 
 
-def _shown(settings: MonitorSettings, name: str) -> dict[str, Any]:
+def _shown(settings: MonitorSettings, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield a setting as it holds: once, or for each source by its name where sources differ in it."""
     from claudetm.config import KEYS
 
-    return {"value": KEYS[name].shown(settings.resolved[name]), "source": settings.origins[name]}
+    short = name.removeprefix("monitor.")
+    match name:
+        case "monitor.mode":
+            held = {s: (str(settings.mode_of(s)), settings.origins[name]) for s in settings.sources}
+        case "monitor.timeout":
+            found = {s: settings.timeout_of(s) for s in settings.sources}
+            held = {s: (KEYS[name].shown(seconds), origin) for s, (seconds, origin) in found.items()}
+        case _:
+            held = {"": (KEYS[name].shown(settings.resolved[name]), settings.origins[name])}
+    alike = len(set(map(str, held.values()))) == 1
+    for source, (value, origin) in held.items():
+        yield short if alike else f"{short}.{source}", {"value": value, "source": origin}
 
 
 def lines(settings: MonitorSettings, version: str) -> Iterator[str]:
@@ -73,4 +85,4 @@ def _words(name: str, value: Any) -> str:
         return "on" if value else "off"
     if isinstance(value, list):
         return redact(printable(", ".join(map(str, value))))
-    return redact(printable(f"{value}{_UNITS.get(name, '')}"))
+    return redact(printable(f"{value}{_UNITS.get(name.partition('.')[0], '')}"))
