@@ -746,6 +746,46 @@ def test_a_result_that_cannot_be_reported_now_is_reported_later_and_stands_at_on
     run(main())
 
 
+def test_a_result_that_its_source_never_takes_holds_up_no_other_and_is_tried_again_ever_more_seldom() -> None:
+    async def main() -> None:
+        world = outcomes(DONE)
+        for id_ in ("a", "b", "c"):
+            world.place.add(id_, ill=id_ == "a")
+        running = started(monitor := world.monitor())
+        await until(lambda: world.results_of("b") and world.results_of("c"), 200)
+        tried = world.place.calls.count(("finish", "a"))
+        await asyncio.sleep(9000)
+        assert 8 < world.place.calls.count(("finish", "a")) - tried < 20
+        world.place.add("d")
+        await until(lambda: world.results_of("d"), 200)
+        world.place.items["a"].ill = False
+        await until(lambda: world.results_of("a"), 1200)
+        await until(lambda: not world.queue().jobs)
+        await stopped(monitor, running)
+
+    run(main())
+
+
+def test_a_source_that_is_busy_as_a_whole_is_asked_once_at_a_time_and_told_all_as_soon_as_it_answers() -> None:
+    async def script(_working: Working) -> WorkOutcome:
+        await asyncio.sleep(1)
+        return DONE
+
+    async def main() -> None:
+        world = MonitorWorld(script, MonitorPolicy(lanes={Lane.WORK: 3}))
+        for id_ in ("a", "b", "c"):
+            world.place.add(id_)
+        running = started(monitor := world.monitor())
+        await until(lambda: len(world.dispatch.began) == 3, 60)
+        world.place.busy_until = end = world.clock.now() + 7200
+        await until(lambda: world.clock.now() > end - 10)
+        assert len([call for call, _ in world.place.calls if call == "finish"]) == 1
+        await until(lambda: all(world.results_of(i) for i in ("a", "b", "c")), 60)
+        await stopped(monitor, running)
+
+    run(main())
+
+
 def test_many_hints_are_one_sweep() -> None:
     async def main() -> None:
         world = outcomes(DONE)

@@ -29,6 +29,7 @@ class Asking:
         self.trouble = ""  # the sentence, while it cannot be asked
         self.until = 0.0  # when it may be asked again
         self._said_at = 0.0  # when it said so: a clock that shows less has been set back
+        self.answers = 0  # how many calls it has answered
         self.swept = False  # listed once, or tried
         self.passed: dict[str, str] = {}  # what the last sweep or claim told not to take now, and why
         self.look = asyncio.Event()  # set: list it now
@@ -66,6 +67,7 @@ class Asking:
             raise
         finally:
             del self._under_way[key]
+        self.answers += 1
         self._well()
         return answer
 

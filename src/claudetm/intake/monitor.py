@@ -20,6 +20,7 @@ from claudetm.intake.asking import UNASKABLE, Asking
 from claudetm.intake.attending import Attendant, Place
 from claudetm.intake.policy import MonitorPolicy
 from claudetm.intake.queue import Entry
+from claudetm.intake.reporting import Reporting
 from claudetm.intake.tending import Tending
 from claudetm.intake.writer import QueueWriter
 from claudetm.ports.clock import Clock
@@ -108,6 +109,7 @@ class Monitor:
         self._attendant = Attendant(
             self.writer, ports.dispatch, ports.results, ports.clock, policy, say, lambda: bool(self._stops)
         )
+        self._results = Reporting(self._attendant)
         self._hands = commands.Hands(self.writer, ports.dispatch, ports.results, self._askings, say)
         self._tendings = [
             Tending(a, self._attendant, self._hands, self._places, self._wake.set) for a in self._askings.values()
@@ -271,34 +273,20 @@ class Monitor:
     # --- reports -------------------------------------------------------------------------------------------
 
     def _report(self) -> None:
-        """Report what has ended, each source's in the order in which it did."""
-        for name in {entry.source for entry in self.writer.queue.concluded} - self._reporting:
-            if (asking := self._askings.get(name)) is not None and asking.ready:
-                self._reporting.add(name)
-                self._spawn(self._report_to(asking))
+        for name in self._to_report() - self._reporting:
+            self._reporting.add(name)
+            self._spawn(self._report_to(self._askings[name]))
+
+    def _to_report(self) -> set[str]:
+        """Return the sources that can be told of something that has ended."""
+        found = {c.source for c in self.writer.queue.concluded if self._results.due(c)}
+        return {name for name in found if (asking := self._askings.get(name)) is not None and asking.ready}
 
     async def _report_to(self, asking: Asking) -> None:
         try:
-            for entry in self.writer.queue.concluded:
-                if entry.source == asking.name and not await self._reported(entry, asking):
-                    return
+            await self._results.report_to(asking)
         finally:
             self._reporting.discard(asking.name)
-
-    async def _reported(self, entry: Entry, asking: Asking) -> bool:
-        job, result = ending.job_of(entry), entry.result
-        if result is None or not self._attendant.write(entry):
-            asking.until = self.ports.clock.now() + self.policy.poll
-            return False
-        try:
-            await asking.ask(asking.source.finish(job, result))
-        except UNASKABLE:
-            return False
-        with suppress(ClaudetmError):  # what cannot be removed now is in nobody's way
-            await self.ports.dispatch.forget(job)
-        self._attendant.ours.discard(entry.id)
-        await self.writer.append(e.JobReported(entry.id))
-        return True
 
     # --- the end -------------------------------------------------------------------------------------------
 
@@ -333,7 +321,7 @@ class Monitor:
             return None  # a slow source may have something still
         if any(True for lane in Lane for _ in self._due(lane)):
             return None
-        if any(self._askings[c.source].ready for c in self.writer.queue.concluded if c.source in self._askings):
+        if self._to_report():
             return None
         trouble = " ".join(a.trouble for a in self._askings.values() if a.trouble)
         return Ended(Ending.TROUBLED, trouble) if trouble else Ended(Ending.DONE, self._left())

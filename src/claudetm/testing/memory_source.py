@@ -49,6 +49,7 @@ class Item:
     results: list[Result] = field(default_factory=list)
     ended: list[Result] = field(default_factory=list)  # before a person let it begin anew
     given_back: list[str] = field(default_factory=list)
+    ill: bool = False  # the place answers everything but how it ended
 
 
 class MemoryPlace:
@@ -70,7 +71,7 @@ class MemoryPlace:
 
     def add(self, id_: str, text: str = "Do it.", title: str = "", *, priority: int = 0, **more: Any) -> Item:
         """Put a task there, as somebody trusted would. `more` are fields of the job, or of the item."""
-        own = {k: more.pop(k) for k in ("lane", "why_not", "refused") if k in more}
+        own = {k: more.pop(k) for k in ("lane", "why_not", "refused", "ill") if k in more}
         job = Job(id_, "memory", text, title or id_, created=self.clock.now(), **more)
         self.items[id_] = Item(job, priority, **own)
         self.wake()
@@ -171,6 +172,8 @@ class MemorySource:
         """Remember the first result."""
         await self._ask("finish", job.id)
         item = self.place.items.get(job.id)
+        if item is not None and item.ill:
+            raise SourceBusy(f"The place in memory fails over {job.id}.", self.place.clock.now() + 1)
         if item is None or item.results:
             return
         self.place.faults(f"before:finish:{job.id}")
