@@ -115,7 +115,10 @@ def test_a_task_of_another_repository_is_found_where_the_monitor_runs(person: Te
     person.here = place
     assert "awaits your approval" in told(person, "status")
     assert told(person, "say", "Mind the tests") == "say: done\n"
-    assert "was not worked in one session" in person("monitor", "apply", TASK).stderr
+    person.here = tmp_path
+    elsewhere = person("monitor", "apply", TASK, "--working-dir", "srv", "--name", "second")
+    assert "was not worked in one session" in elsewhere.stderr
+    person.here = place
     assert "There are no snapshots" in told(person, "undo")
     for words in (("--task", "other", "status"), ("monitor", "apply", "other")):
         assert "call it where the monitor runs, or in the task's repository" in person(*words).stderr

@@ -21,11 +21,13 @@ from claudetm.adapters.store.journal import encode
 from claudetm.adapters.store.lock import acquire
 from claudetm.bootstrap import updates
 from claudetm.bootstrap.monitor_places import Places, find_places
+from claudetm.cli.chosen import look_at
 from claudetm.cli.monitor.log import open_log
 from claudetm.cli.monitor.look import look, result_of
 from claudetm.cli.monitor.screen import Screen, spoken
 from claudetm.cli.monitor.table import Row, duration, ended_rows, open_rows, show
 from claudetm.cli.monitor.worked_in import repository_of
+from claudetm.cli.state import task_state
 from claudetm.errors import UsageError
 from claudetm.redact import learn
 from claudetm.workflow.records import Record
@@ -387,6 +389,27 @@ def test_the_repository_that_a_task_names_is_found_where_the_monitor_runs(places
     state_of(root, "task-1").root.mkdir(parents=True)
     assert repository_of("task-1") == root
     assert repository_of("../task-1") is None
+
+
+def test_a_task_is_found_from_elsewhere_and_as_the_named_monitor_has_it(places: Places, tmp_path: Path) -> None:
+    for name, repository in {"": "one", "second": "two"}.items():
+        (places.here / repository / ".git").mkdir(parents=True)
+        state_of(places.here / repository, "task-1").root.mkdir(parents=True)
+        found = find_places(places.here, name)
+        found.state.mkdir(exist_ok=True)
+        records = (queued(1, "task-1"), claimed(2, "task-1", repository=repository))
+        found.journal.write_bytes(b"".join(map(encode, records)))
+    os.chdir(tmp_path)
+    with pytest.raises(UsageError, match="No task of the monitor has been worked in"):
+        task_state("task-1")
+    assert task_state("task-1", Path("here")).repository == places.here / "one"
+    assert task_state("task-1", Path("here"), "second").repository == places.here / "two"
+    os.chdir(places.here)
+    assert task_state("task-1").repository == places.here / "one"
+    assert task_state("task-1", monitor="second").repository == places.here / "two"
+    with pytest.raises(UsageError, match="is no folder that the monitor could work in"):
+        task_state("task-1", Path("nowhere"))
+    look_at("")
 
 
 @pytest.mark.parametrize("said", [None, 7, "", "../elsewhere", "/", "gone", "\0"])

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from claudetm.errors import UsageError
 
+if TYPE_CHECKING:
+    from claudetm.bootstrap.monitor_places import Places
+
 _chosen: list[str] = []
+_places: list[Places | None] = [None]
 
 
 def choose(task: str, command: str) -> None:
@@ -16,14 +22,23 @@ def choose(task: str, command: str) -> None:
     look_at(task)
 
 
-def look_at(task: str) -> None:
-    """Look at a task's run, whatever the command."""
-    _chosen[:] = [task]
+def look_at(task: str, places: Places | None = None) -> None:
+    """Look at a task's run, whatever the command; of the monitor with these places where it is said which.
+
+    With "" at the user's own.
+    """
+    _chosen[:] = [task] if task else []
+    _places[:] = [places]
 
 
 def task() -> str:
     """Return the task that was chosen, "" for the user's own run."""
     return _chosen[0] if _chosen else ""
+
+
+def places() -> Places | None:
+    """Return the places of the monitor whose task was chosen, None where nobody said which monitor."""
+    return _places[0]
 
 
 def aimed(text: str) -> str:

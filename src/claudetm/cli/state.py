@@ -24,9 +24,14 @@ def of_task() -> StateDirectory | None:
     return find() if chosen.task() else None
 
 
-def task_state(task: str) -> StateDirectory:
-    """Return the state directory of a monitor's task in this repository. UsageError without one."""
-    chosen.look_at(task)
+def task_state(task: str, where: Path | None = None, monitor: str = "") -> StateDirectory:
+    """Return the state directory of a task of the monitor that works in `where`, by default here, by its name.
+
+    UsageError without one, and for a folder or a name that can be no monitor's.
+    """
+    from claudetm.bootstrap.monitor_places import find_places
+
+    chosen.look_at(task, find_places(where, monitor) if where or monitor else None)
     return find()
 
 
@@ -35,16 +40,17 @@ def here() -> Path:
 
     That is another where the monitor that runs here says so. UsageError when the working directory was removed.
     """
+    name, places = chosen.task(), chosen.places()
     try:
-        cwd = Path.cwd()
+        cwd = places.here if places else Path.cwd()
     except FileNotFoundError:
         raise UsageError("The working directory is gone; go to one that is there") from None
-    name = chosen.task()
-    if not name or ((state := _around(cwd)) is not None and _of_task(state, name) is not None):
+    named = places is not None and places.name  # of two monitors, only that one's word counts
+    if not name or (not named and (state := _around(cwd)) is not None and _of_task(state, name) is not None):
         return cwd
     from claudetm.cli.monitor.worked_in import repository_of
 
-    return repository_of(name) or cwd
+    return repository_of(name, places) or cwd
 
 
 def find(*, foreign: bool = False) -> StateDirectory:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from claudetm.cli.monitor.options import NAME, WORKING_DIR
 
 if TYPE_CHECKING:
     from claudetm.adapters.git.applying import Outcome
@@ -15,6 +18,8 @@ _NAMED = 5  # paths
 
 def command(
     task: str = typer.Argument(help="The task whose work is brought."),
+    working_dir: Path = WORKING_DIR,
+    name: str = NAME,
     as_json: bool = typer.Option(False, "--json", help="Print what was written as JSON."),
 ) -> None:
     """Bring what a task's session has made into the checkout, uncommitted. Called again, it changes nothing more."""
@@ -26,7 +31,7 @@ def command(
     from claudetm.cli.state import here, load, task_state
     from claudetm.errors import UsageError
 
-    state = task_state(task)
+    state = task_state(task, working_dir, name)
     run = load(state)
     kept = _kept(task, run)
     user = UserRefs(*locate(here()), run.author)

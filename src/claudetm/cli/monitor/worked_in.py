@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from claudetm.bootstrap.monitor_places import Places
 
 
-def repository_of(task: str) -> Path | None:
-    """Return the root of the repository that a task of the monitor that runs here is worked in; None for no such."""
+def repository_of(task: str, places: Places | None = None) -> Path | None:
+    """Return the root of the repository that a task of a monitor, by default of those here, is worked in, or None."""
     from claudetm.adapters.dispatch.place import below, state_of
     from claudetm.bootstrap.monitor_places import find_places
     from claudetm.ports.source import Job, refuse_name
@@ -22,7 +22,7 @@ def repository_of(task: str) -> Path | None:
     if refuse_name(task):
         return None
     with suppress(ClaudetmError):  # no monitor, or none whose files can be read: then it says nothing
-        places = find_places()
+        places = places or find_places()
         if named := _named(places, task):
             root = below(places.here)(Job(task, "", "", repository=named))
             return root if state_of(root, task).root.is_dir() else None
@@ -37,7 +37,8 @@ def _named(places: Places, task: str) -> str:
 
     if isinstance(said := result_of(places, task).get("repository"), str) and said:
         return said
-    for journal in (places.journal, *sorted(places.state.glob("*/queue.jsonl"))):  # those of monitors with a --name
+    others = () if places.name else sorted(places.state.glob("*/queue.jsonl"))  # those of monitors with a --name
+    for journal in (places.journal, *others):
         entry = fold(FileJournal(journal).read()).jobs.get(task) if journal.exists() else None
         if entry is not None and entry.job is not None:
             return entry.job.repository
