@@ -25,6 +25,7 @@ from claudetm.cli.chosen import look_at
 from claudetm.cli.monitor.log import open_log
 from claudetm.cli.monitor.look import look, result_of
 from claudetm.cli.monitor.screen import Screen, spoken
+from claudetm.cli.monitor.status import command as status
 from claudetm.cli.monitor.table import Row, duration, ended_rows, open_rows, show
 from claudetm.cli.monitor.worked_in import repository_of
 from claudetm.cli.state import task_state
@@ -245,6 +246,7 @@ RESULT: Mapping[str, Any] = {"output": {"summary": "Good."}, "error": "Bad. Next
         ("JobResumed", {}, "goes on"),
         ("JobGivenBack", {"why": "it stops"}, "given back: it stops"),
         ("JobLost", {"by": "other"}, "taken over by other"),
+        ("JobLost", {"by": ""}, "no longer ours there: taken over by another monitor, or taken back by a person"),
         ("JobWithdrawn", {"why": "gone"}, "no task any more: gone"),
         ("JobCompleted", {"result": RESULT}, "completed: Good."),
         ("JobFailed", {"result": RESULT}, "failed: Bad. Next: claudetm resume"),
@@ -367,6 +369,24 @@ def test_the_list_of_commands_loads_the_command_line_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.stderr, "monitor" in done.stdout) == ("['cli', 'errors']\n", True)
+
+
+def test_a_monitor_with_a_name_is_named_beside_the_one_without(places: Places) -> None:
+    def said(name: str = "", *, as_json: bool = False) -> str:
+        with redirect_stdout(io.StringIO()) as out:
+            status(places.here, name, as_json=as_json)
+        return out.getvalue()
+
+    second = find_places(places.here, "second")
+    second.create()
+    assert "second" not in said()
+    with acquire(second.lock, "monitor"):
+        assert "also here: --name second, running (process " in said()
+        assert "next: claudetm monitor status --name second" in said()
+        assert json.loads(said(as_json=True))["named"] == [{"name": "second", "pid": os.getpid()}]
+        assert "also here" not in said("second")
+        with acquire(places.lock, "monitor"):
+            assert "--name second" not in said().splitlines()[-1]
 
 
 # --- where a task is worked ---------------------------------------------------------------------------------------

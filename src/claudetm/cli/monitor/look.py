@@ -53,6 +53,14 @@ def look(where: Path | None, name: str) -> Monitor:
     return Monitor(places, queue, holder(places.lock), _object(places.about), _object(places.queue_state))
 
 
+def named_running(places: Places) -> dict[str, Holder]:
+    """Return who runs beside the monitor without a name in its folder, by their `--name`."""
+    if places.name:
+        return {}
+    locks = sorted(places.state.glob(f"*/{places.lock.name}"))
+    return {lock.parent.name: found for lock in locks if (found := holder(lock)) is not None}
+
+
 def results(places: Places, most: int | None = None) -> Iterator[dict[str, Any]]:
     """Yield the results, the newest first, as JSON values; what is none is passed over."""
     found = sorted(_files(places.results), key=lambda f: f[0], reverse=True)

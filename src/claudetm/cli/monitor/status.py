@@ -31,12 +31,14 @@ def command(working_dir: Path = WORKING_DIR, name: str = NAME, as_json: bool = A
 
 
 def _data(monitor: Monitor, rows: list[Row], last: list[Row]) -> dict[str, Any]:
+    from claudetm.cli.monitor.look import named_running
     from claudetm.cli.monitor.table import NOT_TAKEN
 
     queue, holder = monitor.queue, monitor.holder
     return {
         "running": holder is not None,
         "pid": holder.pid if holder else None,
+        "named": [{"name": name, "pid": other.pid} for name, other in named_running(monitor.places).items()],
         "working_dir": str(monitor.places.here),
         "sources": monitor.sources,
         "queue_size": sum(bool(row.position) for row in rows),
@@ -51,13 +53,15 @@ def _data(monitor: Monitor, rows: list[Row], last: list[Row]) -> dict[str, Any]:
 
 
 def _lines(monitor: Monitor, rows: list[Row], last: list[Row]) -> list[str]:
-    from claudetm.cli.monitor.look import one_line
+    from claudetm.cli.monitor.look import named_running, one_line
     from claudetm.cli.monitor.table import NOT_TAKEN, duration
 
     queue, now = monitor.queue, time.time()
     running = f"running ({monitor.holder})" if monitor.holder else "not running"
     from_ = f", tasks from {', '.join(monitor.sources)}" if monitor.sources else ""
     lines = [f"monitor: {running} in {one_line(monitor.places.here)}{from_}"]
+    for name, other in named_running(monitor.places).items():
+        lines.append(f"also here: --name {one_line(name)}, running ({other})")
     for row in _current(rows):
         stage = f" ({row.stage})" if row.stage else ""
         lines.append(f"{row.status}: {row.id}{stage} since {duration(max(now - row.since, 0.0))}: {row.what}")
@@ -95,6 +99,10 @@ def _next(monitor: Monitor, rows: list[Row]) -> str:
     """Return the one command that helps now."""
     if waits := next((row.next for row in rows if row.next), ""):
         return waits
+    from claudetm.cli.monitor.look import named_running, one_line
+
+    if monitor.holder is None and (names := list(named_running(monitor.places))):
+        return f"claudetm monitor status --name {one_line(names[0])} shows the one that runs"
     if monitor.holder is None:
         return "claudetm monitor --dry-run shows what waits, claudetm monitor takes it"
     return "claudetm monitor tasks shows each task" if rows else 'claudetm monitor add "…" gives it a task'
