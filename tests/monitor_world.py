@@ -70,6 +70,11 @@ class MonitorWorld:
     def queue(self, name: str = "one") -> Queue:
         return fold(MemoryJournal(self.lines.get(name, [])).read())
 
+    def events(self, id_: str, field_: str, name: str = "one") -> list[tuple[str, Any]]:
+        """The events of a job that have a field, with its value."""
+        records = MemoryJournal(self.lines.get(name, [])).read()
+        return [(r.type, r.data[field_]) for r in records if r.data.get("job") == id_ and field_ in r.data]
+
     @property
     def state(self) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(self.views.files["queue_state.json"])

@@ -475,6 +475,7 @@ def test_a_claim_that_is_lost_stops_its_worker_and_nothing_is_reported() -> None
         assert world.results.kept == {}
         assert world.queue().jobs["a"].status is Status.QUEUED
         assert world.place.items["a"].holder == "other"
+        assert ("JobLost", "") in world.events("a", "by")  # a source tells that, and not who, or that a person did
         await stopped(monitor, running)
 
     run(main())
@@ -555,6 +556,23 @@ def test_a_claim_lost_while_the_monitor_was_down_ends_the_worker_that_outlived_i
         running = started(monitor := world.monitor())
         await until(lambda: not world.dispatch.living, 100)
         assert world.results.kept == {}
+        await stopped(monitor, running)
+
+    run(main())
+
+
+def test_what_was_removed_while_the_monitor_was_down_and_waits_for_a_person_is_no_task_any_more() -> None:
+    async def main() -> None:
+        world = outcomes(AwaitsPerson("A review is asked for."))
+        world.place.add("a")
+        running = started(monitor := world.monitor())
+        await until(lambda: "a" in world.queue().jobs and world.queue().jobs["a"].waiting, 60)
+        running.cancel()
+        await asyncio.wait([running])
+        world.place.items["a"].gone = True
+        running = started(monitor := world.monitor())
+        await until(lambda: not world.queue().jobs, 100)
+        assert ("JobWithdrawn", "it was removed") in world.events("a", "why")
         await stopped(monitor, running)
 
     run(main())

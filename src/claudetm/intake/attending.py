@@ -25,7 +25,6 @@ from claudetm.ports.results import Results
 from claudetm.ports.source import Claimed, Gone, Job, Note, Refused, Status, Taken
 
 STOPPED: Final = "The monitor stops; the work so far is kept."
-OTHER: Final = "another monitor"
 
 
 @dataclass(slots=True)
@@ -34,8 +33,7 @@ class Place:
 
     entry: Entry
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    lost: str = ""  # who took the job over, or why it is no task any more
-    gone: bool = False  # it is no task any more
+    lost: e.JobLost | e.JobWithdrawn | None = None  # the claim on it was, while it was worked
     note: Note | None = None  # the newest
     working: bool = False
 
@@ -151,10 +149,9 @@ class Attendant:
     async def _settle(self, place: Place, job: Job, outcome: WorkOutcome, asking: Asking) -> None:
         """Write down what came of the work."""
         entry, now = place.entry, self.clock.now()
-        if place.lost:
+        if place.lost is not None:
             self.ours.discard(entry.id)
-            event = e.JobWithdrawn if place.gone else e.JobLost
-            await self.writer.append(event(entry.id, place.lost))
+            await self.writer.append(place.lost)
             return
         match outcome:
             case Done(output):

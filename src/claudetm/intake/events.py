@@ -118,7 +118,7 @@ class JobGivenBack(JobEvent):
 
 @dataclass(frozen=True, slots=True)
 class JobLost(JobEvent):
-    """Another monitor has taken it over."""
+    """Its claim is not ours any more: another monitor has it, `by` name, or ("") that or a person has ended it."""
 
     by: str
 

@@ -13,7 +13,7 @@ from typing import Final
 from claudetm.intake import commands
 from claudetm.intake import events as e
 from claudetm.intake.asking import UNASKABLE, Asking
-from claudetm.intake.attending import OTHER, Attendant, Place
+from claudetm.intake.attending import Attendant, Place
 from claudetm.intake.queue import Entry
 from claudetm.ports.source import Claimed, Gone, Offer, Refused, Status, Taken, refuse_name
 
@@ -145,33 +145,33 @@ class Tending:
             lost = await self._still(entry) if ours else await self._again(entry)
         except UNASKABLE:
             return
-        if not lost or entry.ours is None or self.places.get(entry.id) is not place:
+        if lost is None or entry.ours is None or self.places.get(entry.id) is not place:
             return
         if place is None:
             self.attendant.ours.discard(entry.id)
-            await self.attendant.writer.append(e.JobLost(entry.id, lost))
+            await self.attendant.writer.append(lost)
         else:
             place.lost = lost
             place.stop.set()
 
-    async def _still(self, entry: Entry) -> str:
-        """Return who has taken a claim over that was ours, or ""."""
+    async def _still(self, entry: Entry) -> e.JobLost | None:
+        """Return that a claim is lost which was ours; its source tells that, and not to whom."""
         if (job := entry.ours) is None:
-            return ""
+            return None
         if not await self.asking.ask(self.asking.source.keep(job)):
-            return OTHER
+            return e.JobLost(entry.id, "")
         await self.attendant.dispatch.kept(job)
-        return ""
+        return None
 
-    async def _again(self, entry: Entry) -> str:
-        """Take up a claim of the process before this one, of a job that nobody works now; return who has it else."""
+    async def _again(self, entry: Entry) -> e.JobLost | e.JobWithdrawn | None:
+        """Take up a claim of the process before this one, of a job that nobody works now; return that it is lost."""
         match await self.asking.claim(entry.id, entry.ours):
             case Claimed():
                 self.attendant.ours.add(entry.id)
-                return ""
+                return None
             case Taken(by):
-                return by
+                return e.JobLost(entry.id, by)
             case Gone(why):
-                return why
+                return e.JobWithdrawn(entry.id, why)
             case Refused():
-                return ""
+                return None

@@ -130,7 +130,8 @@ def spoken(record: Record) -> tuple[str, int]:
         case "JobGivenBack":
             return f"given back: {d['why']}", logging.INFO
         case "JobLost":
-            return f"taken over by {d['by']}", logging.WARNING
+            unknown = "no longer ours there: taken over by another monitor, or taken back by a person"
+            return f"taken over by {d['by']}" if d["by"] else unknown, logging.WARNING
         case "JobWithdrawn":
             return f"no task any more: {d['why']}", logging.INFO
         case "JobCompleted":
