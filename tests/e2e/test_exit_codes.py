@@ -142,7 +142,7 @@ def ended_by_its_disk(person: Terminal) -> int:
 
 CASES: dict[str, Case] = {
     "`claudetm monitor` was ended by its disk, or lost its lock: it may be begun again": ended_by_its_disk,
-    "`claudetm monitor` was stopped; with `--once`, what was there is done, well or not": monitored,
+    "`claudetm monitor` was stopped; with `--once`, it has worked what was there, failed tasks too": monitored,
     "a source of `claudetm monitor` lets nobody in, or with `--once` could not be asked": called(
         "monitor", "--once", "--rehearse", "demo", "--api-key", "nobody-s-key", "--api-url", "http://127.0.0.1:9"
     ),

@@ -20,7 +20,7 @@ class ExitCode(IntEnum):
 WHEN: Final[Mapping[str, ExitCode]] = {
     "the run is verified": ExitCode.SUCCESS,
     "what was asked for is shown or done, in any phase of the run": ExitCode.SUCCESS,
-    "`claudetm monitor` was stopped; with `--once`, what was there is done, well or not": ExitCode.SUCCESS,
+    "`claudetm monitor` was stopped; with `--once`, it has worked what was there, failed tasks too": ExitCode.SUCCESS,
     "a source of `claudetm monitor` lets nobody in, or with `--once` could not be asked": ExitCode.FAILED,
     "`claudetm monitor` was ended by its disk, or lost its lock: it may be begun again": ExitCode.PASSING,
     "the run is blocked": ExitCode.FAILED,
