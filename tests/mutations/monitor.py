@@ -222,22 +222,25 @@ _QUEUE: Final = (
     *of(
         "intake/monitor.py",
         (
+            "what is tried again later is tried at once",
+            "not entry.waiting and entry.due(now) and",
+            "not entry.waiting and",
+            f"{_MONITOR}test_what_passes_by_itself_is_tried_again_ever_more_slowly_and_not_counted_against_the_job",
+        ),
+    ),
+    *of(
+        "intake/reporting.py",
+        (
             "a result is noted as reported whose file was never written",
-            "if result is None or not self._attendant.write(entry):",
+            "if result is None or not self.attendant.write(entry):",
             "if result is None:",
             f"{_KILLED}test_killed_there_the_next_monitor_comes_to_the_same_end",
         ),
         (
             "a report is noted and not made",
             "        try:\n            await asking.ask(asking.source.finish",
-            "        try:\n            await asyncio.sleep(0) if job else await asking.ask(asking.source.finish",
+            "        try:\n            await asking.source.list() if job else await asking.ask(asking.source.finish",
             f"{_MONITOR}test_a_result_that_cannot_be_reported_now_is_reported_later_and_stands_at_once",
-        ),
-        (
-            "what is tried again later is tried at once",
-            "not entry.waiting and entry.due(now) and",
-            "not entry.waiting and",
-            f"{_MONITOR}test_what_passes_by_itself_is_tried_again_ever_more_slowly_and_not_counted_against_the_job",
         ),
     ),
     *of(

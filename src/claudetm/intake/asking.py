@@ -16,6 +16,7 @@ from claudetm.ports.source import ClaimOutcome, Job, Reclaiming, Source, SourceB
 UNASKABLE: Final = (SourceBusy, SourceRefused)
 _SLACK: Final = 30.0  # seconds beyond the limit: who is not back then did not hear that it should end
 _SOONEST: Final = 1.0  # seconds before a busy source is asked again, whatever it says
+_LATEST: Final = 3600.0  # the same: an instant is far off where the clock was set back since it was named
 T = TypeVar("T")
 
 
@@ -28,7 +29,8 @@ class Asking:
         self.refused = ""
         self.trouble = ""  # the sentence, while it cannot be asked
         self.until = 0.0  # when it may be asked again
-        self._said_at = 0.0  # when it said so: a clock that shows less has been set back
+        self._said_at = 0.0  # when that was said: a clock that shows less has been set back
+        self._over = 0.0  # the same as `until` by the loop's time, which nobody sets
         self.answers = 0  # how many calls it has answered
         self.swept = False  # listed once, or tried
         self.passed: dict[str, str] = {}  # what the last sweep or claim told not to take now, and why
@@ -42,7 +44,8 @@ class Asking:
     def ready(self) -> bool:
         """Whether it may be asked now."""
         now = self._clock.now()
-        return not self.refused and (now >= self.until or now < self._said_at)
+        over = now >= self.until or now < self._said_at or asyncio.get_running_loop().time() >= self._over
+        return over and not self.refused
 
     @property
     def stuck(self) -> bool:
@@ -77,9 +80,14 @@ class Asking:
             return await self.ask(self.source.reclaim(ours))
         return await self.ask(self.source.claim(id_))
 
+    def rest(self, until: float) -> None:
+        """Have it not asked before `until`, in epoch seconds, or an hour from now."""
+        self._said_at = now = self._clock.now()
+        seconds = min(max(until - now, _SOONEST), _LATEST)
+        self.until, self._over = now + seconds, asyncio.get_running_loop().time() + seconds
+
     def _busy(self, busy: SourceBusy) -> SourceBusy:
-        self._said_at = self._clock.now()
-        self.until = max(busy.until, self._said_at + _SOONEST)
+        self.rest(busy.until)
         if not self.trouble:
             self._say(f"{str(busy).rstrip('.')}. It is asked again later; other sources go on.")
         self.trouble = str(busy)

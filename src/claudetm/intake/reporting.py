@@ -52,7 +52,7 @@ class Reporting:
     async def _reported(self, entry: Entry, asking: Asking) -> bool:
         job, result = ending.job_of(entry), entry.result
         if result is None or not self.attendant.write(entry):
-            asking.until = self.attendant.clock.now() + self.attendant.policy.poll
+            asking.rest(self.attendant.clock.now() + self.attendant.policy.poll)
             return False
         try:
             await asking.ask(asking.source.finish(job, result))
