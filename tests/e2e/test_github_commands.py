@@ -16,7 +16,7 @@ from claudetm.workflow import events as e
 from github_double.double import Double
 from github_double.state import Level, Protection
 from story import Story, change, plan
-from terminal import Terminal, bytes_of, terminal
+from terminal import SCENARIOS, Terminal, bytes_of, terminal
 
 pytestmark = pytest.mark.e2e
 
@@ -321,59 +321,12 @@ def test_a_red_pull_request_made_elsewhere_is_mended_and_merged(octo: AtGithub) 
     assert f"Pull request #{number} of acme/widgets is merged already; nothing is left to do" in again
 
 
-SOLVE = """
-name: solve
-about: an issue asks for a file
-sessions:
-  - role: planner
-    subject: plan
-    contains: [Please greet loudly, Not in lower case]
-    turns:
-      - answer:
-          outcome: planned
-          summary: One file.
-          changes:
-            - id: c1
-              title: Greet loudly
-              why: The issue asks for it.
-              depends_on: []
-              paths: [loud.py]
-              tasks:
-                - title: Add loud.py
-                  what: loud.py greets.
-                  files: [loud.py]
-                  acceptance: [loud.py is there]
-                  check: test -e loud.py
-                  complexity: quick
-          criteria: [{text: loud.py is there., command: test -e loud.py}]
-          assumptions: []
-          evidence: ['README.md: there is no loud.py']
-  - role: worker
-    subject: c1.t1
-    turns:
-      - use:
-          - Bash:
-              command: |
-                echo 'LOUD = 1' > loud.py
-                git add -- loud.py
-                git commit -q -m 'Greet loudly'
-      - answer:
-          outcome: done
-          summary: Done.
-          checks: [{command: test -e loud.py, exit_code: 0}]
-          evidence: [{path: loud.py, line: 1}]
-          remaining: []
-          learnings: []
-          follow_ups: []
-          blocker: null
-"""
-
-
 def test_a_run_from_an_issue_has_its_words_and_those_given_besides_and_closes_it(octo: AtGithub) -> None:
     github = octo.github
     issue = github.open_issue("Please greet loudly", "People do not hear us.")
     scenario = octo.home / "solve.yaml"
-    scenario.write_text(SOLVE, encoding="utf-8")
+    solve = (SCENARIOS.parent / "issue.yaml").read_text(encoding="utf-8")
+    scenario.write_text(solve.replace("greet loudly]", "greet loudly, Not in lower case]"), encoding="utf-8")
     begin = ("start", "Not in lower case", "--from-issue", f"#{issue}", "--forge", "github", "--no-review")
     ended = octo(*begin, "--rehearse", str(scenario), "--json")
     assert ended.returncode == 0, ended

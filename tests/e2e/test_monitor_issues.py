@@ -11,7 +11,7 @@ import pytest
 
 from github_double.double import Double
 from github_double.state import Level, Protection
-from terminal import Terminal
+from terminal import SCENARIOS, Terminal
 
 pytestmark = pytest.mark.e2e
 SESSION = """
@@ -32,53 +32,7 @@ sessions:
       - use: [{Bash: {command: git show --stat HEAD}}]
       - answer: {score: 93, notes: Hello it is., findings: [], examined: [hello.txt]}
 """
-
-GOAL = """
-name: solve
-about: an issue asks for a file
-sessions:
-  - role: planner
-    subject: plan
-    contains: [Please greet loudly]
-    turns:
-      - answer:
-          outcome: planned
-          summary: One file.
-          changes:
-            - id: c1
-              title: Greet loudly
-              why: The issue asks for it.
-              depends_on: []
-              paths: [loud.py]
-              tasks:
-                - title: Add loud.py
-                  what: loud.py greets.
-                  files: [loud.py]
-                  acceptance: [loud.py is there]
-                  check: test -e loud.py
-                  complexity: quick
-          criteria: [{text: loud.py is there., command: test -e loud.py}]
-          assumptions: []
-          evidence: ['README.md: there is no loud.py']
-  - role: worker
-    subject: c1.t1
-    turns:
-      - use:
-          - Bash:
-              command: |
-                echo 'LOUD = 1' > loud.py
-                git add -- loud.py
-                git commit -q -m 'Greet loudly'
-      - answer:
-          outcome: done
-          summary: Done.
-          checks: [{command: test -e loud.py, exit_code: 0}]
-          evidence: [{path: loud.py, line: 1}]
-          remaining: []
-          learnings: []
-          follow_ups: []
-          blocker: null
-"""
+GOAL = (SCENARIOS.parent / "issue.yaml").read_text(encoding="utf-8")
 
 
 class AtGithub(Terminal):
