@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from claudetm.engine.inbox import STOPPED
+from claudetm.engine.inbox import PAUSED, STOPPED
 from claudetm.engine.loop import Ending
 from claudetm.plan.model import plan_to_data
 from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.ports.commands import CommandRequest, CommandResult
+from claudetm.ports.dispatch import TOLD_TO_END
 from claudetm.testing.memory import GREEN, PENDING, MemoryCommands
 from claudetm.workflow.outcomes import Outcome
 from claudetm.workflow.pull_request import Check
@@ -250,6 +251,22 @@ def test_a_stop_after_a_pause_interrupts_the_session_that_the_pause_waits_for() 
     assert (reason(world), world.run.refused) == (STOPPED, {})
     world.play = honest
     assert resumes(world) is Ending.VERIFIED
+
+
+@pytest.mark.parametrize("commands", [("pause", "stop"), ("stop", "pause")])
+def test_a_signal_to_the_process_does_not_take_the_place_of_a_person_s_pause(commands: tuple[str, str]) -> None:
+    world = World(inbox_seconds=0.001)
+
+    async def is_paused_and_signalled(w: World, _request: SessionRequest) -> SessionReport:
+        for command in commands:
+            w.inbox.send(command, command, **({"reason": TOLD_TO_END} if command == "stop" else {}))
+            await until(lambda: command in w.context.run.commands)  # noqa: B023 - it is waited for in this round
+        assert w.context.stop.is_set()
+        return SessionReport(Outcome.INTERRUPTED)
+
+    world.play = is_paused_and_signalled
+    assert play(world) is Ending.PAUSED
+    assert (reason(world), world.run.refused) == (PAUSED, {})
 
 
 def test_a_stop_of_what_is_paused_and_at_rest_is_refused_with_the_reason_it_rests_for() -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from claudetm.engine.commit import Writer
 from claudetm.plan.model import Plan, plan_from_data, problems
+from claudetm.ports.dispatch import TOLD_TO_END
 from claudetm.ports.store import Command, Inbox
 from claudetm.workflow import events as e
 from claudetm.workflow.legality import IllegalEvent, edge
@@ -40,17 +41,22 @@ def _resume(run: Run, arguments: Mapping[str, Any]) -> Sequence[e.Event]:
 
 
 def _halt(run: Run, arguments: Mapping[str, Any], reason: str) -> Sequence[e.Event]:
-    """Pause; what halts the run already stays, with its reason."""
-    if run.halt is not None:
+    """Pause; what halts the run already stays, with its reason, but where only a signal to its process does."""
+    if run.halt is not None and run.halt.reason != TOLD_TO_END:
         raise IllegalEvent(f"The run is {run.halt.kind} already: {run.halt.reason.rstrip('.')}.")
     return [e.RunPaused(arguments.get("reason", reason))]
 
 
 def _interrupt(run: Run, arguments: Mapping[str, Any]) -> Sequence[e.Event]:
-    """Stop what is at work, also where a pause only waits for its end; what a resume is told stays."""
+    """Stop what is at work, also where a pause only waits for its end; what a resume is told stays.
+
+    So does the pause where a signal stops it, which is nobody's word: a monitor would carry on what that one halts.
+    """
     if run.halt is None or run.halt.kind is not Halt.PAUSED:
         return _halt(run, arguments, STOPPED)
-    return [e.RunPaused(arguments.get("reason", STOPPED), run.halt.next, run.halt.asks)]
+    reason = arguments.get("reason", STOPPED)
+    said = run.halt.reason if reason == TOLD_TO_END else reason
+    return [e.RunPaused(said, run.halt.next, run.halt.asks)]
 
 
 def edits(run: Run, plan: Plan, based_on: int) -> Sequence[e.Event]:
