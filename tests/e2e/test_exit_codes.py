@@ -130,8 +130,13 @@ def monitored(person: Terminal) -> int:
     monitor = person.begin("monitor", "--rehearse", "demo", "--no-update-check")
     wait_for((person.here / "state" / "monitor.json").exists, "the monitor")
     monitor.send_signal(signal.SIGTERM)
-    once = called("monitor", "--once", "--rehearse", "demo", "--no-update-check")
-    return monitor.wait(60) or once(person)
+    stopped = monitor.wait(60)
+    (person.here / "tasks" / "task-1.md").write_text(
+        "---\nmode: session\nskill: none\n---\nSay hello\n", encoding="utf-8"
+    )
+    once = called("monitor", "--once", "--rehearse", "demo", "--no-update-check")(person)
+    assert '"failed"' in (person.here / "results" / "task-1.json").read_text(encoding="utf-8")
+    return stopped or once
 
 
 def ended_by_its_disk(person: Terminal) -> int:
