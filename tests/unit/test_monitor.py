@@ -1124,6 +1124,35 @@ def test_what_cannot_be_done_is_refused_with_the_reason(name: str, job: object, 
 # --- what is seen --------------------------------------------------------------------------------------------
 
 
+def test_a_view_of_thousands_that_wait_is_written_more_seldom_for_what_is_told_of_one_alone() -> None:
+    async def script(working: Working) -> WorkOutcome:
+        while not working.stop.is_set():
+            working.note(Note("working", f"at {world.clock.now()}"))
+            await asyncio.sleep(1)
+        return Stopped()
+
+    async def main() -> None:
+        for n in range(5000):
+            world.place.add(f"t{n}")
+        running = started(monitor := world.monitor())
+        await until(lambda: world.queue().size == 4999 and "queue_state.json" in world.views.files, 60)
+        await asyncio.sleep(15)
+        shown = set[str]()
+        for _ in range(100):
+            await asyncio.sleep(1)
+            shown.add(world.views.files["queue_state.json"])
+        assert 5 < len(shown) < 15
+        world.place.items["t9"].priority = -1
+        world.place.wake()
+        await asyncio.sleep(3)
+        assert world.state["queued_tasks"][0] == "t9"
+        monitor.stop()
+        await stopped(monitor, running)
+
+    world = MonitorWorld(script)
+    run(main())
+
+
 def test_the_view_tells_order_position_and_what_runs() -> None:
     async def main() -> None:
         world = MonitorWorld(_long)

@@ -32,6 +32,7 @@ from claudetm.ports.store import Inbox, Journal, Views
 TICK_SECONDS: Final = 1.0  # how long a command may lie, or a due job wait, before it is noticed
 _FIRST_SECONDS: Final = 5.0  # for every source to list what there is before the first claim
 _CLOSE_SECONDS: Final = 5.0
+_VIEW_EACH: Final = 500  # jobs that wait, for each second that a note alone is shown later
 _VIEW_SECONDS: Final = 1.05  # a little more than the files allow, which would keep what comes too early
 
 
@@ -213,17 +214,15 @@ class Monitor:
                 yield entry
         if not self._fresh() or self._attendant.shut:
             return
-        for entry in self.writer.queue.line() if self._any_ready() else ():
-            if entry.lane is lane and self._free(entry) and entry.id not in self._askings[entry.source].passed:
+        ready = {name for name, asking in self._askings.items() if asking.ready}
+        for entry in self.writer.queue.line(lane, ready):
+            if self._free(entry) and entry.id not in self._askings[entry.source].passed:
                 yield entry
 
     def _fresh(self) -> bool:
         """Whether every source has told what it has, or had the time to."""
         late = asyncio.get_running_loop().time() >= self._fresh_until
         return late or all(a.swept for a in self._askings.values())
-
-    def _any_ready(self) -> bool:
-        return any(a.ready for a in self._askings.values())
 
     def _free(self, entry: Entry) -> bool:
         asking = self._askings.get(entry.source)
@@ -350,13 +349,18 @@ class Monitor:
     # --- for people ----------------------------------------------------------------------------------------
 
     def _show(self, *, alive: bool = True) -> None:
-        """Write the view where something has changed, at most once a second."""
+        """Write the view where something has changed, at most once a second.
+
+        It holds all that waits: the more does, the more seldom it is written for what is told of a job alone.
+        """
         now = self.ports.clock.now()
         notes: dict[str, Note] = {p.entry.id: p.note for p in self._places.values() if p.note is not None}
         troubles = {a.name: a.refused or a.trouble for a in self._askings.values()}
         passed = {a.name: a.passed for a in self._askings.values()}
         told = (notes, troubles, {name: dict(jobs) for name, jobs in passed.items()})
-        if alive and (now < self._show_at or (self._shown and told == self._told)):
+        wait = self.writer.queue.size / _VIEW_EACH if self._shown else 0.0
+        early = self._show_at - _VIEW_SECONDS <= now < self._show_at + wait  # the clock may be set back
+        if alive and (early or (self._shown and told == self._told)):
             return
         state = view.queue_state(self.writer.queue, notes, troubles, now, passed=passed, alive=alive)
         with suppress(StoreError, LockLost):  # a view that cannot be written costs the view

@@ -6,8 +6,9 @@ Pure: records in, facts out. A job leaves once its source knows its result, so a
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from heapq import merge
 from typing import Any, Final
 
 from claudetm.intake import events as e
@@ -16,6 +17,7 @@ from claudetm.ports.source import Job, Lane, Result, Status
 from claudetm.workflow.records import Record
 
 REMEMBERED: Final = 100  # commands whose outcome can still be asked for
+Rank = tuple[int, int, str]
 BEGUN_SECONDS: Final = 600.0  # who worked that long had begun: what postpones it then is another matter
 
 
@@ -51,7 +53,7 @@ class Entry:
     result: Result | None = None
 
     @property
-    def rank(self) -> tuple[int, int, str]:
+    def rank(self) -> Rank:
         """Sorts what waits: by priority, then as it was queued."""
         return self.priority, self.order, self.id
 
@@ -76,28 +78,39 @@ class Queue:
     answers: dict[str, str] = field(default_factory=dict)  # by command: why it was refused, or ""
     again: dict[str, int] = field(default_factory=dict)  # jobs that a person has let begin anew: how often by now
     origins: dict[str, str] = field(default_factory=dict)  # of those, the source
-    _line: list[tuple[int, int, str]] = field(default_factory=list)  # ranks of what waits, sorted
+    _lines: dict[tuple[str, Lane], list[Rank]] = field(default_factory=dict)  # by source: what waits, sorted
     _held: dict[str, Entry] = field(default_factory=dict)  # running and retrying, as they were claimed
     _concluded: dict[str, Entry] = field(default_factory=dict)
 
-    def line(self) -> Iterator[Entry]:
-        """Yield what waits to be claimed, in order."""
-        return (self.jobs[id_] for _, _, id_ in self._line)
+    def line(self, lane: Lane | None = None, sources: Collection[str] | None = None) -> Iterator[Entry]:
+        """Yield what waits to be claimed, in order; of a lane or of some sources, and then no other is looked at."""
+        lines = (
+            ranks
+            for (name, of), ranks in self._lines.items()
+            if lane in (None, of) and (sources is None or name in sources)
+        )
+        return (self.jobs[id_] for _, _, id_ in merge(*lines))
 
     @property
     def size(self) -> int:
         """How many wait to be claimed."""
-        return len(self._line)
+        return sum(map(len, self._lines.values()))
 
     def position(self, id_: str) -> int:
         """Return where a job stands among those that wait, from 1; 0 where it does not wait."""
         entry = self.jobs.get(id_)
         waits = entry is not None and entry.status is Status.QUEUED
-        return bisect_left(self._line, entry.rank) + 1 if entry is not None and waits else 0
+        return self._before(entry.rank) + 1 if entry is not None and waits else 0
 
     def position_for(self, priority: int) -> int:
         """Return where the next job of a priority would come to stand, from 1."""
-        return bisect_left(self._line, (priority, self.seq + 1, "")) + 1
+        return self._before((priority, self.seq + 1, "")) + 1
+
+    def _before(self, rank: Rank) -> int:
+        return sum(bisect_left(ranks, rank) for ranks in self._lines.values())
+
+    def _line_of(self, entry: Entry) -> list[Rank]:
+        return self._lines.setdefault((entry.source, entry.lane), [])
 
     @property
     def held(self) -> list[Entry]:
@@ -139,19 +152,20 @@ class Queue:
         self.again.pop(entry.id, None)
         self.origins.pop(entry.id, None)
         self.jobs[entry.id] = entry
-        insort(self._line, entry.rank)
+        insort(self._line_of(entry), entry.rank)
         return entry
 
-    def _move(self, entry: Entry, before: tuple[int, int, str], to: str) -> None:
+    def _move(self, entry: Entry, before: Rank, to: str) -> None:
         """Keep the line, what is held and what has ended equal to the entry's status."""
         if entry.status is Status.QUEUED:
-            del self._line[bisect_left(self._line, before)]
+            line = self._line_of(entry)
+            del line[bisect_left(line, before)]
         if to == LEFT:
             self._leave(entry)
             return
         entry.status = Status(to)
         if entry.status is Status.QUEUED:
-            insort(self._line, entry.rank)
+            insort(self._line_of(entry), entry.rank)
         _keep(self._held, entry, entry.ours is not None)
         _keep(self._concluded, entry, entry.result is not None)
 
