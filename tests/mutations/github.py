@@ -563,9 +563,9 @@ _WHO: Final = of(
         f"{_READING}test_a_permission_that_github_does_not_tell_now_is_no_refusal",
     ),
     (
-        "a bot that is named by its short name is not heard",
-        'or name.removesuffix("[bot]") in names',
-        "",
+        "a bot is heard where a person of its short name is named",
+        "if name in names:",
+        'if name in names or name.removesuffix("[bot]") in names:',
         f"{_READING}test_whoever_is_named_is_listened_to",
     ),
 )

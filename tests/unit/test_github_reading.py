@@ -479,7 +479,7 @@ def test_whose_commits_are_taken() -> None:
         PushedCommit("4", "dependabot[bot]", app, bot=True, listened=False, merge=False),
         PushedCommit("5", "", "nobody@acme.org", bot=False, listened=False, merge=False),
     )
-    trusting = reading(Values(data), None, HOSTED, "Dependabot", "eve").pull(12).commits
+    trusting = reading(Values(data), None, HOSTED, "Dependabot[bot]", "eve").pull(12).commits
     assert [c.listened for c in trusting] == [True, True, True, True, False]
 
 
@@ -915,7 +915,7 @@ def test_those_who_may_write_are_listened_to(level: str | int, association: str,
 @pytest.mark.parametrize(
     ("who", "trusted", "heard"),
     [
-        (bot("rabbit"), "rabbit", True),
+        (bot("rabbit"), "rabbit", False),
         (bot("rabbit"), "Rabbit[bot]", True),
         (bot("rabbit"), "rab", False),
         (user("eve"), "EVE", True),
