@@ -106,7 +106,7 @@ def test_what_people_say_is_threads_and_strangers_are_named(github: Double) -> N
     assert (found.objections, found.approvals) == (("ada",), 0)
     assert set(found.unheard) == {"eve", "rabbit[bot]"}
     assert found.resolvable == {line}
-    trusting = reading(github, "", "rabbit").pull(number)
+    trusting = reading(github, "", "rabbit[bot]").pull(number)
     assert len(trusting.threads) == 4
     github.review(number, "APPROVED", "", "ada")
     found = reading(github).pull(number)
