@@ -459,6 +459,30 @@ def test_ten_thousand_finished_tasks_are_listed_once_a_minute(place: Place, fini
     assert [w.id for w in finished.look()] == ["task-new"]
 
 
+def test_the_more_tasks_wait_the_more_seldom_each_file_is_looked_at_while_their_folder_shows_nothing_new(
+    place: Place,
+) -> None:
+    folder = place.folder()
+    for n in range(1000):
+        place.put(f"task-{n}.md")
+    folder.look()
+    assert not folder.unchanged()  # within the grain of its stamp
+    place.clock.time += 5
+    assert len(folder.look()) == 1000
+    assert (folder.unchanged(), folder.spared) == (True, 5)
+    place.put("task-new.md")
+    assert not folder.unchanged()
+    place.clock.time += 5
+    folder.look()
+    place.end("task-1")
+    assert not folder.unchanged()
+    with place.put("task-2.md").open("a"):
+        folder.look()
+        assert folder.spared == 0  # somebody writes
+    place.tasks.rename(place.root / "elsewhere")
+    assert not folder.unchanged()
+
+
 def test_a_file_is_found_that_left_no_trace_on_its_folders_time(place: Place) -> None:
     folder = place.folder()
     folder.look()

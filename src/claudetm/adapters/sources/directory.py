@@ -127,7 +127,7 @@ class DirectorySource:
                 self._say_amiss()
                 if not _takeable(offers) <= self._offered:
                     return
-            await self._wait()
+            await self._change()
 
     async def close(self) -> None:
         """Stop watching. The claims stay until the process ends."""
@@ -252,8 +252,14 @@ class DirectorySource:
                 f"{self._settings.tasks} cannot be watched ({self._watching.why}): it is looked at each second."
             )
 
-    async def _wait(self) -> None:
-        """Wait until something changed, and no longer than until the next look."""
+    async def _change(self) -> None:
+        """Wait until something may have changed."""
+        for _ in range(1 + self._folder.spared):
+            if await self._wait() or not self._folder.unchanged():
+                return
+
+    async def _wait(self) -> bool:
+        """Wait until something changed, and no longer than until the next look; return whether anything did."""
         seconds = SETTLE_SECONDS if self._folder.settling(_SETTLING_SECONDS) else TICK_SECONDS
         woken = asyncio.ensure_future(self._woken.wait())
         slept = asyncio.ensure_future(self._clock.sleep(seconds))
@@ -262,9 +268,11 @@ class DirectorySource:
         finally:
             woken.cancel()
             slept.cancel()
-        if self._woken.is_set():
-            await self._clock.sleep(_TOGETHER)  # what comes in a burst is looked at together
-            self._woken.clear()
+        if not self._woken.is_set():
+            return False
+        await self._clock.sleep(_TOGETHER)  # what comes in a burst is looked at together
+        self._woken.clear()
+        return True
 
 
 _TOGETHER: Final = 0.02  # seconds

@@ -25,6 +25,7 @@ UNSURE_SECONDS: Final = 2.0  # the same where the kernel cannot tell whether som
 LOST_SECONDS: Final = 0.5  # for which a file is away while an editor puts the new one in its place
 EMPTY_SECONDS: Final = 60.0  # after which an empty file is no longer one that is being written
 LISTING_SECONDS: Final = 60.0
+_SPARED_EACH: Final = 200  # files: so many looked at each second cost a hundredth of a core or less
 GRAIN_SECONDS: Final = 2.0  # by which the coarsest of file systems stamps a folder
 WRITTEN: Final = "it is still being written"
 
@@ -115,6 +116,20 @@ class TaskFolder:
             if not self._refresh(waiting, now):
                 del self._waiting[waiting.name]
         return sorted(self._waiting.values(), key=lambda w: w.order)
+
+    @property
+    def spared(self) -> int:
+        """How often it is enough to look at the folders alone before each file is looked at again."""
+        unsettled = any(not waiting.settled for waiting in self._waiting.values())
+        return 0 if unsettled else len(self._waiting) // _SPARED_EACH
+
+    def unchanged(self) -> bool:
+        """Whether the folders show nothing new since the last `look`: it costs the same however many files wait."""
+        try:
+            stamp = _stamp(self._settings.tasks), _stamp(self._settings.results)
+        except OSError:
+            return False
+        return stamp == self._stamp and not self._outdated(self._now())
 
     def one(self, job: str) -> Waiting | None:
         """Return one job as it is now, its file read anew; None where there is no such file.
