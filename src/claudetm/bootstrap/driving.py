@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
-import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -30,12 +28,12 @@ from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews, Wa
 from claudetm.bootstrap import github, modes
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.opening import Opened
+from claudetm.bootstrap.signals import heeded
 from claudetm.engine import inbox
 from claudetm.engine.commit import Listener, Writer
 from claudetm.engine.loop import Driver, Ending
 from claudetm.errors import StoreError, UsageError
 from claudetm.ports.agent import Progress
-from claudetm.ports.dispatch import TOLD_TO_END
 from claudetm.ports.forge import Forge
 from claudetm.ports.store import Command
 from claudetm.prompts.render import Prompts
@@ -92,7 +90,7 @@ async def drive(
             return replace(_context(opened, folder, environment, writer, screen), stop=context.stop)
 
         driver = Driver(context, writer, box, __version__, os.getpid(), on_wait=waiting, refit=refit, leaves=leaves)
-        with _signals(context, box, screen.stopping):
+        with heeded(_stopped_by(context, box, screen.stopping)):
             try:
                 return await driver.drive()
             finally:
@@ -193,41 +191,15 @@ async def _model(rehearsal: str, access: Mapping[str, str]) -> AsyncIterator[Map
         yield rehearsal_environment(model.url)
 
 
-class _signals:  # noqa: N801 - a block
-    """While it lasts, Ctrl+C, SIGTERM and a terminal that is closed stop the run as `claudetm stop` does.
+def _stopped_by(context: Context, box: FileInbox, stopping: Callable[[str], None]) -> Callable[[str, bool], None]:
+    """Return what stops the run at a signal as `claudetm stop` does; at a second one the process ends."""
 
-    A second one ends the process.
-    """
-
-    def __init__(self, context: Context, box: FileInbox, stopping: Callable[[str], None]) -> None:
-        self._context = context
-        self._box = box
-        self._stopping = stopping
-        self._loop = asyncio.get_running_loop()
-        self._signalled = False
-        # under nohup a terminal that is closed is no reason to stop
-        self._numbers = [n for n in _REASONS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
-
-    def __enter__(self) -> None:
-        for number in self._numbers:
-            self._loop.add_signal_handler(number, self._stop, number)
-
-    def __exit__(self, *_: object) -> None:
-        for number in self._numbers:
-            self._loop.remove_signal_handler(number)
-
-    def _stop(self, number: signal.Signals) -> None:
-        if self._signalled:  # the event alone may stand for a change that was dropped
+    def stop(reason: str, again: bool) -> None:
+        if again:  # the event alone may stand for a change that was dropped
             raise KeyboardInterrupt
-        self._signalled = True
-        self._context.stop.set()
-        self._stopping(f"stopping: {_REASONS[number]}; Ctrl+C again ends at once")
+        context.stop.set()
+        stopping(f"stopping: {reason}; Ctrl+C again ends at once")
         with suppress(StoreError):  # a state directory that is gone ends the driver by itself
-            self._box.send(Command(str(uuid.uuid4()), "stop", {"reason": _REASONS[number]}))
+            box.send(Command(str(uuid.uuid4()), "stop", {"reason": reason}))
 
-
-_REASONS: Final = {
-    signal.SIGINT: "interrupted (Ctrl+C)",
-    signal.SIGTERM: TOLD_TO_END,
-    signal.SIGHUP: "its terminal was closed",
-}
+    return stop

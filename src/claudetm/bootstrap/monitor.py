@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from claudetm.adapters.store.results import FileResults
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.monitor_places import Places
 from claudetm.bootstrap.monitor_settings import CLI_KEY, MonitorSettings, at_sego
+from claudetm.bootstrap.signals import heeded
 from claudetm.errors import ConfigError, RepositoryError, UsageError
 from claudetm.intake import commands
 from claudetm.intake.monitor import Ended, Monitor, MonitorPorts
@@ -47,11 +47,6 @@ from claudetm.workflow.records import Record
 
 STOPPING: Final = GRACE + 15.0
 """Seconds that a monitor which stops waits for its workers: none shall spend while it is said to be stopped."""
-_REASONS: Final = {
-    signal.SIGINT: "interrupted (Ctrl+C)",
-    signal.SIGTERM: "ended by SIGTERM",
-    signal.SIGHUP: "its terminal was closed",
-}
 
 
 class Audience(Protocol):
@@ -222,7 +217,7 @@ async def run(
         clock=clock,
     )
     monitor = Monitor(ports, policy(settings, once=once), told.notice, notifier.alive)
-    with _signals(monitor, told, notifier):
+    with heeded(_stopped_by(monitor, told, notifier)):
         write_down(settings)
         notifier.ready(f"tasks from {', '.join(settings.sources)}")
         try:
@@ -306,29 +301,13 @@ class _Told:
         return self._inner.read()
 
 
-class _signals:  # noqa: N801 - a block
-    """While it lasts, Ctrl+C, SIGTERM and a terminal that is closed stop the monitor; a second one stops it now."""
+def _stopped_by(monitor: Monitor, told: Audience, notifier: Notifier) -> Callable[[str, bool], None]:
+    """Return what stops the monitor at a signal; at a second one now."""
 
-    def __init__(self, monitor: Monitor, told: Audience, notifier: Notifier) -> None:
-        self._monitor = monitor
-        self._told = told
-        self._notifier = notifier
-        self._loop = asyncio.get_running_loop()
-        self._signalled = False
-        # under nohup a terminal that is closed is no reason to stop
-        self._numbers = [n for n in _REASONS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
+    def stop(reason: str, again: bool) -> None:
+        more = "what runs is stopped now" if again else "what runs may finish; once more stops it now"
+        notifier.stopping(reason)
+        told.notice(f"stopping: {reason}; {more}")
+        monitor.stop()
 
-    def __enter__(self) -> None:
-        for number in self._numbers:
-            self._loop.add_signal_handler(number, self._stop, number)
-
-    def __exit__(self, *_: object) -> None:
-        for number in self._numbers:
-            self._loop.remove_signal_handler(number)
-
-    def _stop(self, number: signal.Signals) -> None:
-        more = "what runs is stopped now" if self._signalled else "what runs may finish; once more stops it now"
-        self._signalled = True
-        self._notifier.stopping(_REASONS[number])
-        self._told.notice(f"stopping: {_REASONS[number]}; {more}")
-        self._monitor.stop()
+    return stop
