@@ -380,14 +380,14 @@ OPTIONS: Mapping[tuple[str, ...], tuple[str, str]] = {
 }
 
 
-def test_every_option_stands_above_the_environment_and_that_above_the_file(person: Terminal, tmp_path: Path) -> None:
+def test_every_option_stands_above_the_environment_and_that_above_the_file(person: Terminal) -> None:
     url = {"SEGO_API_URL": "http://127.0.0.1:9"}  # where nobody answers
     for options, (name, value) in OPTIONS.items():
         ended = amid(person, {"SEGO_API_KEY": KEY, **url})("monitor", "--dry-run", *options)
         assert banner(ended.stdout)[name] == f"{value} [cli]", ended
     variables = {
         "SEGO_PROJECT_ID": ("sego.project_id", "p-1", "p-1"),
-        "SEGO_WORKING_DIR": ("working_dir", str(tmp_path), str(tmp_path)),
+        "SEGO_WORKING_DIR": ("working_dir", str(person.here), str(person.here)),
         "USE_CLI_MODE": ("agent.cli", "true", "path"),
         "STREAM_PROGRESS": ("sego.stream_progress", "false", "off"),
         "CONVERSATION_ONLY": ("sego.conversation_only", "true", "on"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -33,8 +34,7 @@ def test_a_task_is_written_and_said(person: Terminal) -> None:
     path = Path(added.stdout.splitlines()[0])
     assert added.returncode == 0, added.stderr
     assert path.parent == person.here / "tasks"
-    assert path.name.startswith("task-")
-    assert path.name.endswith("-groere-uberschriften-in-every-report-please.md")
+    assert re.fullmatch(r"task-\d{8}-\d{6}-groere\.md", path.name), path.name  # whole words, as far as they fit
     assert added.stdout.splitlines()[1] == "no monitor runs here: `claudetm monitor` takes it"
     assert path.read_text(encoding="utf-8") == "Größere Überschriften: in every report, please!\n"
     assert person.git("status", "--porcelain") == ""

@@ -197,7 +197,8 @@ def test_the_real_cli_starts_with_the_schema_and_hands_over_the_answer(role: Rol
     from claudetm.workflow.outcomes import Outcome
 
     answer = GOOD[role][0]
-    turns = [{"answer": {"surplus": 1}}, {"answer": answer}]
+    look = {"use": [{"Glob": {"pattern": "*"}}]}  # an audit that has looked at nothing is not taken
+    turns = [look, {"answer": {"surplus": 1}}, {"answer": answer}]
     played = scenario.parse(
         json.dumps({"name": "t", "sessions": [{"role": role, "subject": "s", "turns": turns}]}), "t.yaml"
     )

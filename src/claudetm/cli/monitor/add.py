@@ -157,8 +157,10 @@ def _free(document: Document) -> Iterator[str]:
     import unicodedata
 
     plain = unicodedata.normalize("NFKD", document.title).encode("ascii", "ignore").decode().lower()
-    words = "-".join(re.findall(r"[a-z0-9]+", plain)[:_WORDS])[:_NAME].strip("-")
-    stem = "-".join(filter(None, ("task", time.strftime("%Y%m%d-%H%M%S"), words)))
+    words = re.findall(r"[a-z0-9]+", plain)[:_WORDS]
+    while len("-".join(words)) > _NAME and len(words) > 1:
+        words.pop()
+    stem = "-".join(filter(None, ("task", time.strftime("%Y%m%d-%H%M%S"), "-".join(words)[:_NAME])))
     yield stem
     for number in itertools.count(2):
         yield f"{stem}-{number}"
