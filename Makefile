@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# One more at a time than there are processors: many tests wait for a process of theirs.
+TESTERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check test-live mutate bench docs example format clean
@@ -14,11 +16,11 @@ demo: $(VENV)/.installed ## Run the main job end to end: no account, key or netw
 
 test: $(VENV)/.developed ## Run every test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
-	@$(BIN)/pytest -n auto --dist worksteal -q
+	@$(BIN)/pytest -n $(TESTERS) --dist worksteal -q
 
 check: $(VENV)/.developed ## Lint, types, import contract and the fast tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy . && $(BIN)/lint-imports
-	@$(BIN)/pytest -n auto --dist worksteal -q -m "not e2e and not crash and not bench and not live"
+	@$(BIN)/pytest -n $(TESTERS) --dist worksteal -q -m "not e2e and not crash and not bench and not live"
 
 test-live: $(VENV)/.developed ## Test the GitHub forge in CLAUDETM_LIVE_REPOSITORY=owner/name, and leave nothing there
 	@PYTHONPATH=tests $(BIN)/python -m live.place
