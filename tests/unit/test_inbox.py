@@ -13,6 +13,7 @@ import pytest
 
 from claudetm.adapters.store.directory import (
     NAME,
+    VIEWS,
     FileInbox,
     FileViews,
     RunViews,
@@ -385,3 +386,14 @@ def test_the_journal_lives_in_the_directory(state: StateDirectory) -> None:
         write(journal, [record(1)])
         journal.close()
     assert [r.seq for r in FileJournal(state.journal).read()] == [1]
+
+
+def test_a_view_that_was_half_written_when_its_driver_was_killed_goes_with_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".context.md.bfbd213c3065.tmp"
+    others = [
+        tmp_path / name for name in (".config.json.bfbd213c3065.tmp", "context.md", ".job.json.bfbd213c3065.tmp")
+    ]
+    for path in (left, *others):
+        path.touch()
+    FileViews(tmp_path).sweep(VIEWS)
+    assert sorted(tmp_path.iterdir()) == sorted(others)

@@ -24,7 +24,7 @@ from claudetm.adapters.forge.local_checks import CheckSettings
 from claudetm.adapters.forge.local_journal import ForgeJournal
 from claudetm.adapters.git.git import identity
 from claudetm.adapters.git.run_repository import RunRepository
-from claudetm.adapters.store.directory import FileInbox, FileViews, RunViews, WaitView, run_folder
+from claudetm.adapters.store.directory import VIEWS, FileInbox, FileViews, RunViews, WaitView, run_folder
 from claudetm.bootstrap import github, modes
 from claudetm.bootstrap.clock import SystemClock
 from claudetm.bootstrap.opening import Opened
@@ -62,6 +62,7 @@ async def drive(
     """
     run, state = opened.run, opened.state
     files = FileViews(state.root)
+    files.sweep(VIEWS)
     views, waits = RunViews(files), WaitView(files)
     writer = Writer(run, opened.journal, SystemClock(), (views, lambda *_: waits.over(), screen.event))
     screen = replace(screen, progress=_then(waits.over, screen.progress))

@@ -207,6 +207,7 @@ async def run(
     """Run the monitor; the caller holds the journal. Raises ClaudetmError."""
     clock, places = SystemClock(), settings.places
     views = FileViews(places.state)
+    views.sweep((places.queue_state.name, places.about.name))
     ports = MonitorPorts(
         sources=sources(settings, _monitor_id(places), clock, told.notice),
         dispatch=_Overheard(dispatch(places, rehearsal, settings.flags), settings, told),

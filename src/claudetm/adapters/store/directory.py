@@ -56,6 +56,8 @@ _READ: Final = ("run-", "session-")
 RECEIPTS: Final = "receipts.md"
 WAITING: Final = "waiting.json"
 """What the driver waits for at this moment, for people: it tells of a driver that lives, and goes with it."""
+VIEWS: Final = ("state.json", "plan.md", "progress.md", "context.md", RECEIPTS, WAITING)
+"""What a run's driver alone writes, to be read by people."""
 VIEW_SECONDS: Final = 1.0
 _OVER_SECONDS: Final = 120.0  # after which a wait that has ended tells nothing: the driver is at work
 _VIEW_SHARE: Final = 20.0  # rendering takes at most one part in so many of the driver's time
@@ -319,6 +321,13 @@ class FileViews:
         self._seconds = seconds
         self._written: dict[str, float] = {}
         self._waiting: dict[str, str] = {}
+
+    def sweep(self, names: Sequence[str]) -> None:
+        """Remove the drafts of these views: whoever alone writes them, and was killed, has left them."""
+        for name in names:
+            for draft in self._root.glob(f".{name}.*.tmp"):
+                with suppress(OSError):
+                    draft.unlink()
 
     def write(self, name: str, text: str, *, force: bool = False) -> None:
         """Replace the view now, or keep the text for the next write or `flush`. Raises StoreError."""
