@@ -44,6 +44,7 @@ def others(content: bytes) -> list[bytes]:
 
 
 @example(b"A=1\r\nSEGO_API_KEY=old\r\nB=2")
+@example(b'SEGO_API_KEY=old\nLINES="one\nSEGO_API_KEY=old\nLINES="one\n')
 @given(FILES)
 def test_the_lines_of_others_stay_byte_for_byte_and_in_order(content: bytes) -> None:
     new = edited(content, {KEY: "sk-new", URL: "https://sego.pm"})
@@ -122,12 +123,12 @@ def test_a_value_that_no_line_can_hold_changes_nothing(tmp_path: Path, value: st
     assert not (tmp_path / ".env").exists()
 
 
-def test_a_file_that_would_be_read_otherwise_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("A='\n'\nSEGO_API_KEY=k\x0cSEGO_API_KEY=other\nB=\"\nSEGO_API_KEY=x\n\"\n")
-    before = (tmp_path / ".env").read_bytes()
-    with pytest.raises(UsageError, match="set it there by hand"):
-        write(tmp_path, {KEY: "k"})
-    assert (tmp_path / ".env").read_bytes() == before
+def test_our_name_inside_another_s_text_is_no_line_of_ours_for_who_reads_and_who_writes(tmp_path: Path) -> None:
+    around = "A='\n'\nSEGO_API_KEY={}\nB=\"\nSEGO_API_KEY=x\n\"\n"
+    (tmp_path / ".env").write_text(around.format("old\x0cSEGO_API_KEY=other"))
+    assert write(tmp_path, {KEY: "k"})
+    assert (tmp_path / ".env").read_text() == around.format("k")
+    assert parse((tmp_path / ".env").read_text())[KEY] == "k"
 
 
 def git(folder: Path, *arguments: str) -> str:

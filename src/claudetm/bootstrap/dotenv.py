@@ -9,7 +9,7 @@ import codecs
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -62,9 +62,32 @@ def read(folder: Path) -> Dotenv:
     return Dotenv(path, parse(text), bool(mode & 0o077))
 
 
+ENTRY: Final = re.compile(rb"(?P<lead>\s*(?:export\s+)?)(?P<name>[A-Za-z_]\w*)\s*=[ \t]*")
+_WHOLE: Final = re.compile(rb"""'[^']*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
+
+
+def entries(body: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield each line with the name that it sets, or ""; a quoted value may go over several."""
+    at = 0
+    while at < len(body):
+        end = _line_end(body, at)
+        found = ENTRY.match(body, at, end)
+        if found and (quoted := _WHOLE.match(body, found.end())) and quoted.end() > end:
+            end = _line_end(body, quoted.end())
+        yield found["name"].decode() if found else "", body[at:end]
+        at = end
+
+
+def _line_end(body: bytes, at: int) -> int:
+    """Return where the line around `at` ends, its own end included."""
+    ended = re.compile(rb"\r\n|\r|\n").search(body, at)
+    return ended.end() if ended else len(body)
+
+
 def parse(text: str) -> dict[str, str]:
     """Return the values of our names; the last of several counts."""
-    found = (_LINE.fullmatch(line) for line in text.splitlines())
+    lines = (line.decode(errors="surrogateescape") for _, line in entries(text.encode(errors="surrogateescape")))
+    found = (_LINE.fullmatch(line.rstrip("\r\n")) for line in lines)
     values = {f[1]: _value(f[2]) for f in found if f and f[1] in NAMES}
     return {name: value for name, value in values.items() if value}
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from claudetm.adapters.store.directory import write_atomically
-from claudetm.bootstrap.dotenv import FILE, parse, read
+from claudetm.bootstrap.dotenv import ENTRY, FILE, entries, parse, read
 from claudetm.bootstrap.monitor_places import repository_around
 from claudetm.errors import UsageError
 
 _BOM: Final = b"\xef\xbb\xbf"
-_LINE: Final = re.compile(rb"(?P<lead>\s*(?:export\s+)?)(?P<name>[A-Za-z_]\w*)\s*=[ \t]*")
-_QUOTED: Final = re.compile(rb"""'[^']*'|"(?:[^"\\]|\\.)*\"""", re.DOTALL)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,~-]*")
 
 
@@ -72,7 +70,7 @@ def edited(content: bytes, values: Mapping[str, str]) -> bytes:
     head, body = (_BOM, content[len(_BOM) :]) if content.startswith(_BOM) else (b"", content)
     end = b"\r\n" if b"\r\n" in body else b"\n"
     left, lines = dict(values), [head]
-    for name, line in _entries(body):
+    for name, line in entries(body):
         lines.append(_changed(name, line, values) if name in values else line)
         left.pop(name, None)
     text = b"".join(lines)
@@ -87,26 +85,8 @@ def _changed(name: str, line: bytes, values: Mapping[str, str]) -> bytes:
     """Return a line of ours as it should be; as it is where it says that already, whatever its spelling."""
     if parse(line.decode("utf-8", "replace")).get(name, "") == values[name]:
         return line
-    lead = m["lead"] if (m := _LINE.match(line)) else b""
+    lead = m["lead"] if (m := ENTRY.match(line)) else b""
     return lead + _said(name, values[name]) + line[len(line.rstrip(b"\r\n")) :]
-
-
-def _entries(body: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield each line with the name that it sets, or ""; a quoted value may go over several."""
-    at = 0
-    while at < len(body):
-        end = _line_end(body, at)
-        found = _LINE.match(body, at, end)
-        if found and (quoted := _QUOTED.match(body, found.end())) and quoted.end() > end:
-            end = _line_end(body, quoted.end())
-        yield found["name"].decode() if found else "", body[at:end]
-        at = end
-
-
-def _line_end(body: bytes, at: int) -> int:
-    """Return where the line around `at` ends, its own end included."""
-    ended = re.compile(rb"\r\n|\r|\n").search(body, at)
-    return ended.end() if ended else len(body)
 
 
 def _said(name: str, value: str) -> bytes:
