@@ -20,7 +20,7 @@ test: $(VENV)/.developed ## Run every test
 
 check: $(VENV)/.developed ## Lint, types, import contract and the fast tests
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy . && $(BIN)/lint-imports
-	@$(BIN)/pytest -n $(TESTERS) --dist worksteal -q -m "not e2e and not crash and not bench and not live"
+	@$(BIN)/pytest -n $(TESTERS) --dist worksteal -q -m "not e2e and not crash and not sweep and not bench and not live" tests/unit
 
 test-live: $(VENV)/.developed ## Test the GitHub forge in CLAUDETM_LIVE_REPOSITORY=owner/name, and leave nothing there
 	@PYTHONPATH=tests $(BIN)/python -m live.place

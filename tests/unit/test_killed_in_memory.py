@@ -17,6 +17,8 @@ from claudetm.ports.agent import Role, SessionReport, SessionRequest
 from claudetm.testing.memory import GREEN, RED
 from world import Killed, World, answered, change_of, honest, proposal, subject_of, task, work
 
+pytestmark = pytest.mark.sweep
+
 FOUND = {
     "path": "c1.t1.txt",
     "line": 1,

@@ -19,6 +19,8 @@ from claudetm.testing.memory_dispatch import Working
 from claudetm.testing.virtual_time import run
 from monitor_world import Killed, Life, MonitorWorld, started, until
 
+pytestmark = pytest.mark.sweep
+
 POLICY = MonitorPolicy(poll=5, retry_first=2, keep=5, grace=5, stopping=20)
 JOBS = ("done", "dies", "asks", "fails", "later", "last")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from claudetm.testing.memory import no_fault
 from claudetm.testing.memory_dispatch import Working
 from claudetm.testing.virtual_time import run
 from monitor_world import Killed, Life, MonitorWorld, started, stopped, until
+
+pytestmark = pytest.mark.sweep
 
 POLICY = MonitorPolicy(poll=5, retry_first=2, keep=5, grace=5, stopping=20)
 MONITORS = ("one", "two", "three")

@@ -36,6 +36,8 @@ from story import (
     working,
 )
 
+pytestmark = pytest.mark.sweep
+
 DIAMOND: Final = (change("c1", tasks=2), change("c2", "c1"), change("c3", "c1"), change("c4", "c2", "c3"))
 _KINDS: Final = [k for k in e.EVENTS.values() if k is not e.RunStarted]
 

@@ -580,6 +580,7 @@ def _end(world: World) -> dict[str, object]:
     }
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", RUNS)
 def test_killed_at_any_point_it_comes_to_the_same_end(name: str) -> None:
     whole = RUNS[name]()
@@ -595,6 +596,7 @@ def test_killed_at_any_point_it_comes_to_the_same_end(name: str) -> None:
             assert _end(world) == _end(whole), whole.points[n - 1]
 
 
+@pytest.mark.sweep
 def test_killed_when_the_rounds_are_used_up_the_work_is_set_aside_once() -> None:
     whole = RUNS["insufficient"]()
     play(whole)
